@@ -1,0 +1,45 @@
+"""Learners for text: PPO whose policy is a causal language model.
+
+The algorithms work on any vector environment whose observations are `input_ids` and
+`attention_mask`. Names are loaded when first used, so that importing the package, or asking a
+command for its help, does not load torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agents.callbacks import Callback, StopOnScore
+    from agents.config import PPOConfig
+    from agents.policy import CausalLMPolicy
+    from agents.ppo import PPO
+    from agents.record import Rollout
+    from agents.rollout import collect_rollout
+
+__all__ = [
+    "PPO",
+    "Callback",
+    "CausalLMPolicy",
+    "PPOConfig",
+    "Rollout",
+    "StopOnScore",
+    "collect_rollout",
+]
+
+_MODULES = {
+    "Callback": "callbacks",
+    "CausalLMPolicy": "policy",
+    "PPO": "ppo",
+    "PPOConfig": "config",
+    "Rollout": "record",
+    "StopOnScore": "callbacks",
+    "collect_rollout": "rollout",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"agents.{_MODULES[name]}"), name)

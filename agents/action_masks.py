@@ -1,0 +1,74 @@
+"""Which tokens were allowed where, without V bits per position.
+
+An environment that restricts its actions reports `info["action_mask"]` at every step. Few of these
+masks are distinct, so each is kept once and positions refer to it by number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class ActionMasks(NamedTuple):
+    """The tokens allowed at each position.
+
+    Attributes:
+        table: The distinct masks, (M, V) bool, True = allowed.
+        index: Which of them holds at each position, (B, T) int64.
+    """
+
+    table: Tensor
+    index: Tensor
+
+
+class MaskTable:
+    """Numbers distinct masks, and knows the one in force for each row of a vector environment.
+
+    Args:
+        n_rows: Rows of the environment.
+
+    Attributes:
+        current: The number of the mask in force, per row, (n,).
+    """
+
+    def __init__(self, n_rows: int) -> None:
+        self.current = np.zeros(n_rows, dtype=np.int64)
+        self._numbers: dict[bytes, int] = {}
+        self._masks: list[NDArray[np.bool_]] = []
+        self._table: Tensor | None = None
+
+    def update(self, infos: dict[str, Any]) -> None:
+        """Takes in the masks of one reset or step, of the rows that reported one."""
+        if "action_mask" not in infos:
+            return
+        masks, rows = infos["action_mask"], np.flatnonzero(infos["_action_mask"])
+        if masks.strides[0] == 0:  # one mask broadcast to all rows
+            self.current[rows] = self._number(masks[0])
+        else:
+            self.current[rows] = [self._number(masks[row]) for row in rows]
+
+    def _number(self, mask: NDArray[Any]) -> int:
+        allowed = mask.astype(np.bool_)
+        key = np.packbits(allowed).tobytes()
+        if key not in self._numbers:
+            self._numbers[key] = len(self._masks)
+            self._masks.append(allowed)
+            self._table = None
+        return self._numbers[key]
+
+    @property
+    def table(self) -> Tensor:
+        """The distinct masks, (M, V) bool."""
+        if self._table is None:
+            self._table = torch.from_numpy(np.stack(self._masks))
+        return self._table
+
+    def allowed(self, rows: Sequence[int]) -> Tensor:
+        """Returns the masks in force for `rows`, (k, V) bool."""
+        return self.table[torch.from_numpy(self.current[list(rows)])]

@@ -1,0 +1,102 @@
+"""The hyperparameters of PPO: one frozen dataclass, with the names of Stable-Baselines3.
+
+Imports no torch, so that a command line can be built from it and print its help at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig:
+    """Sets how PPO collects, judges and learns.
+
+    Defaults follow Ziegler et al. 2019 (arXiv:1909.08593) and its code, openai/lm-human-preferences,
+    as documented in "The N Implementation Details of RLHF with PPO" (Huang et al. 2023), unless a
+    field says otherwise. Lengths of time are in tokens and episodes, KL is in nats.
+
+    Raises:
+        ValueError: If a field breaks its rule; the message names both.
+    """
+
+    learning_rate: float = 1e-5
+    """Of Adam. For models of a few million parameters trained from scratch, 3e-4 (SB3) fits."""
+    lr_schedule: Literal["constant", "linear"] = "linear"
+    """Multiplies the learning rate, from 1 at the start to its value at `total_episodes`."""
+    adam_epsilon: float = 1e-5
+    """Added to the root of Adam's second moment (baselines, SB3, CleanRL)."""
+    n_episodes: int = 256
+    """Episodes collected per update; at least the number of environments."""
+    n_epochs: int = 4
+    """Passes over the episodes per update."""
+    batch_size: int = 64
+    """Episodes per optimiser step."""
+    micro_batch_size: int | None = None
+    """Episodes per forward pass; None: the whole batch. Changes memory, not the gradient."""
+    gamma: float = 1.0
+    """Discount per token. Below 1, long texts are worth less for being long."""
+    gae_lambda: float = 0.95
+    """GAE's λ: 0 trusts the values, 1 the rewards."""
+    clip_range: float = 0.2
+    """Policy ratios count within [1 - clip_range, 1 + clip_range]."""
+    clip_range_high: float | None = None
+    """Upper side of the clip, if different (DAPO, arXiv:2503.14476, uses 0.28)."""
+    clip_range_vf: float | None = None
+    """How far values may move per update, in units of reward; None: freely (SB3's default)."""
+    vf_coef: float = 0.1
+    """Weight of the value loss. Small, because value head and policy share the trunk."""
+    ent_coef: float = 0.0
+    """Weight of the entropy bonus."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this global norm (TRL, OpenRLHF)."""
+    target_kl: float | None = None
+    """Stops the epochs of an update once the KL per token from the sampling policy exceeds 1.5 times
+    this (SB3); None: never."""
+    kl_coef: float = 0.05
+    """Price of a nat of KL from the reference, in units of reward (Huang et al. 2024,
+    arXiv:2403.17031)."""
+    kl_target: float | None = None
+    """KL per completion that an adaptive controller steers `kl_coef` towards; None: fixed."""
+    kl_horizon: float = 10_000
+    """Episodes in which the adaptive controller's largest error moves `kl_coef` by a fifth."""
+    whiten_rewards: bool = False
+    """Scales rewards, KL penalty included, to variance 1 over the batch, without shifting them."""
+    whiten_advantages: bool = True
+    """Scales and shifts advantages to mean 0 and variance 1 over the tokens of the batch."""
+    seed: int = 0
+    """Of sampling and shuffling."""
+
+    def __post_init__(self) -> None:
+        """Checks every field against its rule."""
+        for name in ("n_episodes", "n_epochs", "batch_size"):
+            self._require(name, "at least 1", getattr(self, name) >= 1)
+        for name in ("learning_rate", "adam_epsilon", "max_grad_norm", "kl_horizon"):
+            self._require(name, "above 0", getattr(self, name) > 0)
+        for name in ("gamma", "gae_lambda"):
+            self._require(name, "in [0, 1]", 0 <= getattr(self, name) <= 1)
+        for name in ("vf_coef", "ent_coef", "kl_coef"):
+            self._require(name, "at least 0", getattr(self, name) >= 0)
+        for name in ("clip_range_high", "clip_range_vf", "target_kl", "kl_target"):
+            value = getattr(self, name)
+            self._require(name, "None or above 0", value is None or value > 0)
+        self._require("clip_range", "in (0, 1)", 0 < self.clip_range < 1)
+        self._require(
+            "lr_schedule", "'constant' or 'linear'", self.lr_schedule in ("constant", "linear")
+        )
+        self._require("batch_size", f"at most n_episodes={self.n_episodes}", self._fits_batch())
+        micro = self.micro_batch_size
+        self._require(
+            "micro_batch_size", "None or at least 1", micro is None or micro >= 1
+        )
+        self._require(
+            "kl_coef", "above 0 where kl_target is given", self.kl_target is None or self.kl_coef > 0
+        )
+
+    def _fits_batch(self) -> bool:
+        return self.batch_size <= self.n_episodes
+
+    def _require(self, name: str, rule: str, holds: bool) -> None:
+        if not holds:
+            raise ValueError(f"{name} must be {rule}, got {getattr(self, name)!r}")

@@ -1,0 +1,101 @@
+"""The numbers that tell whether PPO is well: what each update logs.
+
+Pure functions of what was collected and computed; all averages are over chosen tokens or over
+episodes, never over padding. KL is in nats per completion unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agents.kl import kl_estimate, sequence_kl
+from agents.losses import explained_variance
+from agents.masked import masked_mean, masked_sum, masked_var
+from agents.policy import TokenStatistics
+from agents.record import Rollout
+
+
+def rollout_metrics(
+    rollout: Rollout, old: TokenStatistics, ref_log_probs: Tensor, kl_coef: float
+) -> dict[str, float]:
+    """Describes a batch of episodes, under `rollout/`.
+
+    Args:
+        rollout: The episodes.
+        old: What the policy that wrote them says about them, by the training forward.
+        ref_log_probs: (B, T), the reference's.
+        kl_coef: The price of KL in force.
+    """
+    mask = rollout.texts.completion_mask
+    lengths = rollout.texts.lengths.float()
+    kl = sequence_kl(old.log_probs, ref_log_probs, mask)
+    k3 = masked_sum(kl_estimate(old.log_probs, ref_log_probs, "k3"), mask, dim=1)
+    sampling_error = (rollout.log_probs - old.log_probs).abs()
+    metrics = {
+        "score_mean": rollout.scores.mean(),
+        "score_std": rollout.scores.std(correction=0),
+        "score_min": rollout.scores.min(),
+        "score_max": rollout.scores.max(),
+        "penalised_score_mean": (rollout.scores - kl_coef * kl).mean(),
+        "kl": kl.mean(),
+        "kl_k3": k3.mean(),
+        "kl_per_token": masked_mean(old.log_probs - ref_log_probs, mask),
+        "entropy": masked_mean(old.entropies, mask),
+        "length_mean": lengths.mean(),
+        "length_max": lengths.max(),
+        "truncated_fraction": rollout.truncated.float().mean(),
+        "value_mean": masked_mean(old.values, mask),
+        "value_std": masked_var(old.values, mask).sqrt(),
+        "sampling_log_prob_error": torch.where(mask, sampling_error, 0).max(),
+    }
+    named = {f"rollout/{name}": float(value) for name, value in metrics.items()}
+    return named | _reported(rollout.infos)
+
+
+def _reported(infos: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Averages what the environment says of itself: stop reasons and reward components."""
+    reasons = Counter(info["stop_reason"] for info in infos if "stop_reason" in info)
+    terms: dict[str, list[float]] = defaultdict(list)
+    for info in infos:
+        for name, value in info.get("reward_components", {}).items():
+            terms[name].append(float(value))
+    fractions = {f"rollout/stop_{reason}": n / len(infos) for reason, n in sorted(reasons.items())}
+    return fractions | {
+        f"rollout/reward/{name}": sum(values) / len(infos) for name, values in terms.items()
+    }
+
+
+def advantage_metrics(
+    advantages: Tensor, returns: Tensor, values: Tensor, mask: Tensor
+) -> dict[str, float]:
+    """Describes advantages before whitening, returns, and how well values predict them."""
+    metrics = {
+        "rollout/advantage_mean": masked_mean(advantages, mask),
+        "rollout/advantage_std": masked_var(advantages, mask).sqrt(),
+        "rollout/return_mean": masked_mean(returns, mask),
+        "rollout/return_std": masked_var(returns, mask).sqrt(),
+        "train/explained_variance": explained_variance(values, returns, mask),
+    }
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def mean_of(statistics: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Averages what optimiser steps report; names ending in `_max` and `_min` keep the extreme."""
+    collected: dict[str, list[float]] = defaultdict(list)
+    for one in statistics:
+        for name, value in one.items():
+            collected[name].append(value)
+    return {name: _reduced(name, values) for name, values in collected.items()}
+
+
+def _reduced(name: str, values: Sequence[float]) -> float:
+    if name.endswith("_max"):
+        return max(values)
+    if name.endswith("_min"):
+        return min(values)
+    return sum(values) / len(values)

@@ -1,0 +1,58 @@
+"""Hyper-parameters of supervised pretraining, without torch, for a fast command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Set the hyper-parameters of `agents.pretraining.pretrain`."""
+
+    epochs: int = 3
+    """Passes over the training sequences."""
+
+    batch_tokens: int = 2048
+    """Largest size of a batch, padding included: sequences x longest length."""
+
+    learning_rate: float = 1.5e-3
+    """Peak of AdamW's learning rate."""
+
+    warmup_fraction: float = 0.05
+    """Part of all steps over which the learning rate rises from 0; then a cosine takes it to 0."""
+
+    weight_decay: float = 0.1
+    """AdamW's decay of matrices and embeddings; biases and normalisation gains have none."""
+
+    max_grad_norm: float = 1.0
+    """Largest Euclidean norm of the gradient; beyond it the gradient is scaled down."""
+
+    loss_on: Literal["completion", "all"] = "all"
+    """Tokens that the loss counts: only the completion's, or the prompt's too."""
+
+    bfloat16: bool = True
+    """Whether forward passes of training run under bfloat16 autocast; parameters stay float32."""
+
+    eval_every: int = 500
+    """Steps between two measurements of the held-out loss; the last step is always measured."""
+
+    patience: int = 4
+    """Measurements without a new best held-out loss after which training stops."""
+
+    seed: int = 0
+    """Seed of the order of the batches and of dropout."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_tokens", "eval_every", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "max_grad_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if not 0 <= self.warmup_fraction < 1:
+            raise ValueError(f"warmup_fraction must be in [0, 1), got {self.warmup_fraction}")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
+        if self.loss_on not in ("completion", "all"):
+            raise ValueError(f"loss_on must be 'completion' or 'all', got {self.loss_on!r}")

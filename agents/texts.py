@@ -1,0 +1,48 @@
+"""A batch of texts, and which of their tokens the policy chose."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from agents.action_masks import ActionMasks
+
+
+class Texts(NamedTuple):
+    """Holds B texts, right-padded to the longest, T tokens.
+
+    Attributes:
+        input_ids: (B, T) int64, 0 beyond the text.
+        attention_mask: (B, T) bool, True where there is text.
+        completion_mask: (B, T) bool, True at tokens that the policy chose; never at position 0.
+        action_masks: The tokens that were allowed where it chose; None: all.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    completion_mask: Tensor
+    action_masks: ActionMasks | None = None
+
+    def select(self, rows: Tensor) -> Texts:
+        """Returns some of the B texts, cut to the longest of them."""
+        width = int(self.attention_mask[rows].sum(dim=1).max())
+        masks = self.action_masks
+        return Texts(
+            self.input_ids[rows, :width],
+            self.attention_mask[rows, :width],
+            self.completion_mask[rows, :width],
+            None if masks is None else ActionMasks(masks.table, masks.index[rows, :width]),
+        )
+
+    def to(self, device: torch.device) -> Texts:
+        """Returns the batch on a device."""
+        masks = self.action_masks
+        moved = None if masks is None else ActionMasks(*(part.to(device) for part in masks))
+        return Texts(*(part.to(device) for part in self[:3]), moved)
+
+    @property
+    def lengths(self) -> Tensor:
+        """The number of tokens chosen in each text, (B,)."""
+        return self.completion_mask.sum(dim=1)

@@ -1,0 +1,26 @@
+"""Fine-tune a language model with PPO: `python -m agents.train dialogue`.
+
+Reads the command line and nothing more; torch is imported once it is known what to do.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from agents.presets import PRESETS
+
+
+def main() -> None:
+    """Runs the preset named on the command line, with its options."""
+    import tyro
+
+    config = tyro.extras.overridable_config_cli(PRESETS, prog="python -m agents.train")
+    preset = next(argument for argument in sys.argv[1:] if argument in PRESETS)
+
+    from agents.fine_tuning import run
+
+    run(preset, config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Writing a text as a Markov decision process, for Gymnasium.
+
+The state is the text so far, an action is one token, and feedback on the finished text is the
+reward. Importing this package registers `TextGen-v0`; it needs numpy and gymnasium and loads
+nothing else.
+"""
+
+import gymnasium
+
+from text_gym import rewards, wrappers
+from text_gym.env import TextGenEnv
+from text_gym.episode import Episode
+from text_gym.prompts import CallablePrompts, EpochPrompts, Prompt, PromptSource, UniformPrompts
+from text_gym.tokenizers import CharTokenizer, HuggingFaceTokenizer, Tokenizer, WordTokenizer
+from text_gym.vector_env import TextGenVectorEnv
+
+__all__ = [
+    "CallablePrompts",
+    "CharTokenizer",
+    "EpochPrompts",
+    "Episode",
+    "HuggingFaceTokenizer",
+    "Prompt",
+    "PromptSource",
+    "TextGenEnv",
+    "TextGenVectorEnv",
+    "Tokenizer",
+    "UniformPrompts",
+    "WordTokenizer",
+    "rewards",
+    "wrappers",
+]
+__version__ = "0.1.0"
+
+gymnasium.register(
+    id="TextGen-v0",
+    entry_point="text_gym.env:TextGenEnv",
+    vector_entry_point="text_gym.vector_env:TextGenVectorEnv",
+)

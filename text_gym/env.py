@@ -1,0 +1,264 @@
+"""One text, one token at a time: `TextGenEnv`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.error import ResetNeeded
+
+from text_gym.episode import StopReason
+from text_gym.prompts import Sampling
+from text_gym.rendering import render_text
+from text_gym.rewards import RewardFunction
+from text_gym.rewards.function import score
+from text_gym.task import GOES_ON, LENGTH, STOP_REASONS, EncodedPrompt, Limit, Observation, TextTask
+
+
+class TextGenEnv(gym.Env[Observation, int]):
+    """Writes a text, one token per step, and is paid for the finished text.
+
+    ## Description
+
+    The state is the text so far, an action appends one token, and feedback on the finished text is
+    the reward. With no arguments, the task is small talk in miniature: answer "How are you?" with as
+    many words as fit.
+
+    ## Action Space
+
+    `Discrete(V)`: a token id. EOS is an ordinary action; there is no padding action. Every id is
+    accepted. Where some ids stand for no text, `info["action_mask"]` (int8, (V,)) excludes them, and
+    `action_masks()` gives the same as bool.
+
+    ## Observation Space
+
+    `Dict(input_ids: Box int64 (L,), attention_mask: Box int8 (L,))` with
+    `L = max_prompt_tokens + max_new_tokens`: the arguments of a Hugging Face forward call. The text
+    stands at the left; positions past its end hold id 0 and mask 0. The logits of the next token
+    stand at `attention_mask.sum() - 1`.
+
+    ## Starting State
+
+    A prompt drawn from `prompts`, or the one given as `reset(options={"prompt": ...})`.
+
+    ## Rewards
+
+    0 on every step but the last; there, `reward_function` of the finished text. Wrap the environment
+    in `text_gym.wrappers.Feedback` to replace it or add to it.
+
+    ## Episode End
+
+    EOS or a stop token terminates. So does the token limit: the text is paid for as it stands, and
+    nothing is left to bootstrap from. With `limit="truncate"` the limit truncates instead, and pays
+    nothing.
+
+    ## Information
+
+    - `prompt_length` (reset): number of prompt tokens P.
+    - `stop_reason` (last step): `"eos"`, `"stop"` or `"length"`.
+    - `text_episode` (last step of a text that is paid for): the `Episode`.
+    - `reward_components` (with it): the terms of the reward by name.
+    - `action_mask` (always, where the vocabulary needs one).
+
+    ## Arguments
+
+    Args:
+        prompts: Where episodes start; see `text_gym.prompts.as_prompt_source`.
+        tokenizer: A `Tokenizer`, a `transformers` tokenizer, or a folder, hub id or GGUF file to load
+            one from. Defaults to the toy vocabulary of small talk.
+        reward_function: A `RewardFunction` or a plain `fn(prompt, completion) -> float`. Defaults to
+            the number of words.
+        max_new_tokens: Most tokens that the policy may write, EOS included.
+        max_prompt_tokens: Room for the prompt; defaults to the longest listed prompt.
+        prompt_template: What the policy sees of a prompt; `{prompt}` stands for its text.
+        stop_token_ids: Tokens that end the text, besides EOS; they stay part of it.
+        limit: `"terminate"` or `"truncate"`: what reaching `max_new_tokens` means.
+        sampling: `"with_replacement"` or `"without_replacement"`, for listed prompts.
+        render_mode: `"ansi"`, `"human"` or None.
+
+    Raises:
+        ValueError: If an argument breaks its rule; the message names both.
+
+    Example:
+        >>> import gymnasium as gym, text_gym
+        >>> env = gym.make("TextGen-v0")
+        >>> observation, info = env.reset(seed=0)
+        >>> for word in env.unwrapped.tokenizer.encode("fine thanks"):
+        ...     observation, reward, terminated, truncated, info = env.step(word)
+        >>> eos = env.unwrapped.tokenizer.eos_token_id
+        >>> observation, reward, terminated, truncated, info = env.step(eos)
+        >>> info["text_episode"].completion, reward, info["stop_reason"]
+        ('fine thanks', 2.0, 'eos')
+
+    ## Version History
+
+    - v0: initial version.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"], "render_fps": 4}
+
+    def __init__(
+        self,
+        prompts: Any = None,
+        tokenizer: Any = None,
+        reward_function: RewardFunction | Callable[[str, str], float] | None = None,
+        *,
+        max_new_tokens: int = 20,
+        max_prompt_tokens: int | None = None,
+        prompt_template: str = "{prompt}",
+        stop_token_ids: Sequence[int] = (),
+        limit: Limit = "terminate",
+        sampling: Sampling = "with_replacement",
+        render_mode: str | None = None,
+    ) -> None:
+        check_render_mode(render_mode, self.metadata)
+        self.task = TextTask(
+            prompts,
+            tokenizer,
+            reward_function,
+            max_new_tokens=max_new_tokens,
+            max_prompt_tokens=max_prompt_tokens,
+            prompt_template=prompt_template,
+            stop_token_ids=stop_token_ids,
+            limit=limit,
+            sampling=sampling,
+        )
+        self.tokenizer = self.task.tokenizer
+        self.observation_space = self.task.observation_space
+        self.action_space = self.task.action_space
+        self.render_mode = render_mode
+        self.muted = False
+        """True where an outer wrapper replaces the feedback, so that it is not computed here."""
+        length = self.task.max_prompt_tokens + max_new_tokens
+        self._input_ids = np.zeros(length, dtype=np.int64)
+        self._attention_mask = np.zeros(length, dtype=np.int8)
+        self._length = 0
+        self._start: EncodedPrompt | None = None
+        self._stop_reason: StopReason | None = None
+        self._reward: float | None = None
+        self._components: Mapping[str, float] = {}
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts a new text.
+
+        Args:
+            seed: Seeds the prompts; None goes on with the present random stream.
+            options: `{"prompt": ...}` names the prompt instead of drawing it.
+        """
+        super().reset(seed=seed)
+        if seed is not None:
+            self.task.source.restart()
+        if options and "prompt" in options:
+            self._start = self.task.given(options["prompt"])
+        else:
+            self._start = self.task.draw(self.np_random, self.task.source)
+        self._length = len(self._start.token_ids)
+        self._input_ids[:] = 0
+        self._input_ids[: self._length] = self._start.token_ids
+        self._attention_mask[:] = 0
+        self._attention_mask[: self._length] = 1
+        self._stop_reason, self._reward, self._components = None, None, {}
+        return self._observation(), {"prompt_length": self._length, **self._mask_info()}
+
+    def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Appends one token.
+
+        Args:
+            action: A token id in [0, V).
+
+        Raises:
+            ResetNeeded: If no text is being written.
+            ValueError: If `action` is not in the action space.
+            RewardError: If the reward function raises.
+        """
+        start = self._running()
+        if not self.action_space.contains(action):
+            raise ValueError(f"action must be in {self.action_space}, got {action!r}")
+        self._input_ids[self._length] = action
+        self._attention_mask[self._length] = 1
+        self._length += 1
+        code = int(self.task.stop_codes[action])
+        written = self._length - len(start.token_ids)
+        if code == GOES_ON and written < self.task.max_new_tokens:
+            return self._observation(), 0.0, False, False, self._mask_info()
+        return self._finish(start, code or LENGTH)
+
+    def _finish(
+        self, start: EncodedPrompt, code: int
+    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        self._stop_reason = STOP_REASONS[code]
+        info: dict[str, Any] = {"stop_reason": self._stop_reason, **self._mask_info()}
+        paid = self.task.pays_at(code)
+        reward = 0.0
+        if paid:
+            completion_ids = self._input_ids[len(start.token_ids) : self._length].copy()
+            episode = info["text_episode"] = self.task.episode(start, completion_ids, code)
+            if not self.muted:
+                scores = score(self.task.reward_function, [episode])
+                reward = float(scores.total[0])
+                components = {name: float(term[0]) for name, term in scores.components.items()}
+                info["reward_components"] = components
+                self._reward, self._components = reward, components
+        if self.render_mode == "human":
+            sys.stdout.write(f"{self._rendered()}\n\n")
+        return self._observation(), reward, paid, not paid, info
+
+    def show_reward(self, reward: float, components: Mapping[str, float]) -> None:
+        """Records the reward that a wrapper paid, for rendering."""
+        self._reward, self._components = reward, components
+        if self.render_mode == "human":
+            sys.stdout.write(f"{self._rendered().splitlines()[-1]}\n\n")
+
+    def action_masks(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Returns which token ids stand for text or EOS, bool (V,)."""
+        if self.task.action_mask is None:
+            return np.ones(self.tokenizer.vocab_size, dtype=np.bool_)
+        return self.task.action_mask.astype(np.bool_)
+
+    def render(self) -> str | None:  # type: ignore[override]  # Gymnasium allows a str for "ansi"
+        """Returns the text so far under `"ansi"`; `"human"` prints it as it ends."""
+        return self._rendered() if self.render_mode == "ansi" else None
+
+    def _rendered(self) -> str:
+        if self._start is None:
+            raise ResetNeeded("reset must be called before render")
+        completion = self._input_ids[len(self._start.token_ids) : self._length]
+        return render_text(
+            self._start.prompt.text,
+            self.tokenizer.decode(completion),
+            self._stop_reason,
+            self._reward,
+            self._components,
+        )
+
+    def _running(self) -> EncodedPrompt:
+        if self._start is None:
+            raise ResetNeeded("reset must be called before step")
+        if self._stop_reason is not None:
+            raise ResetNeeded(
+                f"step must not be called after the end of the text ({self._stop_reason}); "
+                "call reset first"
+            )
+        return self._start
+
+    def _observation(self) -> Observation:
+        return {
+            "input_ids": self._input_ids.copy(),
+            "attention_mask": self._attention_mask.copy(),
+        }
+
+    def _mask_info(self) -> dict[str, Any]:
+        return {} if self.task.action_mask is None else {"action_mask": self.task.action_mask}
+
+
+def check_render_mode(render_mode: str | None, metadata: Mapping[str, Any]) -> None:
+    """Raises ValueError for a render mode that `metadata` does not list."""
+    if render_mode is not None and render_mode not in metadata["render_modes"]:
+        raise ValueError(
+            f"render_mode must be None or one of {metadata['render_modes']}, got {render_mode!r}"
+        )

@@ -1,0 +1,106 @@
+"""The finished text: what feedback is given on.
+
+An `Episode` knows its own words and where they came from. It does not know rewards, policies or
+environments; reward functions read it, environments and rollouts write it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+StopReason = Literal["eos", "length", "stop"]
+TokenIds = NDArray[np.int64]
+
+
+def _join_code_points(token_ids: TokenIds) -> str:
+    return "".join(map(chr, token_ids.tolist()))
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """Holds one finished text: its prompt, its completion and how it ended.
+
+    Immutable and cheap to copy: `copy.deepcopy` returns the episode itself, because Stable-Baselines3
+    deep-copies every `info`. Pickling decodes the completion and leaves the tokenizer behind.
+
+    Attributes:
+        prompt: The text that was continued.
+        prompt_ids: Token ids of the prompt as the policy saw it, shape (P,).
+        completion_ids: Token ids that the policy wrote, shape (T,), EOS included if it wrote one.
+        stop_reason: `"eos"`, `"stop"` (a stop token) or `"length"` (the token limit).
+        reference: The expected answer, if the prompt came with one.
+        metadata: Whatever else the prompt came with.
+        decode: Turns token ids into text; called once, when `completion` is first read.
+    """
+
+    prompt: str
+    prompt_ids: TokenIds
+    completion_ids: TokenIds
+    stop_reason: StopReason
+    reference: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    decode: Callable[[TokenIds], str] = field(default=_join_code_points, repr=False)
+
+    @classmethod
+    def from_text(
+        cls,
+        prompt: str = "",
+        completion: str = "",
+        *,
+        reference: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        stop_reason: StopReason = "eos",
+    ) -> Episode:
+        """Builds an episode from texts alone, one token per character.
+
+        Example:
+            >>> Episode.from_text("How are you?", "fine").completion
+            'fine'
+        """
+        return cls(
+            prompt=prompt,
+            prompt_ids=np.array([ord(character) for character in prompt], dtype=np.int64),
+            completion_ids=np.array([ord(character) for character in completion], dtype=np.int64),
+            stop_reason=stop_reason,
+            reference=reference,
+            metadata=metadata or {},
+        )
+
+    @cached_property
+    def completion(self) -> str:
+        """The text that the policy wrote, without EOS."""
+        return self.decode(self.completion_ids)
+
+    def __eq__(self, other: object) -> bool:
+        """Compares what was written, not the tokenizer that reads it."""
+        if not isinstance(other, Episode):
+            return NotImplemented
+        return (
+            self.prompt == other.prompt
+            and self.stop_reason == other.stop_reason
+            and self.reference == other.reference
+            and self.metadata == other.metadata
+            and np.array_equal(self.prompt_ids, other.prompt_ids)
+            and np.array_equal(self.completion_ids, other.completion_ids)
+            and self.completion == other.completion
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # equality reads arrays
+
+    def __copy__(self) -> Episode:
+        """Returns the episode itself: it never changes."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Episode:
+        """Returns the episode itself: it never changes."""
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Decodes the completion, so that the tokenizer need not travel."""
+        return {**self.__dict__, "completion": self.completion, "decode": _join_code_points}

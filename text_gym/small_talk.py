@@ -1,0 +1,196 @@
+"""The built-in dialogue task: prompts, human pairs of turns, a template and a toy vocabulary.
+
+`PROMPTS` and `WORDS` need nothing. `chitchat_pairs` reads the human conversations of the
+`chitchat-dataset` package (MIT), which is an optional dependency and is never imported: only its
+data file is opened. This module knows no tokenizer, no model and no environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+Split: TypeAlias = Literal["train", "validation", "rl", "heldout"]
+
+TEMPLATE = "{prompt}\n"
+"""Context of a reply: the prompt and a newline. The reply follows directly, then end-of-text."""
+
+MAX_TURN_CHARACTERS = 120
+"""Longest turn kept, about 33 tokens of a 2,048-token vocabulary; three turns in four are shorter.
+"""
+
+WORDS: tuple[str, ...] = (
+    *("i", "you", "we", "it", "am", "are", "is", "was", "a", "the", "my", "your"),
+    *("how", "what", "and", "not", "very", "so", "hello", "yes", "no", "thanks"),
+    *("fine", "good", "great", "happy", "love", "tired", "sad", "day", "today"),
+)
+"""A toy vocabulary of 31 words: with end-of-text, V = 32."""
+
+PROMPTS: tuple[str, ...] = (
+    "How are you?",
+    "Hi there!",
+    "Hello, how is your day going?",
+    "Good morning! Did you sleep well?",
+    "What's up?",
+    "What are you doing today?",
+    "How was your weekend?",
+    "Do you have any plans for tonight?",
+    "What do you do for fun?",
+    "Where are you from?",
+    "What do you think about the weather?",
+    "It is so cold today.",
+    "I love sunny days.",
+    "Did you see any good movies lately?",
+    "What kind of music do you like?",
+    "Do you play an instrument?",
+    "What is your favorite food?",
+    "I just had the best pizza.",
+    "Can you cook?",
+    "Do you prefer coffee or tea?",
+    "Do you have any pets?",
+    "My dog is so cute.",
+    "Are you a cat person or a dog person?",
+    "Do you have any brothers or sisters?",
+    "What is your favorite color?",
+    "What is your favorite season?",
+    "Do you like to read?",
+    "What was the last book you read?",
+    "Do you like sports?",
+    "I went running this morning.",
+    "Do you like to travel?",
+    "If you could go anywhere, where would you go?",
+    "What are you studying?",
+    "How is work going?",
+    "I have a test tomorrow.",
+    "I am so tired today.",
+    "I had a really bad day.",
+    "I am so happy right now!",
+    "I got a new job!",
+    "Today is my birthday!",
+    "What makes you happy?",
+    "Tell me something interesting.",
+    "Tell me a joke.",
+    "What is your dream job?",
+    "Do you believe in aliens?",
+    "What superpower would you like to have?",
+    "It was nice talking to you.",
+    "Thank you so much for your help!",
+)
+"""Openings of a conversation, written for this project."""
+
+_SPLIT_PERCENT: Mapping[Split, int] = {"train": 88, "validation": 3, "rl": 6, "heldout": 3}
+
+
+class Pair(NamedTuple):
+    """Two consecutive turns of one conversation."""
+
+    prompt: str
+    reply: str
+
+
+def chitchat_pairs(split: Split) -> tuple[Pair, ...]:
+    """Read the pairs of turns of one split of the human conversations.
+
+    A turn is everything that one person wrote before the other answered. It is cleaned by
+    `clean_turn`; a pair counts only if both its turns survive that. Splits are made by
+    conversation (`split_of`), so that no conversation is in two of them. Short turns such as
+    "Hello!" occur in many conversations and therefore in several splits.
+
+    Args:
+        split: `"train"` and `"validation"` are for pretraining, `"rl"` holds prompts for
+            reinforcement learning, `"heldout"` prompts for evaluation.
+
+    Returns:
+        The pairs, in the order of the data file.
+
+    Raises:
+        ValueError: If the split is unknown.
+        ModuleNotFoundError: If `chitchat-dataset` is not installed.
+    """
+    if split not in get_args(Split):
+        raise ValueError(f"split must be one of {get_args(Split)}, got {split!r}")
+    return _pairs_by_split()[split]
+
+
+def split_of(conversation_id: str) -> Split:
+    """Assign a conversation to a split by a hash of its id, the same on every machine.
+
+    Example:
+        >>> split_of("a07edb12-6b91-4138-b11e-02421888d699")
+        'train'
+    """
+    percentile = int.from_bytes(hashlib.sha256(conversation_id.encode()).digest()[:8]) % 100
+    for split, percent in _SPLIT_PERCENT.items():
+        if percentile < percent:
+            return split
+        percentile -= percent
+    raise AssertionError("the percentages of the splits do not add up to 100")
+
+
+def clean_turn(text: str) -> str | None:
+    """Tidy one turn, or drop it.
+
+    White space is collapsed, a character repeated four times or more is shortened to three, and
+    laughter of any length becomes "haha" (or "hehe"). Dropped are turns without a letter, longer
+    than `MAX_TURN_CHARACTERS`, with a link, with a word of more than 20 characters (keyboard
+    mashing) or with characters of programming code.
+
+    Returns:
+        The tidy turn, or None if it is dropped.
+
+    Example:
+        >>> clean_turn("Noooooo  way,   hahahahaha!!!!!!")
+        'Nooo way, haha!!!'
+        >>> clean_turn("https://example.org") is None
+        True
+    """
+    text = " ".join(text.split())
+    text = re.sub(r"(.)\1{3,}", r"\1\1\1", text)
+    text = re.sub(r"\b([a-z]{2})\1{2,}[a-z]?\b", r"\1\1", text, flags=re.IGNORECASE)
+    return text if _is_small_talk(text) else None
+
+
+def _is_small_talk(text: str) -> bool:
+    return (
+        len(text) <= MAX_TURN_CHARACTERS
+        and re.search("[A-Za-z]", text) is not None
+        and re.search(r"http|www\.|[{}\\|_=<>\[\]]|\S{21}", text) is None
+    )
+
+
+@cache
+def _pairs_by_split() -> Mapping[Split, tuple[Pair, ...]]:
+    pairs: dict[Split, list[Pair]] = {split: [] for split in _SPLIT_PERCENT}
+    for conversation_id, conversation in _conversations().items():
+        pairs[split_of(conversation_id)].extend(_pairs(conversation["messages"]))
+    return {split: tuple(found) for split, found in pairs.items()}
+
+
+def _pairs(blocks: Sequence[Sequence[Mapping[str, str]]]) -> Iterator[Pair]:
+    messages = [message for block in blocks for message in block]
+    turns = [
+        clean_turn(" ".join(message["text"] for message in group))
+        for _, group in groupby(messages, key=lambda message: message["sender"])
+    ]
+    for prompt, reply in pairwise(turns):
+        if prompt is not None and reply is not None:
+            yield Pair(prompt, reply)
+
+
+def _conversations() -> Mapping[str, Any]:
+    spec = importlib.util.find_spec("chitchat_dataset")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(
+            "the conversations need chitchat-dataset: pip install 'text-gym[dialogue]'",
+            name="chitchat_dataset",
+        )
+    data = Path(spec.origin).with_name("dataset.json").read_text(encoding="utf-8")
+    conversations: Mapping[str, Any] = json.loads(data)
+    return conversations

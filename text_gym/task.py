@@ -1,0 +1,150 @@
+"""The decision process itself: what `TextGenEnv` and `TextGenVectorEnv` have in common.
+
+A `TextTask` holds the prompts, the vocabulary, the limits and the feedback of one task, and turns a
+finished row of token ids into an `Episode`. It has no row of its own and does not step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from text_gym import small_talk
+from text_gym.episode import Episode, StopReason, TokenIds
+from text_gym.prompts import Prompt, PromptSource, Sampling, as_prompt, as_prompt_source
+from text_gym.rewards import RewardFunction, WordCount, as_reward_function
+from text_gym.tokenizers import WordTokenizer, action_mask, as_tokenizer
+
+Limit = Literal["terminate", "truncate"]
+Observation = dict[str, NDArray[Any]]
+
+GOES_ON, EOS, STOP, LENGTH = 0, 1, 2, 3
+STOP_REASONS: dict[int, StopReason] = {EOS: "eos", STOP: "stop", LENGTH: "length"}
+
+
+class EncodedPrompt(NamedTuple):
+    """A prompt and the token ids of its text under the template, shape (P,)."""
+
+    prompt: Prompt
+    token_ids: TokenIds
+
+
+class TextTask:
+    """Defines one text-generation task; the arguments are those of `TextGenEnv`."""
+
+    def __init__(
+        self,
+        prompts: Any = None,
+        tokenizer: Any = None,
+        reward_function: RewardFunction | Callable[[str, str], float] | None = None,
+        *,
+        max_new_tokens: int = 20,
+        max_prompt_tokens: int | None = None,
+        prompt_template: str = "{prompt}",
+        stop_token_ids: Sequence[int] = (),
+        limit: Limit = "terminate",
+        sampling: Sampling = "with_replacement",
+    ) -> None:
+        if max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        if limit not in ("terminate", "truncate"):
+            raise ValueError(f"limit must be 'terminate' or 'truncate', got {limit!r}")
+        if "{prompt}" not in prompt_template:
+            raise ValueError(f"prompt_template must contain '{{prompt}}', got {prompt_template!r}")
+        self.tokenizer = (
+            WordTokenizer((*small_talk.WORDS, "?")) if tokenizer is None else as_tokenizer(tokenizer)
+        )
+        self.reward_function = as_reward_function(reward_function or WordCount())
+        self.max_new_tokens = max_new_tokens
+        self.prompt_template = prompt_template
+        self.limit = limit
+        self.source = as_prompt_source(
+            small_talk.PROMPTS[:1] if prompts is None else prompts, sampling
+        )
+        self.stop_codes = self._stop_codes(stop_token_ids)
+        self.action_mask = action_mask(self.tokenizer)
+        self._encoded: dict[str, TokenIds] = {}
+        self.max_prompt_tokens = self._room_for_prompts(max_prompt_tokens)
+        length = self.max_prompt_tokens + max_new_tokens
+        last_id = self.tokenizer.vocab_size - 1
+        self.observation_space = spaces.Dict(
+            {
+                "input_ids": spaces.Box(0, last_id, (length,), np.int64),
+                "attention_mask": spaces.Box(0, 1, (length,), np.int8),
+            }
+        )
+        self.action_space = spaces.Discrete(self.tokenizer.vocab_size)
+
+    def _stop_codes(self, stop_token_ids: Sequence[int]) -> NDArray[np.int8]:
+        """Returns the table (V,) from token id to `GOES_ON`, `EOS` or `STOP`."""
+        vocab_size = self.tokenizer.vocab_size
+        wrong = [token for token in stop_token_ids if not 0 <= token < vocab_size]
+        if wrong:
+            raise ValueError(f"stop_token_ids must be in [0, {vocab_size}), got {wrong}")
+        codes = np.full(vocab_size, GOES_ON, dtype=np.int8)
+        codes[list(stop_token_ids)] = STOP
+        codes[self.tokenizer.eos_token_id] = EOS
+        return codes
+
+    def _room_for_prompts(self, max_prompt_tokens: int | None) -> int:
+        """Encodes the listed prompts once, so that one that does not fit is found at once."""
+        prompts = self.source.prompts
+        if prompts is None:
+            if max_prompt_tokens is None:
+                raise ValueError(
+                    "max_prompt_tokens must be given where prompts cannot be listed, got None"
+                )
+            return max_prompt_tokens
+        token_ids = [self._tokenized(prompt) for prompt in prompts]
+        room = max(map(len, token_ids)) if max_prompt_tokens is None else max_prompt_tokens
+        for prompt, ids in zip(prompts, token_ids, strict=True):
+            self._encoded[prompt.text] = self._fitting(prompt, ids, room)
+        return room
+
+    def _tokenized(self, prompt: Prompt) -> TokenIds:
+        text = self.prompt_template.replace("{prompt}", prompt.text)
+        return np.array(self.tokenizer.encode(text), dtype=np.int64)
+
+    @staticmethod
+    def _fitting(prompt: Prompt, token_ids: TokenIds, room: int) -> TokenIds:
+        if not 1 <= len(token_ids) <= room:
+            raise ValueError(
+                f"a prompt must have 1 to max_prompt_tokens={room} tokens, got {len(token_ids)} "
+                f"in {prompt.text!r}"
+            )
+        return token_ids
+
+    def encode(self, prompt: Prompt) -> EncodedPrompt:
+        """Returns the prompt with its token ids; raises ValueError if it does not fit."""
+        token_ids = self._encoded.get(prompt.text)
+        if token_ids is None:
+            token_ids = self._fitting(prompt, self._tokenized(prompt), self.max_prompt_tokens)
+        return EncodedPrompt(prompt, token_ids)
+
+    def draw(self, np_random: np.random.Generator, source: PromptSource) -> EncodedPrompt:
+        """Returns the prompt of a new episode."""
+        return self.encode(source.draw(np_random))
+
+    def given(self, prompt: Any) -> EncodedPrompt:
+        """Returns the prompt that a caller of `reset` named."""
+        return self.encode(as_prompt(prompt))
+
+    def pays_at(self, code: int) -> bool:
+        """Tells whether a text that ends so is finished, and therefore paid for."""
+        return code != LENGTH or self.limit == "terminate"
+
+    def episode(self, start: EncodedPrompt, completion_ids: TokenIds, code: int) -> Episode:
+        """Returns the finished text; `completion_ids` (T,) is kept, not copied."""
+        return Episode(
+            prompt=start.prompt.text,
+            prompt_ids=start.token_ids,
+            completion_ids=completion_ids,
+            stop_reason=STOP_REASONS[code],
+            reference=start.prompt.reference,
+            metadata=start.prompt.metadata,
+            decode=self.tokenizer.decode,
+        )

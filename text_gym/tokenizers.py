@@ -1,0 +1,226 @@
+"""Text to token ids and back: the vocabulary is the action space.
+
+Characters and whole words need nothing but Python; Hugging Face tokenizers are loaded when asked
+for. A tokenizer knows nothing of prompts, padding or lengths: there is no padding token here,
+because padding is not an action.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """What the environment asks of a vocabulary.
+
+    Attributes:
+        vocab_size: Number of token ids V; the action space is `Discrete(V)`.
+        eos_token_id: The id that ends a text. An ordinary action, and never padding.
+        excluded_token_ids: Ids that stand for no text: holes of the vocabulary and special tokens
+            other than EOS. They decode to nothing and the environment's action mask excludes them.
+    """
+
+    @property
+    def vocab_size(self) -> int: ...  # noqa: D102
+    @property
+    def eos_token_id(self) -> int: ...  # noqa: D102
+    @property
+    def excluded_token_ids(self) -> frozenset[int]: ...  # noqa: D102
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the token ids of `text`, without EOS."""
+        ...
+
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """Returns the text of `token_ids`; EOS and excluded ids give nothing."""
+        ...
+
+
+class _ListedTokenizer:
+    """Holds a fixed list of tokens; EOS is the id after the last."""
+
+    def __init__(self, tokens: Sequence[str], argument: str) -> None:
+        if not tokens:
+            raise ValueError(f"{argument} must name at least one token, got {tokens!r}")
+        repeated = sorted({token for token in tokens if tokens.count(token) > 1})
+        if repeated:
+            raise ValueError(f"{argument} must not repeat a token, got {repeated!r} more than once")
+        self._tokens = tuple(tokens)
+        self._ids = {token: index for index, token in enumerate(tokens)}
+        self.eos_token_id = len(tokens)
+        self.vocab_size = len(tokens) + 1
+        self.excluded_token_ids: frozenset[int] = frozenset()
+
+    def _look_up(self, tokens: Iterable[str], text: str) -> list[int]:
+        try:
+            return [self._ids[token] for token in tokens]
+        except KeyError as error:
+            raise ValueError(
+                f"text must consist of the vocabulary's tokens, got {text!r}, "
+                f"in which {error.args[0]!r} is unknown"
+            ) from None
+
+    def _visible(self, token_ids: Iterable[int]) -> list[str]:
+        return [self._tokens[index] for index in token_ids if index != self.eos_token_id]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _ListedTokenizer:
+        return self  # never changes, and environment specs are deep-copied by every wrapper
+
+
+class CharTokenizer(_ListedTokenizer):
+    """Makes every character a token.
+
+    Args:
+        characters: The alphabet, each character once. Defaults to printable ASCII without control
+            characters.
+
+    Raises:
+        ValueError: If `characters` is empty or repeats one.
+
+    Example:
+        >>> tokenizer = CharTokenizer("ab ")
+        >>> tokenizer.encode("ba"), tokenizer.eos_token_id, tokenizer.decode([1, 0, 3])
+        ([1, 0], 3, 'ba')
+    """
+
+    def __init__(
+        self, characters: str = string.ascii_letters + string.digits + string.punctuation + " "
+    ) -> None:
+        super().__init__(list(characters), "characters")
+
+    def encode(self, text: str) -> list[int]:
+        """Returns one id per character; raises ValueError for a character not in the alphabet."""
+        return self._look_up(text, text)
+
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """Returns the characters, EOS left out."""
+        return "".join(self._visible(token_ids))
+
+
+class WordTokenizer(_ListedTokenizer):
+    """Makes every word of a fixed list a token; punctuation marks are words of their own.
+
+    Args:
+        words: The vocabulary, lower case. Encoding ignores case; decoding joins with spaces and
+            puts no space before a closing mark.
+
+    Raises:
+        ValueError: If `words` is empty or repeats one.
+
+    Example:
+        >>> tokenizer = WordTokenizer(["how", "are", "you", "?"])
+        >>> tokenizer.encode("How are you?"), tokenizer.decode([0, 1, 2, 3, 4])
+        ([0, 1, 2, 3], 'how are you?')
+    """
+
+    _WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
+    _CLOSING = frozenset(".,;:!?")
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__(list(words), "words")
+
+    def encode(self, text: str) -> list[int]:
+        """Returns one id per word or mark; raises ValueError for a word not in the list."""
+        return self._look_up(self._WORD.findall(text.lower()), text)
+
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """Returns the words joined by spaces, EOS left out."""
+        pieces = self._visible(token_ids)
+        spaced = (piece if piece in self._CLOSING else f" {piece}" for piece in pieces)
+        return "".join(spaced).removeprefix(" ")
+
+
+class HuggingFaceTokenizer:
+    """Adapts a `transformers` tokenizer.
+
+    Args:
+        tokenizer: A `PreTrainedTokenizerBase` with an EOS token.
+        vocab_size: Number of actions; defaults to the highest id plus one. Give the model's
+            embedding size when that is padded beyond the tokenizer: the ids in between are holes.
+
+    Raises:
+        ValueError: If the tokenizer has no EOS token, or `vocab_size` leaves out one of its ids.
+    """
+
+    def __init__(self, tokenizer: Any, *, vocab_size: int | None = None) -> None:
+        name = tokenizer.name_or_path or type(tokenizer).__name__
+        if tokenizer.eos_token_id is None:
+            raise ValueError(
+                f"tokenizer must have an EOS token, or no text could end, got {name!r} with "
+                "eos_token=None"
+            )
+        used = set(tokenizer.get_vocab().values())
+        smallest = max(used) + 1
+        if vocab_size is not None and vocab_size < smallest:
+            raise ValueError(f"vocab_size must be at least {smallest} for {name!r}, got {vocab_size}")
+        self.tokenizer = tokenizer
+        self.vocab_size = vocab_size or smallest
+        self.eos_token_id = int(tokenizer.eos_token_id)
+        holes = set(range(self.vocab_size)) - used
+        self.excluded_token_ids = frozenset(
+            holes | (set(tokenizer.all_special_ids) - {self.eos_token_id})
+        )
+        self._silent = self.excluded_token_ids | {self.eos_token_id}
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **kwargs: Any) -> HuggingFaceTokenizer:
+        """Loads a tokenizer from a folder, a hub id, or a GGUF file.
+
+        Raises:
+            ModuleNotFoundError: If `transformers` is not installed.
+        """
+        from transformers import AutoTokenizer
+
+        path = Path(source)
+        if path.suffix == ".gguf":
+            return cls(AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name), **kwargs)
+        return cls(AutoTokenizer.from_pretrained(source), **kwargs)
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the ids of `text`; nothing is added before or after it."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """Returns the text, EOS, special tokens and holes left out."""
+        visible = [int(index) for index in token_ids if int(index) not in self._silent]
+        return str(self.tokenizer.decode(visible, clean_up_tokenization_spaces=False))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> HuggingFaceTokenizer:
+        """Returns itself: environment specs are deep-copied by every wrapper."""
+        return self
+
+
+def as_tokenizer(tokenizer: Any) -> Tokenizer:
+    """Accepts a `Tokenizer`, a `transformers` tokenizer, or where to load one from.
+
+    Raises:
+        TypeError: If `tokenizer` is none of these.
+    """
+    if isinstance(tokenizer, str | Path):
+        return HuggingFaceTokenizer.from_pretrained(tokenizer)
+    if hasattr(tokenizer, "convert_ids_to_tokens"):
+        return HuggingFaceTokenizer(tokenizer)
+    if isinstance(tokenizer, Tokenizer):
+        return tokenizer
+    raise TypeError(
+        "tokenizer must have vocab_size, eos_token_id, excluded_token_ids, encode and decode, or "
+        f"be a transformers tokenizer, a folder, a hub id or a GGUF file, got {tokenizer!r}"
+    )
+
+
+def action_mask(tokenizer: Tokenizer) -> NDArray[np.int8] | None:
+    """Returns the read-only mask (V,) of ids that stand for text or EOS; None if every id does."""
+    if not tokenizer.excluded_token_ids:
+        return None
+    mask = np.ones(tokenizer.vocab_size, dtype=np.int8)
+    mask[list(tokenizer.excluded_token_ids)] = 0
+    mask.setflags(write=False)
+    return mask
