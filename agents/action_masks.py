@@ -20,11 +20,11 @@ class ActionMasks(NamedTuple):
 
     Attributes:
         table: The distinct masks, (M, V) bool, True = allowed.
-        index: Which of them holds at each position, (B, T) int64.
+        numbers: Which of them holds at each position, (B, T) int64.
     """
 
     table: Tensor
-    index: Tensor
+    numbers: Tensor
 
 
 class MaskTable:
@@ -34,7 +34,7 @@ class MaskTable:
         n_rows: Rows of the environment.
 
     Attributes:
-        current: The number of the mask in force, per row, (n,).
+        current: The number of the mask in force, per row, (n,); 0 allows everything.
     """
 
     def __init__(self, n_rows: int) -> None:
@@ -48,6 +48,8 @@ class MaskTable:
         if "action_mask" not in infos:
             return
         masks, rows = infos["action_mask"], np.flatnonzero(infos["_action_mask"])
+        if not self._masks:  # number 0: rows that never reported a mask are free
+            self._number(np.ones_like(masks[0]))
         if masks.strides[0] == 0:  # one mask broadcast to all rows
             self.current[rows] = self._number(masks[0])
         else:

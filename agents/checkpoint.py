@@ -38,6 +38,7 @@ def save(agent: PPO, folder: Path) -> None:
     description = {
         "config": dataclasses.asdict(agent.config),
         "temperature": agent.policy.temperature,
+        "dtype": str(agent.policy.value_head.weight.dtype).removeprefix("torch."),
         "n_episodes": agent.n_episodes,
         "n_updates": agent.n_updates,
         "kl_controller": agent.kl_controller.state_dict(),
@@ -57,10 +58,16 @@ def load(
         FileNotFoundError: If `folder` holds no checkpoint.
     """
     description = json.loads((folder / "agent.json").read_text(encoding="utf-8"))
-    temperature = description["temperature"]
-    reference = CausalLMPolicy.from_pretrained(folder / "reference", temperature=temperature)
+    policy, reference = (
+        CausalLMPolicy.from_pretrained(
+            folder / name,
+            temperature=description["temperature"],
+            dtype=getattr(torch, description["dtype"]),
+        )
+        for name in ("policy", "reference")
+    )
     agent = cls(
-        CausalLMPolicy.from_pretrained(folder / "policy", temperature=temperature),
+        policy,
         envs,
         PPOConfig(**description["config"]),
         reference=reference.requires_grad_(False),

@@ -13,9 +13,10 @@ from typing import Literal
 class PPOConfig:
     """Sets how PPO collects, judges and learns.
 
-    Defaults follow Ziegler et al. 2019 (arXiv:1909.08593) and its code, openai/lm-human-preferences,
-    as documented in "The N Implementation Details of RLHF with PPO" (Huang et al. 2023), unless a
-    field says otherwise. Lengths of time are in tokens and episodes, KL is in nats.
+    Defaults follow Ziegler et al. 2019 (arXiv:1909.08593) and its code,
+    openai/lm-human-preferences, as documented in "The N Implementation Details of RLHF with PPO"
+    (Huang et al. 2023), unless a field says otherwise. Lengths of time are in tokens and episodes,
+    KL is in nats.
 
     Raises:
         ValueError: If a field breaks its rule; the message names both.
@@ -43,6 +44,9 @@ class PPOConfig:
     """Policy ratios count within [1 - clip_range, 1 + clip_range]."""
     clip_range_high: float | None = None
     """Upper side of the clip, if different (DAPO, arXiv:2503.14476, uses 0.28)."""
+    dual_clip: float | None = None
+    """Bounds the loss of a token with negative advantage at this multiple of it (arXiv:1912.09729
+    uses 3); None: unbounded."""
     clip_range_vf: float | None = None
     """How far values may move per update, in units of reward; None: freely (SB3's default)."""
     vf_coef: float = 0.1
@@ -52,8 +56,8 @@ class PPOConfig:
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this global norm (TRL, OpenRLHF)."""
     target_kl: float | None = None
-    """Stops the epochs of an update once the KL per token from the sampling policy exceeds 1.5 times
-    this (SB3); None: never."""
+    """Stops the epochs of an update once the KL per token from the sampling policy exceeds 1.5
+    times this (SB3); None: never."""
     kl_coef: float = 0.05
     """Price of a nat of KL from the reference, in units of reward (Huang et al. 2024,
     arXiv:2403.17031)."""
@@ -85,17 +89,18 @@ class PPOConfig:
         self._require(
             "lr_schedule", "'constant' or 'linear'", self.lr_schedule in ("constant", "linear")
         )
-        self._require("batch_size", f"at most n_episodes={self.n_episodes}", self._fits_batch())
-        micro = self.micro_batch_size
+        micro, dual = self.micro_batch_size, self.dual_clip
+        self._require("micro_batch_size", "None or at least 1", micro is None or micro >= 1)
+        self._require("dual_clip", "None or above 1", dual is None or dual > 1)
         self._require(
-            "micro_batch_size", "None or at least 1", micro is None or micro >= 1
+            "batch_size",
+            f"at most n_episodes={self.n_episodes}",
+            self.batch_size <= self.n_episodes,
         )
-        self._require(
-            "kl_coef", "above 0 where kl_target is given", self.kl_target is None or self.kl_coef > 0
-        )
-
-    def _fits_batch(self) -> bool:
-        return self.batch_size <= self.n_episodes
+        if self.kl_target is not None:
+            self._require("kl_coef", "above 0 where kl_target is given", self.kl_coef > 0)
+            smallest = 0.2 * self.n_episodes  # or one update could take kl_coef to 0
+            self._require("kl_horizon", f"above {smallest}", self.kl_horizon > smallest)
 
     def _require(self, name: str, rule: str, holds: bool) -> None:
         if not holds:

@@ -1,12 +1,13 @@
 """Next-token logits for many texts that grow one token at a time.
 
-A `Decoder` keeps keys, values and last hidden states of the texts it reads. It knows its rows by the
-numbers it was given, but neither environments nor episodes, and it does not choose tokens.
+A `Decoder` keeps keys, values and last hidden states of the texts it reads. It knows its rows by
+the numbers it was given, but neither environments nor episodes, and it does not choose tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,9 +66,7 @@ class Decoder:
         """
         self._ended |= set(ended)
         self._cache.clear([i for i, row in enumerate(self.rows) if row in self._ended])
-        in_use = [
-            i for i, row in enumerate(self.rows) if row not in self._ended or row in prompts
-        ]
+        in_use = [i for i, row in enumerate(self.rows) if row not in self._ended or row in prompts]
         if not in_use:
             return
         if len(in_use) < _SHRINK_BELOW * len(self.rows):
@@ -109,7 +108,7 @@ class Decoder:
             past_key_values=cache,
             use_cache=True,
         )
-        self._cache.insert(index, cache, lengths)
+        self._cache.insert(index, _keys_and_values(cache), lengths)
         self._hidden[index] = hidden[:, -1]
 
     def _keep(self, lines: Sequence[int]) -> None:
@@ -117,3 +116,7 @@ class Decoder:
         self.rows = [self.rows[i] for i in lines]
         self._cache.keep(index)
         self._hidden = self._hidden[index]
+
+
+def _keys_and_values(cache: Any) -> list[tuple[Tensor, Tensor]]:
+    return [(layer.keys, layer.values) for layer in cache.layers]

@@ -7,7 +7,8 @@ episodes, never over padding. KL is in nats per completion unless the name says 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from agents.losses import explained_variance
 from agents.masked import masked_mean, masked_sum, masked_var
 from agents.policy import TokenStatistics
 from agents.record import Rollout
+from agents.stopwatch import Stopwatch
 
 
 def rollout_metrics(
@@ -84,18 +86,38 @@ def advantage_metrics(
     return {name: float(value) for name, value in metrics.items()}
 
 
+def timing_metrics(stopwatch: Stopwatch, n_tokens: int, n_episodes: int) -> dict[str, float]:
+    """Splits an update's seconds, under `time/`.
+
+    `generate` is decoding, `environment` stepping and feedback, `score` the log-probs and values of
+    policy and reference, `train` the epochs.
+    """
+    seconds = dict(stopwatch.seconds)
+    total = seconds["generate"] + seconds["score"] + seconds["train"]
+    seconds["generate"] -= seconds["environment"]
+    return {f"time/{name}": value for name, value in seconds.items()} | {
+        "time/total": total,
+        "time/tokens_per_second": n_tokens / total,
+        "time/episodes_per_second": n_episodes / total,
+    }
+
+
+def sum_of(statistics: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Adds up what micro-batches report; names ending in `_max` and `_min` keep the extreme."""
+    return _combined(statistics, sum)
+
+
 def mean_of(statistics: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Averages what optimiser steps report; names ending in `_max` and `_min` keep the extreme."""
+    return _combined(statistics, fmean)
+
+
+def _combined(
+    statistics: Sequence[Mapping[str, float]], combine: Callable[[list[float]], float]
+) -> dict[str, float]:
     collected: dict[str, list[float]] = defaultdict(list)
     for one in statistics:
         for name, value in one.items():
             collected[name].append(value)
-    return {name: _reduced(name, values) for name, values in collected.items()}
-
-
-def _reduced(name: str, values: Sequence[float]) -> float:
-    if name.endswith("_max"):
-        return max(values)
-    if name.endswith("_min"):
-        return min(values)
-    return sum(values) / len(values)
+    extremes = {"_max": max, "_min": min}
+    return {name: extremes.get(name[-4:], combine)(values) for name, values in collected.items()}

@@ -1,9 +1,10 @@
 """Keys and values of texts that start and end at different times.
 
-All rows write the next token at the same slot, the head, so a step appends with one slice assignment
-per layer. The text of a row occupies the slots that end at the head; a row that takes a new prompt
-has it written just before the head, over the text that ended. This works for any Hugging Face model,
-since positions are baked into keys when they are computed, not when they are read.
+All rows write the next token at the same slot, the head, so a step appends with one slice
+assignment per layer. The text of a row occupies the slots that end at the head; a row that takes a
+new prompt has it written just before the head, over the text that ended. This works for any Hugging
+Face model whose layers attend to all earlier tokens, since positions are baked into keys when they
+are computed, not when they are read.
 
 This module knows nothing of policies, sampling or environments.
 """
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache
+from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
 
@@ -28,19 +29,23 @@ class _Slots:
 
 
 class _RowLayer(CacheLayerMixin):
-    """Keeps one layer's keys and values in buffers of shape (B, heads, capacity, head size)."""
+    """Keeps one layer's keys and values in two buffers of shape (B, heads, 2 * L, head size)."""
 
     is_sliding = False
 
-    def __init__(self, slots: _Slots, capacity: int) -> None:
-        super().__init__()
+    def __init__(self, slots: _Slots, n_rows: int, max_length: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self._slots = slots
-        self._capacity = capacity
+        self._n_rows = n_rows
+        self._max_length = max_length
+        self._buffers: list[Tensor] = []
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Allocates the buffers; zeros, because a masked NaN would still spread."""
-        self.keys = _buffer(key_states, self._capacity)
-        self.values = _buffer(value_states, self._capacity)
+        self._buffers = [
+            states.new_zeros(self._n_rows, states.shape[1], 2 * self._max_length, states.shape[3])
+            for states in (key_states, value_states)
+        ]
         self.is_initialized = True
 
     def update(
@@ -48,9 +53,27 @@ class _RowLayer(CacheLayerMixin):
     ) -> tuple[Tensor, Tensor]:
         """Writes one token per row at the head and returns the slots in use."""
         first, head = self._slots.first, self._slots.head
-        self.keys[:, :, head : head + 1] = key_states
-        self.values[:, :, head : head + 1] = value_states
-        return self.keys[:, :, first : head + 1], self.values[:, :, first : head + 1]
+        keys, values = self._buffers
+        keys[:, :, head : head + 1] = key_states
+        values[:, :, head : head + 1] = value_states
+        return keys[:, :, first : head + 1], values[:, :, first : head + 1]
+
+    def insert(self, rows: Tensor, key_states: Tensor, value_states: Tensor) -> None:
+        """Writes whole prompts (k, heads, P, head size) so that they end at the head."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start = self._slots.head - key_states.shape[2]
+        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[rows, :, start : self._slots.head] = states
+
+    def keep(self, rows: Tensor) -> None:
+        """Drops all rows but these."""
+        self._buffers = [buffer[rows] for buffer in self._buffers]
+
+    def move_to_front(self) -> None:
+        """Frees the back half: no row is longer than the front half."""
+        for buffer in self._buffers:
+            buffer[:, :, : self._max_length] = buffer[:, :, self._max_length :]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Returns the number of slots attended to, and the offset of the first."""
@@ -63,11 +86,6 @@ class _RowLayer(CacheLayerMixin):
     def get_max_length(self) -> int:
         """Returns -1: old slots are given up, so there is no limit."""
         return -1
-
-
-def _buffer(states: Tensor, capacity: int) -> Tensor:
-    batch, heads, _, size = states.shape
-    return states.new_zeros(batch, heads, capacity, size)
 
 
 class RowCache(Cache):
@@ -88,26 +106,22 @@ class RowCache(Cache):
     ) -> None:
         self._slots = _Slots(head=max_length)
         self._max_length = max_length
-        super().__init__(layers=[_RowLayer(self._slots, 2 * max_length) for _ in range(n_layers)])
+        self._rows = [_RowLayer(self._slots, n_rows, max_length) for _ in range(n_layers)]
+        super().__init__(layers=[*self._rows])
         self.lengths = torch.zeros(n_rows, dtype=torch.long, device=device)
 
-    def insert(self, rows: Tensor, prompts: DynamicCache, lengths: Tensor) -> None:
+    def insert(
+        self, rows: Tensor, prompts: Sequence[tuple[Tensor, Tensor]], lengths: Tensor
+    ) -> None:
         """Gives each of `rows` a new prompt instead of its text.
 
         Args:
             rows: (k,) row numbers.
-            prompts: The cache of a forward over k left-padded prompts, of width P.
+            prompts: For each layer, keys and values of k left-padded prompts, (k, heads, P, size).
             lengths: Tokens of each prompt, (k,).
         """
-        for layer, prompt in zip(self.layers, prompts.layers, strict=True):
-            if not layer.is_initialized:
-                shape = (len(self.lengths), -1, -1, -1)
-                layer.lazy_initialization(
-                    prompt.keys[:1].expand(shape), prompt.values[:1].expand(shape)
-                )
-            start = self._slots.head - prompt.keys.shape[2]
-            layer.keys[rows, :, start : self._slots.head] = prompt.keys
-            layer.values[rows, :, start : self._slots.head] = prompt.values
+        for layer, (keys, values) in zip(self._rows, prompts, strict=True):
+            layer.insert(rows, keys, values)
         self.lengths[rows] = lengths
         self._drop_unused()
 
@@ -116,7 +130,7 @@ class RowCache(Cache):
         self.lengths[list(rows)] = 0
 
     def attention_mask(self) -> Tensor:
-        """Returns which slots belong to each row, the token about to be written included, (B, S)."""
+        """Returns which slots belong to each row, the one about to be written included, (B, S)."""
         in_use = self._slots.head - self._slots.first
         distance = torch.arange(in_use, -1, -1, device=self.lengths.device)
         return distance <= self.lengths[:, None]
@@ -126,22 +140,17 @@ class RowCache(Cache):
         self.lengths += 1
         self._slots.head += 1
         if self._slots.head == 2 * self._max_length:
-            self._move_to_front()
+            for layer in self._rows:
+                layer.move_to_front()
+            self._slots.head = self._max_length
         self._drop_unused()
 
     def keep(self, rows: Tensor) -> None:
         """Drops all rows but these (k,), which are renumbered in the order given."""
-        for layer in self.layers:
-            layer.reorder_cache(rows)
+        for layer in self._rows:
+            layer.keep(rows)
         self.lengths = self.lengths[rows]
         self._drop_unused()
 
     def _drop_unused(self) -> None:
         self._slots.first = self._slots.head - min(int(self.lengths.max()), self._max_length)
-
-    def _move_to_front(self) -> None:
-        """Frees the back half: no row is longer than the front half."""
-        for layer in self.layers:
-            for buffer in (layer.keys, layer.values):
-                buffer[:, :, : self._max_length] = buffer[:, :, self._max_length :]
-        self._slots.head = self._max_length

@@ -103,9 +103,8 @@ def clipped_surrogate_loss(
     if dual_clip is not None and not dual_clip > 1:
         raise ValueError(f"dual_clip must be above 1, but is {dual_clip!r}")
     low, high = 1 - clip_range, 1 + (clip_range if clip_range_high is None else clip_range_high)
-    # Inputs, not products, are masked: the gradient of a masked NaN would be 0 * NaN.
+    # Masked here as well as in the sum: past a masked NaN the gradient would be 0 * NaN.
     log_ratio = torch.where(mask, log_probs - old_log_probs, 0)
-    advantages = torch.where(mask, advantages, 0)
     ratio = log_ratio.clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp()
     objective = torch.minimum(ratio * advantages, ratio.clamp(low, high) * advantages)
     if dual_clip is not None:
@@ -174,7 +173,7 @@ def clipped_value_loss(
     )
 
 
-def entropy_bonus(entropies: Tensor, mask: Tensor, *, n_tokens: float | None = None) -> Tensor:
+def entropy_loss(entropies: Tensor, mask: Tensor, *, n_tokens: float | None = None) -> Tensor:
     """Compute the entropy term of the loss: -(1/n) Σ H_t, which `ent_coef` multiplies.
 
     Negative, because the loss is minimised and entropy is rewarded.

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import GenerationMixin, PreTrainedTokenizerBase
-
-from agents.pretraining import isolated_rng
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 if TYPE_CHECKING:
     from agents.pretrain import PretrainCommand
@@ -31,8 +30,8 @@ pipeline_tag: text-generation
 # small_talk
 
 A GPT-2 of {parameters:,} parameters that answers one turn of English small talk with another. It
-is small enough to be fine-tuned with reinforcement learning on a laptop within minutes, and it is
-meant for that: as the policy and the reference of examples, tests and benchmarks.
+is meant to be fine-tuned with reinforcement learning on a laptop: as the policy and the reference
+of examples, tests and benchmarks.
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -55,7 +54,8 @@ Prioritization in Open-Domain Dialogs*, 2020), in which two people chat in writi
 messages of one person are one turn; consecutive turns are a prompt and a reply. Turns of more than
 120 characters, with links, code or keyboard mashing are left out (`text_gym/small_talk.py`).
 Training used {train_pairs:,} pairs. Conversations are split by a hash of their id; those of the
-splits `rl` and `heldout` were never seen, and those of `validation` only decided when to stop.
+splits `rl` and `heldout` were never seen, and those of `validation` only decided when to stop and
+which parameters to keep.
 
 ## Recipe
 
@@ -140,32 +140,32 @@ def model_card(
 
 
 def sample_replies(
-    model: GenerationMixin,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     contexts: Sequence[str],
     *,
     seed: int,
     max_new_tokens: int = 40,
 ) -> list[str]:
-    """Draw one reply to each context at temperature 1, from the whole vocabulary.
-
-    Contexts are answered one at a time, which needs no padding token.
-    """
+    """Draw one reply to each context at temperature 1, from the whole vocabulary."""
+    generator = torch.Generator().manual_seed(seed)
     replies = []
-    with isolated_rng(seed):
-        for context in contexts:
-            ids = tokenizer(context, add_special_tokens=False, return_tensors="pt").input_ids
-            output = model.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                do_sample=True,
-                top_k=0,
-                max_new_tokens=max_new_tokens,
-                pad_token_id=tokenizer.eos_token_id,
-            )
-            reply = tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
-            replies.append(str(reply))
+    for context in contexts:
+        prompt_ids = tokenizer.encode(context, add_special_tokens=False)
+        ids = torch.tensor([prompt_ids])
+        while ids.shape[1] < len(prompt_ids) + max_new_tokens:
+            token = _next_token(model, ids, generator)
+            if token == tokenizer.eos_token_id:
+                break
+            ids = torch.cat([ids, token], dim=1)
+        replies.append(str(tokenizer.decode(ids[0, len(prompt_ids) :])))
     return replies
+
+
+@torch.no_grad()
+def _next_token(model: PreTrainedModel, ids: Tensor, generator: torch.Generator) -> Tensor:
+    logits = model(ids, use_cache=False).logits[:, -1]
+    return torch.multinomial(logits.softmax(-1), 1, generator=generator)
 
 
 def _cell(text: str) -> str:

@@ -25,8 +25,8 @@ VALUE_HEAD_FILE = "value_head.safetensors"
 class TokenStatistics(NamedTuple):
     """What the policy says about a batch of texts.
 
-    What stands at t concerns the choice of token t, made when the text ended at t - 1. Positions that
-    the policy did not choose hold 0.
+    What stands at t concerns the choice of token t, made when the text ended at t - 1. Positions
+    that the policy did not choose hold 0.
 
     Attributes:
         log_probs: (B, T), of the tokens.
@@ -53,8 +53,8 @@ class CausalLMPolicy(nn.Module):
         temperature: Of sampling and of every log-prob, above 0.
 
     Raises:
-        ValueError: If the temperature is not above 0, a dropout is on, or the model's logits are not
-            its output layer applied to its last hidden state.
+        ValueError: If the temperature is not above 0, a dropout is on, or the model's logits are
+            not its output layer applied to its last hidden state.
     """
 
     def __init__(self, model: PreTrainedModel, *, temperature: float = 1.0) -> None:
@@ -71,7 +71,10 @@ class CausalLMPolicy(nn.Module):
         self.vocab_size = int(self.head.weight.shape[0])
         self.max_length = int(getattr(model.config, "max_position_embeddings", 0)) or None
         weight = self.head.weight
-        self.value_head = nn.Linear(weight.shape[1], 1, device=weight.device, dtype=weight.dtype)
+        # A module that draws no initial weights leaves the global random state alone.
+        self.value_head: nn.Linear = nn.utils.skip_init(
+            nn.Linear, weight.shape[1], 1, device=weight.device, dtype=weight.dtype
+        )
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
         self._require_plain_head()
@@ -80,7 +83,7 @@ class CausalLMPolicy(nn.Module):
     def from_config(
         cls, config: PreTrainedConfig, *, seed: int = 0, temperature: float = 1.0
     ) -> CausalLMPolicy:
-        """Initialises an untrained model, reproducibly, without touching the global random state."""
+        """Initialises an untrained model from a seed of its own; global ones stay as they are."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model = AutoModelForCausalLM.from_config(_without_dropout(config))
@@ -111,7 +114,7 @@ class CausalLMPolicy(nn.Module):
         return policy
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Saves a folder that `AutoModelForCausalLM.from_pretrained` reads, value head beside it."""
+        """Saves a folder that plain transformers reads, with the value head beside the model."""
         self.model.save_pretrained(folder)
         save_file(self.value_head.state_dict(), Path(folder) / VALUE_HEAD_FILE)
 
@@ -133,7 +136,7 @@ class CausalLMPolicy(nn.Module):
         return hidden
 
     def logits(self, hidden: Tensor, action_mask: Tensor | None = None) -> Tensor:
-        """Returns the logits (N, V) of hidden states (N, H), at the policy's temperature, in float32.
+        """Returns the logits (N, V) at the policy's temperature, in float32 at least.
 
         Args:
             hidden: (N, H).
@@ -151,13 +154,14 @@ class CausalLMPolicy(nn.Module):
     def forward(self, texts: Texts) -> TokenStatistics:
         """Judges the chosen tokens of B texts, with one forward per text.
 
-        The output layer, which dominates for large vocabularies, is applied at chosen positions only.
+        The output layer, which dominates for large vocabularies, is applied at chosen positions
+        only.
         """
         hidden = self.hidden_states(texts.input_ids, texts.attention_mask.long())
         rows, positions = texts.completion_mask.nonzero(as_tuple=True)
         states = hidden[rows, positions - 1]
         masks = texts.action_masks
-        allowed = None if masks is None else masks.table[masks.index[rows, positions]]
+        allowed = None if masks is None else masks.table[masks.numbers[rows, positions]]
         logits = self.logits(states, allowed)
         log_probs = categorical.log_prob(logits, texts.input_ids[rows, positions])
         last = texts.attention_mask.sum(dim=1) - 1
@@ -170,16 +174,40 @@ class CausalLMPolicy(nn.Module):
 
     @torch.no_grad()
     def _require_plain_head(self) -> None:
-        """Compares with the model's own logits: some architectures scale or cap them."""
+        """Compares with the model's own logits: some architectures scale or cap them.
+
+        The logits of an untrained model are too small to meet a cap, so they are blown up to 100.
+        """
         input_ids = torch.zeros(1, 2, dtype=torch.long, device=self.device)
-        own = self.model(input_ids=input_ids, attention_mask=torch.ones_like(input_ids)).logits
-        ours = self.head(self.hidden_states(input_ids, torch.ones_like(input_ids)))
+        attention_mask = torch.ones_like(input_ids)
+        hidden = self.hidden_states(input_ids, attention_mask)
+        factor = 100 / self.head(hidden).abs().max().clamp_min(1e-6)
+        with self.head.register_forward_hook(lambda _module, _args, logits: factor * logits):
+            own = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+            ours = self.head(hidden)
         if not torch.allclose(own.float(), ours.float(), atol=1e-4, rtol=1e-3):
             raise ValueError(
                 "model must compute its logits as output layer times last hidden state, got "
                 f"{type(self.model).__name__}, whose logits differ by "
                 f"{(own - ours).abs().max().item():.3g}"
             )
+
+
+@torch.no_grad()
+def judge_in_chunks(policy: CausalLMPolicy, texts: Texts, chunk: int) -> TokenStatistics:
+    """Judges B texts, `chunk` at a time, those of similar length together."""
+    order = texts.attention_mask.sum(dim=1).argsort(stable=True)
+    device, dtype = texts.input_ids.device, policy.value_head.weight.dtype
+    dtype = torch.float32 if dtype.itemsize < 4 else dtype
+    per_token = [torch.zeros(texts.input_ids.shape, dtype=dtype, device=device) for _ in range(3)]
+    final_values = torch.zeros(len(order), dtype=dtype, device=device)
+    for rows in order.split(chunk):
+        part = policy(texts.select(rows))
+        for whole, values in zip(per_token, part[:3], strict=True):
+            whole[rows, : values.shape[1]] = values
+        final_values[rows] = part.final_values
+    log_probs, entropies, values = per_token
+    return TokenStatistics(log_probs, entropies, values, final_values)
 
 
 def _placed(values: Tensor, mask: Tensor) -> Tensor:
@@ -190,7 +218,7 @@ def _placed(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def _dropouts(config: PreTrainedConfig) -> Mapping[str, float]:
-    """Returns the dropout rates of a configuration, by name (`resid_pdrop`, `attention_dropout`)."""
+    """Returns the dropout rates of a configuration by name, `resid_pdrop` for example."""
     return {
         name: value
         for name, value in config.to_dict().items()
@@ -211,7 +239,7 @@ def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     config = _without_dropout(loaded.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.load_state_dict(loaded.state_dict())
     model.tie_weights()
     return model

@@ -7,10 +7,9 @@ environment is any vector environment with the observation contract of `agents.r
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,15 +18,22 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents import checkpoint
+from agents import categorical, checkpoint
 from agents.advantages import generalized_advantage_estimation
 from agents.callbacks import Callback
 from agents.config import PPOConfig
-from agents.diagnostics import advantage_metrics, mean_of, rollout_metrics
+from agents.diagnostics import (
+    advantage_metrics,
+    mean_of,
+    rollout_metrics,
+    sum_of,
+    timing_metrics,
+)
+from agents.experience import Experience
 from agents.kl import AdaptiveKLController, FixedKLController, KLController, kl_penalised_rewards
-from agents.losses import clipped_surrogate_loss, clipped_value_loss, entropy_bonus
+from agents.losses import clipped_surrogate_loss, clipped_value_loss, entropy_loss
 from agents.masked import masked_mean, whiten
-from agents.policy import CausalLMPolicy, TokenStatistics
+from agents.policy import CausalLMPolicy, TokenStatistics, judge_in_chunks
 from agents.record import Rollout
 from agents.rollout import autoreset_mode, collect_rollout
 from agents.schedules import SCHEDULES
@@ -39,37 +45,13 @@ FIRST_KL_TOLERANCE = 1e-6
 """Per token, in float32. Past these, sampling, training and reference disagree about the policy."""
 
 
-class Experience(NamedTuple):
-    """What the policy learns from; B episodes, T tokens.
-
-    Attributes:
-        texts: The episodes' texts.
-        old_log_probs: (B, T), by the policy that wrote them.
-        old_values: (B, T), by its value head.
-        advantages: (B, T).
-        returns: (B, T).
-    """
-
-    texts: Texts
-    old_log_probs: Tensor
-    old_values: Tensor
-    advantages: Tensor
-    returns: Tensor
-
-    def select(self, rows: Tensor) -> Experience:
-        """Returns some of the episodes, cut to the longest of them."""
-        texts = self.texts.select(rows)
-        width = texts.input_ids.shape[1]
-        return Experience(texts, *(part[rows, :width] for part in self[1:]))
-
-
 class PPO:
     """Fine-tunes a policy on feedback, held near a frozen reference by a KL penalty.
 
     Args:
         policy: The policy to train, in place.
-        envs: A vector environment with `input_ids` and `attention_mask`, autoreset mode DISABLED (or
-            SAME_STEP).
+        envs: A vector environment with `input_ids` and `attention_mask`, autoreset mode DISABLED
+            (or SAME_STEP).
         config: The hyperparameters.
         reference: What the KL is measured from; None: a frozen copy of the policy as it stands.
         callbacks: Called at fixed points.
@@ -87,7 +69,8 @@ class PPO:
         >>> envs = gym.make_vec("TextGen-v0", num_envs=8, autoreset_mode="Disabled")
         >>> sizes = dict(n_embd=16, n_layer=1, n_head=1, n_positions=24)
         >>> config = GPT2Config(vocab_size=int(envs.single_action_space.n), **sizes)
-        >>> agent = PPO(CausalLMPolicy.from_config(config), envs, PPOConfig(n_episodes=8, batch_size=8))
+        >>> policy = CausalLMPolicy.from_config(config)
+        >>> agent = PPO(policy, envs, PPOConfig(n_episodes=8, batch_size=8))
         >>> agent.learn(total_episodes=16).n_updates
         2
     """
@@ -146,11 +129,10 @@ class PPO:
             metrics |= {
                 "train/learning_rate": learning_rate,
                 "train/kl_coef": self.kl_controller.kl_coef,
-                **_timing(stopwatch, int(rollout.texts.lengths.sum()), len(rollout)),
+                **timing_metrics(stopwatch, experience.n_tokens, experience.n_episodes),
             }
             self.kl_controller.update(metrics["rollout/kl"], len(rollout))
-            goes_on = [callback.on_update_end(self, metrics) for callback in self.callbacks]
-            if not all(goes_on):
+            if not all([callback.on_update_end(self, metrics) for callback in self.callbacks]):
                 break
         for callback in self.callbacks:
             callback.on_training_end(self)
@@ -183,7 +165,8 @@ class PPO:
         """Turns rewards into advantages: KL penalty, whitening, GAE."""
         config, mask = self.config, rollout.texts.completion_mask
         metrics = rollout_metrics(rollout, old, ref_log_probs, self.kl_controller.kl_coef)
-        self._require_no_kl_at_start(metrics)
+        if self.n_updates == 0 and self._reference_is_start:
+            _require_no_kl(float(masked_mean((old.log_probs - ref_log_probs).abs(), mask)))
         rewards = kl_penalised_rewards(
             rollout.rewards.to(old.values.dtype),
             old.log_probs,
@@ -211,10 +194,15 @@ class PPO:
         """Takes optimiser steps over minibatches of episodes, `config.n_epochs` times."""
         statistics: list[dict[str, float]] = []
         stopped = False
-        for minibatch in self._minibatches(experience):
+        minibatches = (
+            minibatch
+            for _ in range(self.config.n_epochs)
+            for minibatch in experience.shuffled(self.config.batch_size, self.shuffling)
+        )
+        for minibatch in minibatches:
             statistics.append(self._accumulate(minibatch))
             if len(statistics) == 1:
-                self._require_ratio_one(statistics[0])
+                _require_ratio_one(statistics[0])
             limit = self.config.target_kl
             stopped = limit is not None and statistics[-1]["approx_kl"] > 1.5 * limit
             if stopped:
@@ -262,8 +250,10 @@ class PPO:
             )
             last = hidden[torch.arange(len(ids)), mask.sum(dim=1) - 1]
             allowed = None if action_masks is None else torch.as_tensor(action_masks).bool()
-            logits = self.policy.logits(last, None if allowed is None else torch.atleast_2d(allowed))
-        tokens = logits.argmax(-1) if deterministic else _sample(logits, self.sampling)
+            logits = self.policy.logits(
+                last, None if allowed is None else torch.atleast_2d(allowed)
+            )
+        tokens = logits.argmax(-1) if deterministic else categorical.sample(logits, self.sampling)
         actions = tokens.numpy(force=True)
         return (actions if batched else actions[0]), state
 
@@ -282,27 +272,23 @@ class PPO:
         """Loads what `save` wrote; `learn` goes on from there."""
         return checkpoint.load(cls, Path(path), envs, callbacks)
 
-    def _minibatches(self, experience: Experience) -> Iterator[Experience]:
-        """Yields every episode once per epoch, in a new random order."""
-        n_episodes = len(experience.texts.input_ids)
-        for _ in range(self.config.n_epochs):
-            order = torch.randperm(n_episodes, generator=self.shuffling)
-            for rows in order.split(self.config.batch_size):
-                yield experience.select(rows)
-
     def _accumulate(self, minibatch: Experience) -> dict[str, float]:
         """Adds up the gradient of one optimiser step, micro-batch by micro-batch."""
         self.optimizer.zero_grad(set_to_none=True)
-        n_tokens = int(minibatch.texts.lengths.sum())
-        n_episodes = len(minibatch.texts.input_ids)
         parts = []
-        for rows in torch.arange(n_episodes).split(self.config.micro_batch_size or n_episodes):
-            loss, statistics = self._loss(minibatch.select(rows), n_tokens)
-            loss.backward()  # type: ignore[no-untyped-call]
+        for part in minibatch.split(self.config.micro_batch_size or minibatch.n_episodes):
+            loss, statistics = self._loss(part, minibatch.n_tokens)
+            loss.backward()
             parts.append(statistics)
-        return mean_of(parts)
+        return sum_of(parts)
 
     def _loss(self, batch: Experience, n_tokens: int) -> tuple[Tensor, dict[str, float]]:
+        """Returns the loss of a micro-batch, and statistics that add up over an optimiser step.
+
+        Args:
+            batch: Some of the step's episodes.
+            n_tokens: Tokens of the whole step.
+        """
         config, mask = self.config, batch.texts.completion_mask
         new = self.policy(batch.texts)
         policy = clipped_surrogate_loss(
@@ -312,6 +298,7 @@ class PPO:
             mask,
             config.clip_range,
             clip_range_high=config.clip_range_high,
+            dual_clip=config.dual_clip,
             n_tokens=n_tokens,
         )
         value = clipped_value_loss(
@@ -322,17 +309,18 @@ class PPO:
             config.clip_range_vf,
             n_tokens=n_tokens,
         )
-        entropy = entropy_bonus(new.entropies, mask, n_tokens=n_tokens)
+        entropy = entropy_loss(new.entropies, mask, n_tokens=n_tokens)
         loss = policy.loss + config.vf_coef * value.loss + config.ent_coef * entropy
+        share = batch.n_tokens / n_tokens
         return loss, {
             "loss": loss.item(),
             "policy_loss": policy.loss.item(),
             "value_loss": value.loss.item(),
-            "entropy": masked_mean(new.entropies.detach(), mask).item(),
-            "approx_kl": policy.approx_kl.item(),
-            "clip_fraction": policy.clip_fraction.item(),
-            "clip_fraction_vf": value.clip_fraction.item(),
-            "ratio_mean": policy.ratio_mean.item(),
+            "entropy": -entropy.item(),
+            "approx_kl": share * policy.approx_kl.item(),
+            "clip_fraction": share * policy.clip_fraction.item(),
+            "clip_fraction_vf": share * value.clip_fraction.item(),
+            "ratio_mean": share * policy.ratio_mean.item(),
             "ratio_min": policy.ratio_min.item(),
             "ratio_max": policy.ratio_max.item(),
         }
@@ -344,45 +332,23 @@ class PPO:
             group["lr"] = learning_rate
         return learning_rate
 
-    def _require_ratio_one(self, statistics: Mapping[str, float]) -> None:
-        error = _ratio_error(statistics)
-        if error > FIRST_RATIO_TOLERANCE:
-            raise RuntimeError(
-                "the first minibatch of an update must have a ratio of 1 to within "
-                f"{FIRST_RATIO_TOLERANCE}, got {error:.3g} from it: the policy's forward pass is not "
-                "reproducible (is dropout on, or the model in half precision?)"
-            )
 
-    def _require_no_kl_at_start(self, metrics: Mapping[str, float]) -> None:
-        if self.n_updates or not self._reference_is_start:
-            return
-        if abs(metrics["rollout/kl_per_token"]) > FIRST_KL_TOLERANCE:
-            raise RuntimeError(
-                f"the first update must have a KL of 0 to within {FIRST_KL_TOLERANCE} per token, got "
-                f"{metrics['rollout/kl_per_token']:.3g}: policy and reference differ at the start"
-            )
+def _require_ratio_one(statistics: Mapping[str, float]) -> None:
+    error = _ratio_error(statistics)
+    if not error <= FIRST_RATIO_TOLERANCE:
+        raise RuntimeError(
+            "the first minibatch of an update must have a ratio of 1 to within "
+            f"{FIRST_RATIO_TOLERANCE}, got {error:.3g} from it: the policy's forward pass is not "
+            "reproducible (is dropout on, or the model in half precision?)"
+        )
 
 
-@torch.no_grad()
-def judge_in_chunks(policy: CausalLMPolicy, texts: Texts, chunk: int) -> TokenStatistics:
-    """Judges B texts, `chunk` at a time, those of similar length together."""
-    order = texts.attention_mask.sum(dim=1).argsort(stable=True)
-    device, dtype = texts.input_ids.device, policy.value_head.weight.dtype
-    dtype = torch.float32 if dtype.itemsize < 4 else dtype
-    per_token = [torch.zeros(texts.input_ids.shape, dtype=dtype, device=device) for _ in range(3)]
-    final_values = torch.zeros(len(order), dtype=dtype, device=device)
-    for rows in order.split(chunk):
-        part = policy(texts.select(rows))
-        for whole, values in zip(per_token, part[:3], strict=True):
-            whole[rows, : values.shape[1]] = values
-        final_values[rows] = part.final_values
-    return TokenStatistics(*per_token, final_values)
-
-
-def _sample(logits: Tensor, generator: torch.Generator) -> Tensor:
-    from agents.categorical import sample
-
-    return sample(logits, generator)
+def _require_no_kl(error: float) -> None:
+    if not error <= FIRST_KL_TOLERANCE:
+        raise RuntimeError(
+            f"the first update must have a KL of 0 to within {FIRST_KL_TOLERANCE} per token, got "
+            f"{error:.3g}: policy and reference differ at the start"
+        )
 
 
 def _ratio_error(statistics: Mapping[str, float]) -> float:
@@ -395,16 +361,6 @@ def _kl_controller(config: PPOConfig) -> KLController:
     return AdaptiveKLController(config.kl_coef, config.kl_target, config.kl_horizon)
 
 
-def _timing(stopwatch: Stopwatch, n_tokens: int, n_episodes: int) -> dict[str, float]:
-    seconds = dict(stopwatch.seconds)
-    total = seconds["generate"] + seconds["score"] + seconds["train"]
-    return {f"time/{name}": value for name, value in seconds.items()} | {
-        "time/total": total,
-        "time/tokens_per_second": n_tokens / total,
-        "time/episodes_per_second": n_episodes / total,
-    }
-
-
 def _require_fit(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any], config: PPOConfig) -> None:
     autoreset_mode(envs)
     if config.n_episodes < envs.num_envs:
@@ -414,8 +370,9 @@ def _require_fit(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any], config:
     actions, observations = envs.single_action_space, envs.single_observation_space
     if not isinstance(actions, spaces.Discrete) or actions.n != policy.vocab_size:
         raise ValueError(
-            f"envs must have one action per output of the policy, Discrete({policy.vocab_size}), got "
-            f"{actions}; HuggingFaceTokenizer(..., vocab_size={policy.vocab_size}) pads a vocabulary"
+            f"envs must have one action per output of the policy, Discrete({policy.vocab_size}), "
+            f"got {actions}; HuggingFaceTokenizer(..., vocab_size={policy.vocab_size}) pads a "
+            "vocabulary"
         )
     length = observations["input_ids"].shape[0]  # type: ignore[index]
     if policy.max_length is not None and length > policy.max_length:
@@ -423,8 +380,3 @@ def _require_fit(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any], config:
             f"envs must have texts of at most {policy.max_length} tokens, the policy's positions, "
             f"got {length}"
         )
-
-
-def config_as_dict(config: PPOConfig) -> dict[str, Any]:
-    """Returns the hyperparameters as plain values."""
-    return dataclasses.asdict(config)

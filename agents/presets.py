@@ -1,12 +1,12 @@
 """The fine-tuning runs that come with the package: what `python -m agents.train` can be asked for.
 
-Plain dataclasses, without torch, so that the command line answers at once. `agents.fine_tuning` does
-what they say.
+Plain dataclasses, without torch, so that the command line answers at once. `agents.fine_tuning`
+does what they say.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,11 +18,11 @@ class FineTuning:
     """Says what to fine-tune, on which prompts, for which feedback, and where to write."""
 
     model: str
-    """`small-talk` (the model in this package), `toy` (untrained, ends a text with probability 0.2 at
-    every token), or a folder, hub id or GGUF file of a causal language model."""
+    """`small-talk` (the model in this package), `toy` (untrained, ends a text with probability 0.2
+    at every token), or a folder, hub id or GGUF file of a causal language model."""
     prompts: str
-    """`chitchat` (human turns of conversations that the small-talk model never saw), `small-talk` (the
-    package's own), a .txt or .jsonl file, or one text."""
+    """`chitchat` (human turns of conversations that the small-talk model never saw), `small-talk`
+    (the package's own), a .txt or .jsonl file, or one text."""
     reward: Literal["sentiment", "word_count"]
     """What a reply is paid for: VADER's compound sentiment in [-1, 1], or its number of words."""
     prompt_template: str = "{prompt}\n"

@@ -180,9 +180,9 @@ class EpisodeRecord:
 
 
 def _of_row(infos: dict[str, Any], row: int) -> dict[str, Any]:
-    """Returns one row's infos out of Gymnasium's arrays and their `_key` masks."""
+    """Returns one row's infos out of Gymnasium's arrays; what has no `_key` mask is all rows'."""
     return {
         key: _of_row(value, row) if isinstance(value, dict) else value[row]
         for key, value in infos.items()
-        if not key.startswith("_") and infos[f"_{key}"][row]
+        if not key.startswith("_") and (f"_{key}" not in infos or infos[f"_{key}"][row])
     }

@@ -103,5 +103,3 @@ def _reset(
 def _update(masks: MaskTable | None, infos: dict[str, Any]) -> None:
     if masks is not None:
         masks.update(infos)
-
-

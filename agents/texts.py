@@ -33,14 +33,18 @@ class Texts(NamedTuple):
             self.input_ids[rows, :width],
             self.attention_mask[rows, :width],
             self.completion_mask[rows, :width],
-            None if masks is None else ActionMasks(masks.table, masks.index[rows, :width]),
+            None if masks is None else ActionMasks(masks.table, masks.numbers[rows, :width]),
         )
 
     def to(self, device: torch.device) -> Texts:
         """Returns the batch on a device."""
         masks = self.action_masks
-        moved = None if masks is None else ActionMasks(*(part.to(device) for part in masks))
-        return Texts(*(part.to(device) for part in self[:3]), moved)
+        return Texts(
+            self.input_ids.to(device),
+            self.attention_mask.to(device),
+            self.completion_mask.to(device),
+            None if masks is None else ActionMasks(*(part.to(device) for part in masks)),
+        )
 
     @property
     def lengths(self) -> Tensor:

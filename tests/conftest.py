@@ -11,6 +11,7 @@ import socket
 from typing import Any
 
 import hypothesis
+import numpy as np
 import pytest
 
 os.environ.update(
@@ -54,3 +55,51 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in on_gpu:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+class RecordingReward:
+    """A reward function that remembers what it was asked, and pays one per token written."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+
+    def __call__(self, episodes: Any) -> Any:
+        self.calls.append([episode.completion for episode in episodes])
+        return np.array([float(len(episode.completion_ids)) for episode in episodes])
+
+
+@pytest.fixture
+def recording_reward() -> type[RecordingReward]:
+    return RecordingReward
+
+
+def byte_level_bpe(special_tokens: list[str]) -> Any:
+    """Train a byte-level BPE, so that it can spell any text; the first special token is EOS."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=280,
+        special_tokens=special_tokens,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["How are you? Fine thanks, and you?"] * 9, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=special_tokens[0])
+
+
+@pytest.fixture(scope="session")
+def bpe() -> Any:
+    """A `transformers` tokenizer whose only special token is EOS, id 0."""
+    return byte_level_bpe(["<eos>"])
+
+
+@pytest.fixture(scope="session")
+def bpe_with_special_tokens() -> Any:
+    """One with EOS (id 0), padding (id 1) and a special token that has no role (id 2)."""
+    tokenizer = byte_level_bpe(["<eos>", "<pad>", "<reserved>"])
+    tokenizer.pad_token = "<pad>"
+    return tokenizer

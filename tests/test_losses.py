@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -25,7 +26,7 @@ from agents.losses import (
     PolicyLoss,
     clipped_surrogate_loss,
     clipped_value_loss,
-    entropy_bonus,
+    entropy_loss,
     explained_variance,
 )
 
@@ -192,10 +193,10 @@ def test_value_loss_does_not_depend_on_masked_positions(clip_range_vf: float | N
     assert_agree(gradient(masked.loss, values), gradient(alone.loss, values))
 
 
-def test_entropy_bonus_is_minus_the_mean_of_what_counts() -> None:
+def test_entropy_loss_is_minus_the_mean_of_what_counts() -> None:
     entropies = double(1.0, NAN, 2.0).requires_grad_()
     mask = torch.tensor([True, False, True])
-    bonus = entropy_bonus(entropies, mask)
+    bonus = entropy_loss(entropies, mask)
     assert bonus.item() == -1.5
     assert gradient(bonus, entropies).tolist() == [-0.5, 0.0, -0.5]
 
@@ -254,7 +255,7 @@ def total_loss(parameters: Tensor, batch: Batch, n_tokens: float | None) -> Tens
     value = clipped_value_loss(
         b * batch["features"], batch["old_values"], batch["returns"], mask, 0.2, n_tokens=n_tokens
     )
-    bonus = entropy_bonus((c * batch["features"]).square(), mask, n_tokens=n_tokens)
+    bonus = entropy_loss((c * batch["features"]).square(), mask, n_tokens=n_tokens)
     return policy.loss + 0.5 * value.loss + 0.1 * bonus
 
 
@@ -278,14 +279,14 @@ def test_micro_batches_add_up_to_the_full_batch(seed: int, cuts: set[int]) -> No
 @pytest.mark.parametrize("n_tokens", [0.0, -1.0, NAN])
 def test_n_tokens_not_above_zero_is_refused(n_tokens: float) -> None:
     with pytest.raises(ValueError, match=f"n_tokens must be above 0, but is {n_tokens}"):
-        entropy_bonus(torch.ones(2), torch.tensor([True, True]), n_tokens=n_tokens)
+        entropy_loss(torch.ones(2), torch.tensor([True, True]), n_tokens=n_tokens)
 
 
 Loss = Callable[[Tensor, Tensor], object]
 LOSSES: dict[str, Loss] = {
     "policy": lambda x, mask: clipped_surrogate_loss(x, x, x, mask, 0.2),
     "value": lambda x, mask: clipped_value_loss(x, x, x, mask, None),
-    "entropy": entropy_bonus,
+    "entropy": entropy_loss,
     "explained variance": lambda x, mask: explained_variance(x, x, mask),
 }
 
@@ -362,6 +363,7 @@ def rollout() -> Rollout:
         seed=0,
         device="cpu",
     )
+    agent.set_logger(Logger(folder=None, output_formats=[]))
     agent.policy.double()
     _, callback = agent._setup_learn(N_STEPS)
     assert agent.env is not None
@@ -411,7 +413,7 @@ def test_losses_statistics_and_gradients_are_those_of_sb3(rollout: Rollout) -> N
         CLIP_RANGE,
     )
     value = clipped_value_loss(by_episode(values), old_values, returns, mask, None)
-    bonus = entropy_bonus(by_episode(entropies), mask)
+    bonus = entropy_loss(by_episode(entropies), mask)
     # SB3's value loss has no factor 1/2.
     loss = policy.loss + ENT_COEF * bonus + VF_COEF * 2 * value.loss
     parameters = list(agent.policy.parameters())

@@ -44,9 +44,9 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path, conversations: dict[s
 
 @pytest.fixture
 def fresh_cache() -> Iterator[None]:
-    small_talk._pairs_by_split.cache_clear()
+    small_talk._pairs_of_split.cache_clear()
     yield
-    small_talk._pairs_by_split.cache_clear()
+    small_talk._pairs_of_split.cache_clear()
 
 
 def test_toy_vocabulary_has_31_distinct_words_and_no_other_characters() -> None:

@@ -17,8 +17,8 @@ from text_gym.vector_env import TextGenVectorEnv
 __all__ = [
     "CallablePrompts",
     "CharTokenizer",
-    "EpochPrompts",
     "Episode",
+    "EpochPrompts",
     "HuggingFaceTokenizer",
     "Prompt",
     "PromptSource",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,20 +18,20 @@ from text_gym.rewards.function import score
 from text_gym.task import GOES_ON, LENGTH, STOP_REASONS, EncodedPrompt, Limit, Observation, TextTask
 
 
-class TextGenEnv(gym.Env[Observation, int]):
+class TextGenEnv(gym.Env[Observation, Any]):
     """Writes a text, one token per step, and is paid for the finished text.
 
     ## Description
 
     The state is the text so far, an action appends one token, and feedback on the finished text is
-    the reward. With no arguments, the task is small talk in miniature: answer "How are you?" with as
-    many words as fit.
+    the reward. With no arguments, the task is small talk in miniature: answer "How are you?" with
+    as many words as fit.
 
     ## Action Space
 
     `Discrete(V)`: a token id. EOS is an ordinary action; there is no padding action. Every id is
-    accepted. Where some ids stand for no text, `info["action_mask"]` (int8, (V,)) excludes them, and
-    `action_masks()` gives the same as bool.
+    accepted. Where some ids stand for no text, `info["action_mask"]` (int8, (V,)) excludes them,
+    and `action_masks()` gives the same as bool.
 
     ## Observation Space
 
@@ -46,8 +46,8 @@ class TextGenEnv(gym.Env[Observation, int]):
 
     ## Rewards
 
-    0 on every step but the last; there, `reward_function` of the finished text. Wrap the environment
-    in `text_gym.wrappers.Feedback` to replace it or add to it.
+    0 on every step but the last; there, `reward_function` of the finished text. Wrap the
+    environment in `text_gym.wrappers.Feedback` to replace it or add to it.
 
     ## Episode End
 
@@ -67,10 +67,10 @@ class TextGenEnv(gym.Env[Observation, int]):
 
     Args:
         prompts: Where episodes start; see `text_gym.prompts.as_prompt_source`.
-        tokenizer: A `Tokenizer`, a `transformers` tokenizer, or a folder, hub id or GGUF file to load
-            one from. Defaults to the toy vocabulary of small talk.
-        reward_function: A `RewardFunction` or a plain `fn(prompt, completion) -> float`. Defaults to
-            the number of words.
+        tokenizer: A `Tokenizer`, a `transformers` tokenizer, or a folder, hub id or GGUF file to
+            load one from. Defaults to the toy vocabulary of small talk.
+        reward_function: A `RewardFunction` or a plain `fn(prompt, completion) -> float`. Defaults
+            to the number of words.
         max_new_tokens: Most tokens that the policy may write, EOS included.
         max_prompt_tokens: Room for the prompt; defaults to the longest listed prompt.
         prompt_template: What the policy sees of a prompt; `{prompt}` stands for its text.
@@ -98,7 +98,10 @@ class TextGenEnv(gym.Env[Observation, int]):
     - v0: initial version.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"], "render_fps": 4}
+    metadata: dict[str, Any] = {  # noqa: RUF012  # as Gymnasium declares it
+        "render_modes": ["ansi", "human"],
+        "render_fps": 4,
+    }
 
     def __init__(
         self,
@@ -132,9 +135,10 @@ class TextGenEnv(gym.Env[Observation, int]):
         self.render_mode = render_mode
         self.muted = False
         """True where an outer wrapper replaces the feedback, so that it is not computed here."""
-        length = self.task.max_prompt_tokens + max_new_tokens
-        self._input_ids = np.zeros(length, dtype=np.int64)
-        self._attention_mask = np.zeros(length, dtype=np.int8)
+        self.payer: object | None = None
+        """The outermost wrapper that pays: under `"human"` the text is shown when it has paid."""
+        self._input_ids = np.zeros(self.task.max_length, dtype=np.int64)
+        self._attention_mask = np.zeros(self.task.max_length, dtype=np.int8)
         self._length = 0
         self._start: EncodedPrompt | None = None
         self._stop_reason: StopReason | None = None
@@ -203,16 +207,20 @@ class TextGenEnv(gym.Env[Observation, int]):
                 reward = float(scores.total[0])
                 components = {name: float(term[0]) for name, term in scores.components.items()}
                 info["reward_components"] = components
-                self._reward, self._components = reward, components
-        if self.render_mode == "human":
-            sys.stdout.write(f"{self._rendered()}\n\n")
+                self._reward, self._components = reward, dict(components)
+        if not paid or self.payer is None:
+            self._show()
         return self._observation(), reward, paid, not paid, info
 
-    def show_reward(self, reward: float, components: Mapping[str, float]) -> None:
-        """Records the reward that a wrapper paid, for rendering."""
-        self._reward, self._components = reward, components
+    def show_reward(self, payer: object, reward: float, components: Mapping[str, float]) -> None:
+        """Records the reward that the wrapper `payer` paid, for rendering."""
+        self._reward, self._components = reward, dict(components)
+        if payer is self.payer:
+            self._show()
+
+    def _show(self) -> None:
         if self.render_mode == "human":
-            sys.stdout.write(f"{self._rendered().splitlines()[-1]}\n\n")
+            sys.stdout.write(f"{self._rendered()}\n\n")
 
     def action_masks(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Returns which token ids stand for text or EOS, bool (V,)."""
@@ -220,7 +228,7 @@ class TextGenEnv(gym.Env[Observation, int]):
             return np.ones(self.tokenizer.vocab_size, dtype=np.bool_)
         return self.task.action_mask.astype(np.bool_)
 
-    def render(self) -> str | None:  # type: ignore[override]  # Gymnasium allows a str for "ansi"
+    def render(self) -> str | None:
         """Returns the text so far under `"ansi"`; `"human"` prints it as it ends."""
         return self._rendered() if self.render_mode == "ansi" else None
 
@@ -253,7 +261,8 @@ class TextGenEnv(gym.Env[Observation, int]):
         }
 
     def _mask_info(self) -> dict[str, Any]:
-        return {} if self.task.action_mask is None else {"action_mask": self.task.action_mask}
+        mask = self.task.action_mask
+        return {} if mask is None else {"action_mask": mask.copy()}
 
 
 def check_render_mode(render_mode: str | None, metadata: Mapping[str, Any]) -> None:

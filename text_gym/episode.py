@@ -26,8 +26,9 @@ def _join_code_points(token_ids: TokenIds) -> str:
 class Episode:
     """Holds one finished text: its prompt, its completion and how it ended.
 
-    Immutable and cheap to copy: `copy.deepcopy` returns the episode itself, because Stable-Baselines3
-    deep-copies every `info`. Pickling decodes the completion and leaves the tokenizer behind.
+    Immutable and cheap to copy: `copy.deepcopy` returns the episode itself, because
+    Stable-Baselines3 deep-copies every `info`. Pickling decodes the completion and leaves the
+    tokenizer behind.
 
     Attributes:
         prompt: The text that was continued.

@@ -50,14 +50,14 @@ class PromptSource(ABC):
     def draw(self, np_random: np.random.Generator) -> Prompt:
         """Returns the next prompt, using no randomness but `np_random`."""
 
-    def restart(self) -> None:
+    def restart(self) -> None:  # noqa: B027  # a stateless source has nothing to forget
         """Forgets the order drawn so far; called when the environment is seeded."""
 
     def get_state(self) -> dict[str, Any]:
         """Returns what `set_state` needs to go on from here; empty for a stateless source."""
         return {}
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
+    def set_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027  # nor to remember
         """Goes on from a state that `get_state` returned."""
 
 
@@ -131,24 +131,24 @@ def as_prompt(row: Any) -> Prompt:
     Of a mapping, `reference` and `metadata` are taken by name; any other key joins the metadata.
 
     Raises:
-        TypeError: If `row`, or the text in it, is none of these.
+        TypeError: If `row`, or the text in it, is none of these, or the reference is no text.
 
     Example:
         >>> as_prompt({"prompt": "2 + 2 =", "reference": "4", "level": 1})
         Prompt(text='2 + 2 =', reference='4', metadata={'level': 1})
     """
-    if isinstance(row, Prompt):
-        return row
     if isinstance(row, Mapping) and "prompt" in row:
         rest = {k: v for k, v in row.items() if k not in ("prompt", "reference", "metadata")}
         metadata = {**(row.get("metadata") or {}), **rest}
         row = Prompt(row["prompt"], row.get("reference"), metadata)
-    text = row.text if isinstance(row, Prompt) else row
-    if not isinstance(text, str):
+    prompt = row if isinstance(row, Prompt) else Prompt(row)
+    if not isinstance(prompt.text, str):
         raise TypeError(
             f"prompts must yield a str, a Prompt or a mapping with a 'prompt' text, got {row!r}"
         )
-    return row if isinstance(row, Prompt) else Prompt(text)
+    if not isinstance(prompt.reference, str | None):
+        raise TypeError(f"the reference of a prompt must be a str or None, got {row!r}")
+    return prompt
 
 
 def as_prompt_source(prompts: Any, sampling: Sampling = "with_replacement") -> PromptSource:
@@ -190,15 +190,15 @@ def _listed(prompts: Any) -> list[Prompt]:
 def _read(path: Path) -> list[Prompt]:
     """Reads one prompt a line; blank lines are skipped."""
     with path.open(encoding="utf-8") as file:
-        lines = [line.rstrip("\n") for line in file if line.strip()]
+        lines = [(n, line.rstrip("\n")) for n, line in enumerate(file, start=1) if line.strip()]
     if path.suffix == ".txt":
-        return [Prompt(line) for line in lines]
+        return [Prompt(line) for _, line in lines]
     rows = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in lines:
         try:
             rows.append(as_prompt(json.loads(line)))
         except (json.JSONDecodeError, TypeError) as error:
-            raise ValueError(f"prompts file {path}, entry {number}: {error}") from error
+            raise ValueError(f"prompts file {path}, line {number}: {error}") from error
     return rows
 
 

@@ -116,7 +116,7 @@ def chitchat_pairs(split: Split) -> tuple[Pair, ...]:
     """
     if split not in get_args(Split):
         raise ValueError(f"split must be one of {get_args(Split)}, got {split!r}")
-    return _pairs_by_split()[split]
+    return _pairs_of_split(split)
 
 
 def split_of(conversation_id: str) -> Split:
@@ -166,11 +166,13 @@ def _is_small_talk(text: str) -> bool:
 
 
 @cache
-def _pairs_by_split() -> Mapping[Split, tuple[Pair, ...]]:
-    pairs: dict[Split, list[Pair]] = {split: [] for split in _SPLIT_PERCENT}
-    for conversation_id, conversation in _conversations().items():
-        pairs[split_of(conversation_id)].extend(_pairs(conversation["messages"]))
-    return {split: tuple(found) for split, found in pairs.items()}
+def _pairs_of_split(split: Split) -> tuple[Pair, ...]:
+    return tuple(
+        pair
+        for conversation_id, conversation in _conversations().items()
+        if split_of(conversation_id) == split
+        for pair in _pairs(conversation["messages"])
+    )
 
 
 def _pairs(blocks: Sequence[Sequence[Mapping[str, str]]]) -> Iterator[Pair]:

@@ -20,7 +20,7 @@ from text_gym.rewards import RewardFunction, WordCount, as_reward_function
 from text_gym.tokenizers import WordTokenizer, action_mask, as_tokenizer
 
 Limit = Literal["terminate", "truncate"]
-Observation = dict[str, NDArray[Any]]
+Observation = dict[str, Any]  # of arrays; Gymnasium types the values of a Dict space so
 
 GOES_ON, EOS, STOP, LENGTH = 0, 1, 2, 3
 STOP_REASONS: dict[int, StopReason] = {EOS: "eos", STOP: "stop", LENGTH: "length"}
@@ -56,9 +56,13 @@ class TextTask:
         if "{prompt}" not in prompt_template:
             raise ValueError(f"prompt_template must contain '{{prompt}}', got {prompt_template!r}")
         self.tokenizer = (
-            WordTokenizer((*small_talk.WORDS, "?")) if tokenizer is None else as_tokenizer(tokenizer)
+            WordTokenizer((*small_talk.WORDS, "?"))
+            if tokenizer is None
+            else as_tokenizer(tokenizer)
         )
-        self.reward_function = as_reward_function(reward_function or WordCount())
+        self.reward_function = as_reward_function(
+            WordCount() if reward_function is None else reward_function
+        )
         self.max_new_tokens = max_new_tokens
         self.prompt_template = prompt_template
         self.limit = limit
@@ -69,12 +73,12 @@ class TextTask:
         self.action_mask = action_mask(self.tokenizer)
         self._encoded: dict[str, TokenIds] = {}
         self.max_prompt_tokens = self._room_for_prompts(max_prompt_tokens)
-        length = self.max_prompt_tokens + max_new_tokens
+        self.max_length = self.max_prompt_tokens + max_new_tokens
         last_id = self.tokenizer.vocab_size - 1
         self.observation_space = spaces.Dict(
             {
-                "input_ids": spaces.Box(0, last_id, (length,), np.int64),
-                "attention_mask": spaces.Box(0, 1, (length,), np.int8),
+                "input_ids": spaces.Box(0, last_id, (self.max_length,), np.int64),
+                "attention_mask": spaces.Box(0, 1, (self.max_length,), np.int8),
             }
         )
         self.action_space = spaces.Discrete(self.tokenizer.vocab_size)
@@ -82,9 +86,10 @@ class TextTask:
     def _stop_codes(self, stop_token_ids: Sequence[int]) -> NDArray[np.int8]:
         """Returns the table (V,) from token id to `GOES_ON`, `EOS` or `STOP`."""
         vocab_size = self.tokenizer.vocab_size
-        wrong = [token for token in stop_token_ids if not 0 <= token < vocab_size]
+        action_space = spaces.Discrete(vocab_size)
+        wrong = [token for token in stop_token_ids if not action_space.contains(token)]
         if wrong:
-            raise ValueError(f"stop_token_ids must be in [0, {vocab_size}), got {wrong}")
+            raise ValueError(f"stop_token_ids must be integers in [0, {vocab_size}), got {wrong}")
         codes = np.full(vocab_size, GOES_ON, dtype=np.int8)
         codes[list(stop_token_ids)] = STOP
         codes[self.tokenizer.eos_token_id] = EOS
@@ -92,6 +97,8 @@ class TextTask:
 
     def _room_for_prompts(self, max_prompt_tokens: int | None) -> int:
         """Encodes the listed prompts once, so that one that does not fit is found at once."""
+        if max_prompt_tokens is not None and max_prompt_tokens < 1:
+            raise ValueError(f"max_prompt_tokens must be at least 1, got {max_prompt_tokens}")
         prompts = self.source.prompts
         if prompts is None:
             if max_prompt_tokens is None:
@@ -141,7 +148,7 @@ class TextTask:
         """Returns the finished text; `completion_ids` (T,) is kept, not copied."""
         return Episode(
             prompt=start.prompt.text,
-            prompt_ids=start.token_ids,
+            prompt_ids=start.token_ids.copy(),
             completion_ids=completion_ids,
             stop_reason=STOP_REASONS[code],
             reference=start.prompt.reference,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import string
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -50,7 +51,7 @@ class _ListedTokenizer:
     def __init__(self, tokens: Sequence[str], argument: str) -> None:
         if not tokens:
             raise ValueError(f"{argument} must name at least one token, got {tokens!r}")
-        repeated = sorted({token for token in tokens if tokens.count(token) > 1})
+        repeated = sorted(token for token, count in Counter(tokens).items() if count > 1)
         if repeated:
             raise ValueError(f"{argument} must not repeat a token, got {repeated!r} more than once")
         self._tokens = tuple(tokens)
@@ -160,14 +161,17 @@ class HuggingFaceTokenizer:
         used = set(tokenizer.get_vocab().values())
         smallest = max(used) + 1
         if vocab_size is not None and vocab_size < smallest:
-            raise ValueError(f"vocab_size must be at least {smallest} for {name!r}, got {vocab_size}")
+            raise ValueError(
+                f"vocab_size must be at least {smallest} for {name!r}, got {vocab_size}"
+            )
         self.tokenizer = tokenizer
         self.vocab_size = vocab_size or smallest
         self.eos_token_id = int(tokenizer.eos_token_id)
         holes = set(range(self.vocab_size)) - used
-        self.excluded_token_ids = frozenset(
-            holes | (set(tokenizer.all_special_ids) - {self.eos_token_id})
-        )
+        # `all_special_ids` lists only those with a role (pad, bos, ...), not "<|reserved_0|>".
+        added = tokenizer.added_tokens_decoder.items()
+        special = set(tokenizer.all_special_ids) | {i for i, token in added if token.special}
+        self.excluded_token_ids = frozenset((holes | special) - {self.eos_token_id})
         self._silent = self.excluded_token_ids | {self.eos_token_id}
 
     @classmethod

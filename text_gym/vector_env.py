@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from gymnasium.error import ResetNeeded
@@ -14,6 +15,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from text_gym.env import TextGenEnv, check_render_mode
+from text_gym.episode import Episode
 from text_gym.rendering import render_text
 from text_gym.rewards.function import score
 from text_gym.task import GOES_ON, LENGTH, STOP_REASONS, EncodedPrompt, Observation, TextTask
@@ -56,8 +58,6 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
 
     metadata: dict[str, Any] = {**TextGenEnv.metadata}  # noqa: RUF012  # replaced per instance
 
-    _modes: ClassVar[dict[str, AutoresetMode]] = {mode.value: mode for mode in AutoresetMode}
-
     def __init__(
         self,
         num_envs: int = 1,
@@ -69,6 +69,9 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        modes = [mode.value for mode in AutoresetMode]
+        if autoreset_mode not in (*AutoresetMode, *modes):
+            raise ValueError(f"autoreset_mode must be one of {modes}, got {autoreset_mode!r}")
         check_render_mode(render_mode, TextGenEnv.metadata)
         self.task = TextTask(**task)
         self.tokenizer = self.task.tokenizer
@@ -77,6 +80,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self.render_mode = render_mode
         self.muted = False
         """True where an outer wrapper replaces the feedback, so that it is not computed here."""
+        self.payer: object | None = None
+        """The outermost wrapper that pays: under `"human"` texts are shown when it has paid."""
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**TextGenEnv.metadata, "autoreset_mode": self.autoreset_mode}
         self.single_observation_space = self.task.observation_space
@@ -105,8 +110,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
 
         Args:
             seed: Row i is seeded with `seed + i`, or with `seed[i]`.
-            options: `{"reset_mask": bool (n,)}` chooses the rows. `{"prompt": ...}` names the prompt
-                of every row that starts, or, as a list of n, of each.
+            options: `{"reset_mask": bool (n,)}` chooses the rows. `{"prompt": ...}` names the
+                prompt of every row that starts, or, as a list of n, of each.
 
         Raises:
             TypeError, ValueError: If the mask is not a bool array (n,) with a True in it, or the
@@ -120,9 +125,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self._add_masks(infos, rows)
         return self._observation(), infos
 
-    def step(
-        self, actions: ArrayLike
-    ) -> tuple[Observation, Rewards, Flags, Flags, dict[str, Any]]:
+    def step(self, actions: ArrayLike) -> tuple[Observation, Rewards, Flags, Flags, dict[str, Any]]:
         """Appends one token to every row that is being written.
 
         Args:
@@ -135,8 +138,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         """
         rows = self._running_rows()
         tokens = self._checked(actions)[rows]
-        if tokens.size and not (0 <= tokens.min() and tokens.max() < self.tokenizer.vocab_size):
-            raise ValueError(f"actions must be in {self.single_action_space}, got {actions}")
+        if tokens.size and (tokens.min() < 0 or tokens.max() >= self.tokenizer.vocab_size):
+            raise ValueError(f"actions must be in {self.single_action_space}, got {tokens}")
         idle = np.flatnonzero(self._ended)
         codes = self._append(rows, tokens)
 
@@ -153,7 +156,6 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
                 self._begin(ended, infos)
             else:
                 infos = last
-                self._ended[ended] = True
         if idle.size and self.autoreset_mode is AutoresetMode.NEXT_STEP:
             self._begin(idle, infos)
             rows = self._all_rows
@@ -166,11 +168,21 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         mask = self.task.action_mask
         return np.broadcast_to(np.True_ if mask is None else mask.astype(np.bool_), shape)
 
-    def show_reward(self, row: int, reward: float, components: dict[str, float]) -> None:
-        """Records the reward that a wrapper paid to one row, for rendering."""
-        self._outcomes[row] = (self._outcomes[row][0], reward, components)
+    def show_reward(
+        self, payer: object, row: int, episode: Episode, reward: float, components: dict[str, float]
+    ) -> None:
+        """Records the reward that the wrapper `payer` paid to one row's text, for rendering."""
+        if self._ended[row]:  # under SAME_STEP the row holds the next text already
+            self._outcomes[row] = (episode.stop_reason, reward, components)
+        if payer is self.payer:
+            text = (episode.prompt, episode.completion, episode.stop_reason)
+            self._show(row, lambda: render_text(*text, reward, components))
 
-    def render(self) -> tuple[str, ...] | None:  # type: ignore[override]  # a str for "ansi"
+    def _show(self, row: int, rendered: Callable[[], str]) -> None:
+        if self.render_mode == "human":
+            sys.stdout.write(f"[{row}]\n{rendered()}\n\n")
+
+    def render(self) -> tuple[str, ...] | None:
         """Returns the texts so far under `"ansi"`; `"human"` prints them as they end."""
         if self.render_mode != "ansi":
             return None
@@ -196,8 +208,10 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         elif seed is not None:
             if len(seed) != self.num_envs:
                 raise ValueError(f"seed must be an int or {self.num_envs} of them, got {seed}")
-            super().reset(seed=next((one for one in seed if one is not None), None))
-            self.task.source.restart()
+            first = next((one for one in seed if one is not None), None)
+            super().reset(seed=first)
+            if first is not None:
+                self.task.source.restart()
         for row in rows:
             if seed is not None and seed[row] is not None:
                 self._row_random[row], _ = seeding.np_random(seed[row])
@@ -237,7 +251,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self._add(infos, "prompt_length", rows, self._lengths[rows], np.int64)
 
     def _running_rows(self) -> Rows:
-        if self._starts[0] is None:
+        if all(start is None for start in self._starts):
             raise ResetNeeded("reset must be called before step")
         return np.flatnonzero(~self._ended) if self._ended.any() else self._all_rows
 
@@ -271,19 +285,18 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     ) -> dict[str, Any]:
         """Ends the texts of `rows`: writes their rewards and flags, returns their infos."""
         infos: dict[str, Any] = {}
+        self._ended[rows] = True
         reasons = [STOP_REASONS[code] for code in codes.tolist()]
         self._add(infos, "stop_reason", rows, reasons, object)
         for row, reason in zip(rows.tolist(), reasons, strict=True):
             self._outcomes[row] = (reason, None, {})
         paid = np.array([self.task.pays_at(code) for code in codes.tolist()])
         truncations[rows[~paid]] = True
-        rows, codes = rows[paid], codes[paid]
-        if rows.size:
-            terminations[rows] = True
-            self._pay(rows, codes, rewards, infos)
-        if self.render_mode == "human":
-            for row in rows.tolist():
-                sys.stdout.write(f"[{row}]\n{self._rendered(row)}\n\n")
+        terminations[rows[paid]] = True
+        if paid.any():
+            self._pay(rows[paid], codes[paid], rewards, infos)
+        for row in (rows if self.payer is None else rows[~paid]).tolist():
+            self._show(row, partial(self._rendered, row))
         return infos
 
     def _pay(
@@ -305,9 +318,9 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         infos["_reward_components"] = self._mask_of(rows)
         for index, row in enumerate(rows.tolist()):
             terms = {name: float(term[index]) for name, term in scores.components.items()}
-            self.show_reward(row, float(scores.total[index]), terms)
+            self._outcomes[row] = (episodes[index].stop_reason, float(scores.total[index]), terms)
 
-    def _episode(self, row: int, code: int) -> Any:
+    def _episode(self, row: int, code: int) -> Episode:
         start = self._starts[row]
         assert start is not None
         first, last = len(start.token_ids), self._lengths[row]
@@ -355,10 +368,10 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
                 "input_ids": self._input_ids.copy(),
                 "attention_mask": self._attention_mask.copy(),
             }
-        views = {"input_ids": self._input_ids[:], "attention_mask": self._attention_mask[:]}
-        for view in views.values():
-            view.setflags(write=False)
-        return views
+        return {
+            "input_ids": _read_only(self._input_ids),
+            "attention_mask": _read_only(self._attention_mask),
+        }
 
     def _rendered(self, row: int) -> str:
         start = self._starts[row]
@@ -368,3 +381,9 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         reason, reward, components = self._outcomes[row]
         text = self.tokenizer.decode(completion)
         return render_text(start.prompt.text, text, reason, reward, components)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array[:]
+    view.setflags(write=False)
+    return view

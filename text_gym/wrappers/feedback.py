@@ -1,7 +1,7 @@
 """Swapping or adding to the feedback: `Feedback`.
 
-The meaning of the wrapper, for one environment and for a vector, is `FeedbackRule`: how the feedback
-on finished episodes combines with the reward that came from inside.
+The meaning of the wrapper, for one environment and for a vector, is `FeedbackRule`: how the
+feedback on finished episodes combines with the reward that came from inside.
 """
 
 from __future__ import annotations
@@ -93,9 +93,15 @@ def mute(env: Any) -> None:
     while layer is not None:
         if hasattr(layer, "muted"):
             layer.muted = True
-        elif hasattr(layer, "envs"):
+        elif hasattr(layer, "set_attr"):  # one of Gymnasium's vectors: reaches each outermost layer
             layer.set_attr("muted", True)
         layer = getattr(layer, "env", None)
+
+
+def show_after(payer: Any) -> None:
+    """Makes the environment show a text to a person when `payer` has paid for it, not before."""
+    if hasattr(payer.unwrapped, "payer"):
+        payer.unwrapped.payer = payer
 
 
 class Feedback(gym.Wrapper[Observation, int, Observation, int], RecordConstructorArgs):
@@ -141,9 +147,21 @@ class Feedback(gym.Wrapper[Observation, int, Observation, int], RecordConstructo
         )
         super().__init__(env)
         self.rule = FeedbackRule(reward_function, mode, weight, name)
-        self.muted = False
+        self._muted = False
         if mode == "replace":
             mute(env)
+        show_after(self)
+
+    @property
+    def muted(self) -> bool:
+        """True where an outer wrapper replaces the feedback; setting it mutes the inside too."""
+        return self._muted
+
+    @muted.setter
+    def muted(self, muted: bool) -> None:
+        self._muted = muted
+        if muted:
+            mute(self.env)
 
     def step(self, action: int) -> tuple[Observation, Any, bool, bool, dict[str, Any]]:
         """Steps the environment and pays for the text if it is finished."""
@@ -155,5 +173,5 @@ class Feedback(gym.Wrapper[Observation, int, Observation, int], RecordConstructo
             components = {name: float(term[0]) for name, term in terms.items()}
             info["reward_components"] = components
             if hasattr(self.unwrapped, "show_reward"):
-                self.unwrapped.show_reward(reward, components)
+                self.unwrapped.show_reward(self, reward, components)
         return observation, reward, terminated, truncated, info

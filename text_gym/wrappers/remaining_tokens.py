@@ -61,6 +61,7 @@ class RemainingTokens(gym.Wrapper[Observation, int, Observation, int], RecordCon
     def step(self, action: int) -> tuple[Observation, Any, bool, bool, dict[str, Any]]:
         """Steps the environment; the budget shrinks by one."""
         observation, reward, terminated, truncated, info = self.env.step(action)
+        self._prompt_length = info.get("prompt_length", self._prompt_length)  # under `Autoreset`
         return self._added(observation), reward, terminated, truncated, info
 
     def _added(self, observation: Observation) -> Observation:

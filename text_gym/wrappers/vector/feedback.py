@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from text_gym.rewards import RewardFunction
 from text_gym.task import Observation
-from text_gym.wrappers.feedback import FeedbackRule, Mode, mute
+from text_gym.wrappers.feedback import FeedbackRule, Mode, mute, show_after
 
 
 class Feedback(
@@ -54,6 +54,7 @@ class Feedback(
         self.muted = False
         if mode == "replace":
             mute(env)
+        show_after(self)
 
     def step(
         self, actions: Any
@@ -68,25 +69,18 @@ class Feedback(
     def _paid(self, rewards: NDArray[np.float64], last: dict[str, Any]) -> NDArray[np.float64]:
         """Returns the rewards (n,) and writes their terms into `last`."""
         rows = np.flatnonzero(last["_text_episode"])
-        inner_terms = {
-            name: term[rows]
-            for name, term in last.get("reward_components", {}).items()
-            if not name.startswith("_")
-        }
-        rewards[rows], terms = self.rule(list(last["text_episode"][rows]), rewards[rows], inner_terms)
+        inner = last.get("reward_components", {})
+        inner_terms = {name: term[rows] for name, term in inner.items() if f"_{name}" in inner}
+        episodes = list(last["text_episode"][rows])
+        rewards[rows], terms = self.rule(episodes, rewards[rows], inner_terms)
         mask = last["_text_episode"].copy()
         components: dict[str, Any] = {}
         for name, term in terms.items():
             components[name], components[f"_{name}"] = np.zeros(self.num_envs), mask.copy()
             components[name][rows] = term
         last["reward_components"], last["_reward_components"] = components, mask
-        self._show(rows, rewards, terms)
-        return rewards
-
-    def _show(
-        self, rows: NDArray[np.intp], rewards: NDArray[np.float64], terms: dict[str, Any]
-    ) -> None:
         if hasattr(self.unwrapped, "show_reward"):
-            for index, row in enumerate(rows.tolist()):
-                components = {name: float(term[index]) for name, term in terms.items()}
-                self.unwrapped.show_reward(row, float(rewards[row]), components)
+            for index, (row, episode) in enumerate(zip(rows.tolist(), episodes, strict=True)):
+                paid = {name: float(term[index]) for name, term in terms.items()}
+                self.unwrapped.show_reward(self, row, episode, float(rewards[row]), paid)
+        return rewards

@@ -1,0 +1,119 @@
+"""Judging a policy: reward, KL, perplexity and variety of its texts.
+
+An evaluation is a rollout that nobody learns from. Texts are read from the episodes that the
+environment reports (`info["text_episode"]`), where it does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from gymnasium.vector import VectorEnv
+
+from agents.kl import sequence_kl
+from agents.masked import masked_mean
+from agents.policy import CausalLMPolicy, judge_in_chunks
+from agents.record import Rollout
+from agents.rollout import collect_rollout
+
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Says how good, how far from the reference, and how varied a policy's texts are.
+
+    Attributes:
+        reward: Mean over episodes.
+        reward_half_width: Half of its 95 % confidence interval (normal approximation).
+        kl: KL from the reference, in nats per completion.
+        perplexity: Of the texts under the reference, per token.
+        length: Mean number of tokens written.
+        distinct_2: Distinct word pairs over all word pairs of the texts together.
+        largest_share: Share of the most frequent text.
+        prompts: The prompts, in the order in which the episodes started.
+        completions: The texts written.
+        scores: Their rewards.
+    """
+
+    reward: float
+    reward_half_width: float
+    kl: float
+    perplexity: float
+    length: float
+    distinct_2: float
+    largest_share: float
+    prompts: list[str]
+    completions: list[str]
+    scores: list[float]
+
+
+def evaluate(
+    policy: CausalLMPolicy,
+    reference: CausalLMPolicy,
+    envs: VectorEnv[Any, Any, Any],
+    n_episodes: int,
+    *,
+    seed: int,
+) -> Evaluation:
+    """Lets a policy write `n_episodes` texts and judges them.
+
+    Args:
+        policy: The policy to judge.
+        reference: What KL and perplexity are measured against.
+        envs: Environments that report `text_episode`; see `collect_rollout`.
+        n_episodes: At least the number of environments.
+        seed: Of prompts and sampling.
+
+    Raises:
+        KeyError: If the environments do not report `text_episode`.
+    """
+    generator = torch.Generator(policy.device).manual_seed(seed)
+    rollout = collect_rollout(policy, envs, n_episodes, generator, seed=seed)
+    return _described(rollout, policy, reference)
+
+
+def _described(rollout: Rollout, policy: CausalLMPolicy, reference: CausalLMPolicy) -> Evaluation:
+    mask = rollout.texts.completion_mask
+    log_probs = judge_in_chunks(policy, rollout.texts, _CHUNK).log_probs
+    ref_log_probs = judge_in_chunks(reference, rollout.texts, _CHUNK).log_probs
+    episodes = [info["text_episode"] for info in rollout.infos]
+    completions = [episode.completion for episode in episodes]
+    scores = rollout.scores
+    return Evaluation(
+        reward=float(scores.mean()),
+        reward_half_width=1.96 * float(scores.std()) / math.sqrt(len(scores)),
+        kl=float(sequence_kl(log_probs, ref_log_probs, mask).mean()),
+        perplexity=math.exp(-float(masked_mean(ref_log_probs, mask))),
+        length=float(rollout.texts.lengths.float().mean()),
+        distinct_2=distinct_n(completions, 2),
+        largest_share=max(Counter(completions).values()) / len(completions),
+        prompts=[episode.prompt for episode in episodes],
+        completions=completions,
+        scores=scores.tolist(),
+    )
+
+
+def distinct_n(texts: Sequence[str], n: int) -> float:
+    """Returns the share of distinct word n-grams among all those of the texts together.
+
+    Words are split at white space and compared without case. 0 where no text has n words.
+
+    Source: Li et al. 2016, "A diversity-promoting objective function for neural conversation
+    models", arXiv:1510.03055.
+
+    Example:
+        >>> distinct_n(["so good", "so good", "so bad"], 2)
+        0.6666666666666666
+    """
+    grams = [
+        tuple(words[i : i + n])
+        for words in (text.lower().split() for text in texts)
+        for i in range(len(words) - n + 1)
+    ]
+    return len(set(grams)) / len(grams) if grams else 0.0

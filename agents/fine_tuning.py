@@ -1,0 +1,191 @@
+"""A whole fine-tuning run: load, judge, learn, judge again, write down.
+
+This pipeline is where `text_gym` and the agents meet; the algorithm itself knows neither prompts
+nor rewards.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from rich.console import Console
+from transformers.utils import logging as transformers_logging
+
+import text_gym
+from agents.console import ProgressBar, evaluations, key_values, replies
+from agents.evaluation import Evaluation, evaluate
+from agents.policy import CausalLMPolicy
+from agents.ppo import PPO
+from agents.presets import FineTuning
+from agents.run_folder import RunFolder
+from agents.toy import toy_policy
+from text_gym import HuggingFaceTokenizer, Prompt, small_talk
+from text_gym.rewards import RewardFunction, Sentiment, WordCount
+
+SMALL_TALK_MODEL = Path(__file__).parent / "models" / "small_talk"
+TOY_EOS_PROBABILITY = 0.2
+
+
+class Split(NamedTuple):
+    """Prompts to learn from, and prompts to judge on."""
+
+    train: Sequence[Prompt]
+    heldout: Sequence[Prompt]
+
+
+def run(preset: str, config: FineTuning) -> Path:
+    """Carries out a run and returns its folder.
+
+    Raises:
+        FileExistsError: If the run's folder exists.
+    """
+    console = Console()
+    torch.set_num_threads(config.threads)
+    transformers_logging.disable_progress_bar()
+    folder = config.output / (config.name or _run_name(preset, config.ppo.seed))
+    record = RunFolder(folder, config)
+    split = load_prompts(config.prompts, console)
+    policy, tokenizer = load_policy(config)
+    envs = make_envs(config, split.train, tokenizer, config.num_envs)
+    eval_envs = make_envs(config, split.heldout, tokenizer, config.eval_episodes)
+    console.print(key_values(f"PPO: {preset}", _header(config, split, policy)))
+
+    agent = PPO(policy, envs, config.ppo, callbacks=[record, ProgressBar(console)])
+    before = _judged(agent, eval_envs, config)
+    start = time.perf_counter()
+    agent.learn(config.total_episodes)
+    seconds = time.perf_counter() - start
+    after = _judged(agent, eval_envs, config)
+
+    agent.policy.save_pretrained(folder / "policy")
+    if isinstance(tokenizer, HuggingFaceTokenizer):
+        tokenizer.tokenizer.save_pretrained(folder / "policy")
+    record.write_json("summary.json", _summary(before, after, agent, record.tokens, seconds))
+    record.write_json("replies.json", _replies(before, after))
+    console.print(replies(before, after), evaluations(before, after), sep="\n")
+    console.print(
+        f"{agent.n_episodes:,} episodes, {record.tokens:,} tokens in {seconds:.1f} s: "
+        f"{record.tokens / seconds:,.0f} tokens/s. Written to {folder}/"
+    )
+    return folder
+
+
+def load_prompts(name: str, console: Console) -> Split:
+    """Returns the prompts that a run's `prompts` option names."""
+    if name == "chitchat":
+        try:
+            return Split(*(_chitchat_prompts(split) for split in ("rl", "heldout")))
+        except ModuleNotFoundError as error:
+            console.print(f"[yellow]{error}; using the package's own prompts instead[/yellow]")
+            name = "small-talk"
+    if name == "small-talk":
+        prompts = [Prompt(text) for text in small_talk.PROMPTS]
+        heldout = prompts[::4]
+        return Split([prompt for prompt in prompts if prompt not in heldout], heldout)
+    source = text_gym.prompts.as_prompt_source(name)
+    assert source.prompts is not None
+    return Split(source.prompts, source.prompts)
+
+
+def _chitchat_prompts(split: small_talk.Split) -> list[Prompt]:
+    pairs = small_talk.chitchat_pairs(split)
+    return [Prompt(text) for text in dict.fromkeys(pair.prompt for pair in pairs)]
+
+
+def load_policy(config: FineTuning) -> tuple[CausalLMPolicy, Any]:
+    """Returns the policy and tokenizer that a run's `model` option names.
+
+    For the toy the tokenizer is None: `TextGen-v0` has its own.
+    """
+    if config.model == "toy":
+        env = text_gym.TextGenEnv(max_new_tokens=config.max_new_tokens)
+        return toy_policy(
+            env.tokenizer.vocab_size,
+            env.tokenizer.eos_token_id,
+            length=env.task.max_length,
+            eos_probability=TOY_EOS_PROBABILITY,
+            seed=config.ppo.seed,
+        ), None
+    source = SMALL_TALK_MODEL if config.model == "small-talk" else config.model
+    policy = CausalLMPolicy.from_pretrained(source, temperature=config.temperature)
+    return policy, HuggingFaceTokenizer.from_pretrained(source, vocab_size=policy.vocab_size)
+
+
+def make_envs(
+    config: FineTuning, prompts: Sequence[Prompt], tokenizer: Any, num_envs: int
+) -> VectorEnv[Any, Any, Any]:
+    """Returns `num_envs` environments that draw each prompt once before any is drawn again."""
+    rewards: dict[str, type[RewardFunction]] = {"sentiment": Sentiment, "word_count": WordCount}
+    return gym.make_vec(
+        "TextGen-v0",
+        num_envs=num_envs,
+        prompts=prompts,
+        tokenizer=tokenizer,
+        reward_function=rewards[config.reward](),
+        prompt_template=config.prompt_template,
+        max_new_tokens=config.max_new_tokens,
+        sampling="without_replacement",
+        autoreset_mode=AutoresetMode.DISABLED,
+    )
+
+
+def _judged(agent: PPO, envs: VectorEnv[Any, Any, Any], config: FineTuning) -> Evaluation:
+    seed = config.ppo.seed
+    return evaluate(agent.policy, agent.reference, envs, config.eval_episodes, seed=seed)
+
+
+def _run_name(preset: str, seed: int) -> str:
+    return f"{preset}-seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _header(config: FineTuning, split: Split, policy: CausalLMPolicy) -> dict[str, Any]:
+    parameters = sum(parameter.numel() for parameter in policy.parameters())
+    return {
+        "model": f"{config.model} ({parameters / 1e6:.1f} M parameters)",
+        "prompts": f"{len(split.train):,} from {config.prompts}; {len(split.heldout):,} held out",
+        "reward": config.reward,
+        "episodes": f"{config.total_episodes:,}, {config.ppo.n_episodes} per update",
+    }
+
+
+def _summary(
+    before: Evaluation, after: Evaluation, agent: PPO, tokens: int, seconds: float
+) -> dict[str, Any]:
+    figures = ("reward", "reward_half_width", "length", "perplexity", "distinct_2", "largest_share")
+    compared = {
+        f"{name}_{when}": getattr(one, name)
+        for name in figures
+        for when, one in (("before", before), ("after", after))
+    }
+    return {
+        **compared,
+        "kl": after.kl,
+        "eval_episodes": len(after.scores),
+        "episodes": agent.n_episodes,
+        "updates": agent.n_updates,
+        "tokens": tokens,
+        "seconds": seconds,
+        "tokens_per_second": tokens / seconds,
+        "seed": agent.config.seed,
+        "threads": torch.get_num_threads(),
+        "versions": {"torch": torch.__version__, "text_gym": text_gym.__version__},
+    }
+
+
+def _replies(before: Evaluation, after: Evaluation) -> list[dict[str, Any]]:
+    rows = zip(
+        before.prompts,
+        before.completions,
+        before.scores,
+        after.completions,
+        after.scores,
+        strict=True,
+    )
+    names = ("prompt", "before", "score_before", "after", "score_after")
+    return [dict(zip(names, row, strict=True)) for row in rows]

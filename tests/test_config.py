@@ -1,0 +1,70 @@
+"""PPOConfig: every rule is checked, and its message names the field, the rule and the value."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from agents.config import PPOConfig
+
+BROKEN = [
+    ({"n_episodes": 0}, "n_episodes must be at least 1, got 0"),
+    ({"n_epochs": 0}, "n_epochs must be at least 1, got 0"),
+    ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+    ({"n_episodes": 8, "batch_size": 9}, "batch_size must be at most n_episodes=8, got 9"),
+    ({"micro_batch_size": 0}, "micro_batch_size must be None or at least 1, got 0"),
+    ({"learning_rate": 0.0}, "learning_rate must be above 0, got 0.0"),
+    ({"learning_rate": float("nan")}, "learning_rate must be above 0, got nan"),
+    ({"adam_epsilon": 0.0}, "adam_epsilon must be above 0, got 0.0"),
+    ({"max_grad_norm": 0.0}, "max_grad_norm must be above 0, got 0.0"),
+    ({"kl_horizon": 0.0}, "kl_horizon must be above 0, got 0.0"),
+    ({"gamma": 1.5}, r"gamma must be in \[0, 1\], got 1.5"),
+    ({"gae_lambda": -0.1}, r"gae_lambda must be in \[0, 1\], got -0.1"),
+    ({"vf_coef": -1.0}, "vf_coef must be at least 0, got -1.0"),
+    ({"ent_coef": -1.0}, "ent_coef must be at least 0, got -1.0"),
+    ({"kl_coef": -1.0}, "kl_coef must be at least 0, got -1.0"),
+    ({"clip_range": 0.0}, r"clip_range must be in \(0, 1\), got 0.0"),
+    ({"clip_range": 1.0}, r"clip_range must be in \(0, 1\), got 1.0"),
+    ({"clip_range_high": 0.0}, "clip_range_high must be None or above 0, got 0.0"),
+    ({"clip_range_vf": 0.0}, "clip_range_vf must be None or above 0, got 0.0"),
+    ({"target_kl": 0.0}, "target_kl must be None or above 0, got 0.0"),
+    ({"dual_clip": 1.0}, "dual_clip must be None or above 1, got 1.0"),
+    ({"kl_target": 6.0, "kl_horizon": 51.0}, r"kl_horizon must be above 51.2\d*, got 51.0"),
+    ({"kl_target": -2.0}, "kl_target must be None or above 0, got -2.0"),
+    ({"kl_target": 6.0, "kl_coef": 0.0}, "kl_coef must be above 0 where kl_target is given"),
+    ({"lr_schedule": "cosine"}, "lr_schedule must be 'constant' or 'linear', got 'cosine'"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), BROKEN, ids=[str(fields) for fields, _ in BROKEN])
+def test_broken_rule_is_named(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PPOConfig(**fields)  # type: ignore[arg-type]
+
+
+def test_bounds_that_belong_to_the_range_are_accepted() -> None:
+    config = PPOConfig(
+        n_episodes=1,
+        batch_size=1,
+        n_epochs=1,
+        micro_batch_size=1,
+        gamma=0.0,
+        gae_lambda=1.0,
+        vf_coef=0.0,
+        ent_coef=0.0,
+        kl_coef=0.0,
+    )
+    assert PPOConfig(**dataclasses.asdict(config)) == config
+
+
+def test_config_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        PPOConfig().gamma = 0.5  # type: ignore[misc]
+
+
+def test_importing_the_config_loads_no_torch() -> None:
+    code = "import sys, agents, agents.config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
