@@ -35,7 +35,8 @@ class PPOConfig:
     batch_size: int = 64
     """Episodes per optimiser step."""
     micro_batch_size: int | None = None
-    """Episodes per forward pass; None: the whole batch. Changes memory, not the gradient."""
+    """Episodes per forward pass, those of similar length together; None: the whole batch. Changes
+    memory and the work lost to padding, not the gradient."""
     gamma: float = 1.0
     """Discount per token. Below 1, long texts are worth less for being long."""
     gae_lambda: float = 0.95

@@ -45,11 +45,9 @@ class Experience(NamedTuple):
         return Experience(texts, *(part[rows, :width] for part in self[1:]))
 
     def split(self, size: int) -> Iterator[Experience]:
-        """Yields the episodes in order, `size` at a time."""
-        if size >= self.n_episodes:
-            yield self
-            return
-        for rows in torch.arange(self.n_episodes).split(size):
+        """Yields all episodes, `size` at a time, those of similar length together."""
+        lengths = self.texts.attention_mask.sum(dim=1)
+        for rows in lengths.argsort(stable=True).split(size):
             yield self.select(rows)
 
     def shuffled(self, size: int, generator: torch.Generator) -> Iterator[Experience]:

@@ -91,7 +91,10 @@ class PPO:
         self.reference = policy.frozen_copy() if reference is None else reference
         self.callbacks = list(callbacks)
         self.optimizer = torch.optim.Adam(
-            policy.parameters(), lr=self.config.learning_rate, eps=self.config.adam_epsilon
+            policy.parameters(),
+            lr=self.config.learning_rate,
+            eps=self.config.adam_epsilon,
+            fused=True,
         )
         self.kl_controller = _kl_controller(self.config)
         sampling_seed, shuffling_seed = np.random.SeedSequence(self.config.seed).generate_state(2)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from agents.presets import PRESETS
+from agents.fine_tuning.presets import PRESETS
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     config = tyro.extras.overridable_config_cli(PRESETS, prog="python -m agents.train")
     preset = next(argument for argument in sys.argv[1:] if argument in PRESETS)
 
-    from agents.fine_tuning import run
+    from agents.fine_tuning.pipeline import run
 
     run(preset, config)
 

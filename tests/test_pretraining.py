@@ -24,8 +24,10 @@ from transformers import (
 from transformers.models.gpt2 import GPT2LMHeadModel
 
 import agents
-from agents.from_scratch import new_gpt2, save_half_precision, train_tokenizer
-from agents.pretraining import (
+from agents.pretraining.config import PretrainConfig
+from agents.pretraining.from_scratch import new_gpt2, save_half_precision, train_tokenizer
+from agents.pretraining.sequences import TokenSequence, collate, encode_pairs, length_batches
+from agents.pretraining.training import (
     _warmup_cosine,
     completion_loss,
     heldout_loss,
@@ -34,8 +36,6 @@ from agents.pretraining import (
     pretrain,
     token_nll,
 )
-from agents.pretraining_config import PretrainConfig
-from agents.sequences import TokenSequence, collate, encode_pairs, length_batches
 from text_gym.small_talk import TEMPLATE, chitchat_pairs
 
 SHIPPED = Path(agents.__path__[0]) / "models" / "small_talk"

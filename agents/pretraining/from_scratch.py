@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.models.gpt2 import GPT2LMHeadModel
 
-from agents.pretraining import isolated_rng
+from agents.pretraining.training import isolated_rng
 
 EOS_TOKEN = "<|endoftext|>"
 

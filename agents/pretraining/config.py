@@ -1,8 +1,9 @@
-"""Hyper-parameters of supervised pretraining, without torch, for a fast command line."""
+"""What to pretrain and how, without torch, so that a command line starts at once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 
@@ -56,3 +57,44 @@ class PretrainConfig:
             raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
         if self.loss_on not in ("completion", "all"):
             raise ValueError(f"loss_on must be 'completion' or 'all', got {self.loss_on!r}")
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Set the size of the GPT-2 to train."""
+
+    vocabulary_size: int = 2048
+    """Tokens of the byte-level BPE tokenizer."""
+
+    n_positions: int = 128
+    """Longest context in tokens; longer pairs are left out."""
+
+    n_embd: int = 256
+    """Width."""
+
+    n_layer: int = 3
+    """Number of blocks."""
+
+    n_head: int = 4
+    """Attention heads of a block."""
+
+    dropout: float = 0.0
+    """Dropout while training; the saved model has none."""
+
+
+@dataclass(frozen=True)
+class PretrainCommand:
+    """Train a tokenizer and a small GPT-2 on human small talk and write them to a folder."""
+
+    output: Path
+    """Folder of the model, the tokenizer and the model card."""
+
+    shape: ModelShape = field(default_factory=ModelShape)
+
+    training: PretrainConfig = field(default_factory=PretrainConfig)
+
+    threads: int = 2
+    """Threads of torch; the result depends on their number in the last bits."""
+
+    progress: bool = False
+    """Whether to show a progress bar."""

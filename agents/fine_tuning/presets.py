@@ -78,9 +78,9 @@ PRESETS: dict[str, tuple[str, FineTuning]] = {
             reward="word_count",
             prompt_template="{prompt}",
             max_new_tokens=20,
-            total_episodes=2048,
+            total_episodes=1536,
             num_envs=64,
-            ppo=PPOConfig(learning_rate=1e-3, n_episodes=64, kl_coef=0.0),
+            ppo=PPOConfig(learning_rate=3e-3, n_episodes=64, batch_size=32, kl_coef=0.0),
         ),
     ),
 }

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 if TYPE_CHECKING:
-    from agents.pretrain import PretrainCommand
+    from agents.pretraining.config import PretrainCommand
 
 _TEMPLATE = """\
 ---

@@ -1,8 +1,8 @@
 """Supervised training of a causal language model on token sequences: loss, perplexity, loop.
 
 Any transformers causal language model will do. This module knows no text, no tokenizer and no
-environment; `agents.sequences` prepares its input. Sequences are padded on the right and attention
-is causal, so that no token sees padding and the model needs no attention mask.
+environment; `agents.pretraining.sequences` prepares its input. Sequences are padded on the right
+and attention is causal, so that no token sees padding and the model needs no attention mask.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from agents.pretraining_config import PretrainConfig
-from agents.sequences import Batch, TokenSequence, collate, length_batches
+from agents.pretraining.config import PretrainConfig
+from agents.pretraining.sequences import Batch, TokenSequence, collate, length_batches
 
 _EVAL_BATCH_TOKENS = 8192
 

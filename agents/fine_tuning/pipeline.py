@@ -18,17 +18,17 @@ from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
 import text_gym
-from agents.console import ProgressBar, evaluations, key_values, replies
 from agents.evaluation import Evaluation, evaluate
+from agents.fine_tuning.console import ProgressBar, evaluations, key_values, replies
+from agents.fine_tuning.presets import FineTuning
+from agents.fine_tuning.run_folder import RunFolder
+from agents.fine_tuning.toy import toy_policy
 from agents.policy import CausalLMPolicy
 from agents.ppo import PPO
-from agents.presets import FineTuning
-from agents.run_folder import RunFolder
-from agents.toy import toy_policy
 from text_gym import HuggingFaceTokenizer, Prompt, small_talk
 from text_gym.rewards import RewardFunction, Sentiment, WordCount
 
-SMALL_TALK_MODEL = Path(__file__).parent / "models" / "small_talk"
+SMALL_TALK_MODEL = Path(__file__).parents[1] / "models" / "small_talk"
 TOY_EOS_PROBABILITY = 0.2
 
 

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from agents.fine_tuning import pipeline
+from agents.fine_tuning.console import printable, replies
+from agents.fine_tuning.presets import PRESETS, FineTuning
+from text_gym import small_talk
+
+
+def tiny(preset: str, output: Path, **changes: object) -> FineTuning:
+    config = PRESETS[preset][1]
+    ppo = dataclasses.replace(config.ppo, n_episodes=16, batch_size=8, n_epochs=1)
+    small = {"total_episodes": 32, "num_envs": 8, "eval_episodes": 8, "threads": 1}
+    return dataclasses.replace(config, ppo=ppo, output=output, name="run", **{**small, **changes})
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = tiny("dialogue", tmp_path_factory.mktemp("runs"), prompts="small-talk")
+    return pipeline.run("dialogue", config)
+
+
+def test_run_writes_everything_it_promises(run_folder: Path) -> None:
+    names = {path.name for path in run_folder.iterdir()}
+    assert {
+        "config.json",
+        "metrics.jsonl",
+        "samples.jsonl",
+        "replies.json",
+        "curves.png",
+        "summary.json",
+        "policy",
+    } <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+
+
+def test_summary_holds_the_figures_and_they_agree_with_the_metrics(run_folder: Path) -> None:
+    summary = json.loads((run_folder / "summary.json").read_text())
+    lines = (run_folder / "metrics.jsonl").read_text().splitlines()
+    metrics = [json.loads(line) for line in lines]
+    assert summary["episodes"] == metrics[-1]["episodes"] == 32
+    assert summary["tokens"] == sum(round(row["rollout/length_mean"] * 16) for row in metrics)
+    assert summary["tokens_per_second"] == pytest.approx(summary["tokens"] / summary["seconds"])
+    assert {"reward_before", "reward_after", "kl", "distinct_2_before"} <= summary.keys()
+    scores = [row["score_after"] for row in json.loads((run_folder / "replies.json").read_text())]
+    assert summary["reward_after"] == pytest.approx(np.mean(scores), abs=1e-6)
+
+
+def test_resolved_config_names_the_options_of_ppo(run_folder: Path) -> None:
+    config = json.loads((run_folder / "config.json").read_text())
+    assert config["ppo"]["n_episodes"] == 16
+    assert config["prompts"] == "small-talk"
+
+
+def test_tuned_model_loads_with_plain_transformers(run_folder: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(run_folder / "policy")
+    tokenizer = AutoTokenizer.from_pretrained(run_folder / "policy")
+    assert model.config.vocab_size == len(tokenizer) == 2048
+    start = AutoModelForCausalLM.from_pretrained(pipeline.SMALL_TALK_MODEL, dtype=torch.float32)
+    moved = (model.lm_head.weight - start.lm_head.weight).detach().abs().max()
+    assert 0 < float(moved) < 0.1
+
+
+def test_same_seed_gives_the_same_model(tmp_path: Path) -> None:
+    folders = [
+        pipeline.run("toy", dataclasses.replace(tiny("toy", tmp_path), name=name))
+        for name in ("first", "second")
+    ]
+    weights = [(folder / "policy" / "model.safetensors").read_bytes() for folder in folders]
+    assert weights[0] == weights[1]
+
+
+def test_existing_run_is_never_overwritten(run_folder: Path) -> None:
+    config = tiny("toy", run_folder.parent)
+    with pytest.raises(FileExistsError):
+        pipeline.run("toy", config)
+
+
+def test_package_prompts_are_split_into_disjoint_halves() -> None:
+    split = pipeline.load_prompts("small-talk", Console())
+    train, heldout = ({prompt.text for prompt in part} for part in split)
+    assert train.isdisjoint(heldout)
+    assert train | heldout == set(small_talk.PROMPTS)
+
+
+def test_chitchat_prompts_come_from_conversations_that_pretraining_never_saw() -> None:
+    pytest.importorskip("chitchat_dataset")
+    split = pipeline.load_prompts("chitchat", Console())
+    assert {prompt.text for prompt in split.heldout} == {
+        pair.prompt for pair in small_talk.chitchat_pairs("heldout")
+    }
+    assert len(split.train) > 4000
+
+
+def test_missing_dataset_is_announced_and_the_package_prompts_serve(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(split: str) -> None:
+        raise ModuleNotFoundError("the conversations need chitchat-dataset")
+
+    monkeypatch.setattr(small_talk, "chitchat_pairs", missing)
+    split = pipeline.load_prompts("chitchat", Console(width=200))
+    assert len(split.train) + len(split.heldout) == len(small_talk.PROMPTS)
+    assert "chitchat-dataset; using the package's own prompts instead" in capsys.readouterr().out
+
+
+def test_model_text_cannot_steer_the_terminal() -> None:
+    assert printable("\x1b[31m[red]x\r") == r"\x1b[31m\[red]x\r"
+
+
+def test_every_preset_is_documented_and_valid() -> None:
+    for description, config in PRESETS.values():
+        assert description.endswith(".")
+        assert config.num_envs <= config.ppo.n_episodes
+        assert config.eval_episodes >= 256
+
+
+def test_help_shows_every_option_without_loading_torch() -> None:
+    code = (
+        "import sys\n"
+        "from agents.train import main\n"
+        "sys.argv = ['train', 'dialogue', '--help']\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    pass\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "--ppo.clip-range" in result.stdout
+
+
+def test_replies_are_shown_side_by_side() -> None:
+    console = Console(width=120, record=True)
+    policy, _ = pipeline.load_policy(tiny("toy", Path("unused")))
+    config = tiny("toy", Path("unused"))
+    envs = pipeline.make_envs(config, [pipeline.Prompt("How are you?")], None, 8)
+    one = pipeline.evaluate(policy, policy, envs, 8, seed=0)
+    console.print(replies(one, one, n=3))
+    shown = console.export_text()
+    assert shown.count("How are you?") == 3
+    assert f"{one.scores[0]:.2f} → {one.scores[0]:.2f}" in shown

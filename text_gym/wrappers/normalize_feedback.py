@@ -1,0 +1,89 @@
+"""Feedback of unit spread: `NormalizeFeedback`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+
+from text_gym.task import Observation
+from text_gym.wrappers.reward_rule import EpisodeRule, Finished, Payment, changed
+from text_gym.wrappers.rule_wrapper import RuleWrapper
+
+
+class NormalizeRule(EpisodeRule):
+    """Divides the feedback by its running standard deviation, after subtracting its mean if asked.
+
+    The statistics are those of all finished texts so far, these included, over all rows, by
+    Welford's method (Technometrics 4, 1962); the standard deviation is the sample's (n − 1). Until
+    two different values were seen the divisor is 1.
+
+    Attributes:
+        updating: False freezes the statistics, for an evaluation.
+    """
+
+    def __init__(self, center: bool = False, name: str = "normalization") -> None:
+        self.center = center
+        self.name = name
+        self.updating = True
+        self.count = 0
+        self.mean = 0.0
+        self._squares = 0.0
+
+    @property
+    def std(self) -> float:
+        """The divisor."""
+        return math.sqrt(self._squares / (self.count - 1)) if self._squares > 0 else 1.0
+
+    def pay(self, finished: Finished) -> Payment:
+        """Returns the normalised feedback."""
+        if self.updating:
+            for value in finished.rewards.tolist():
+                self._count_in(value)
+        shift = self.mean if self.center else 0.0
+        return changed(self.name, finished, (finished.rewards - shift) / self.std)
+
+    def _count_in(self, value: float) -> None:
+        self.count += 1
+        before = value - self.mean
+        self.mean += before / self.count
+        self._squares += before * (value - self.mean)
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns the statistics."""
+        return {"count": self.count, "mean": self.mean, "squares": self._squares}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from these statistics."""
+        self.count, self.mean, self._squares = state["count"], state["mean"], state["squares"]
+
+
+class NormalizeFeedback(RuleWrapper):
+    """Divides the feedback on finished texts by its running standard deviation.
+
+    The statistics outlive resets, seeded ones too; `env.rule.updating = False` freezes them, and
+    `env.rule.mean`, `.std` and `.count` show them. A vector has one set of them for all its rows.
+
+    Args:
+        env: An environment that reports `info["text_episode"]`, as `TextGenEnv` does.
+        center: Whether the running mean is subtracted first. That changes what a short text is
+            worth against a long one where feedback is only part of the reward.
+        name: Under which `info["reward_components"]` has the change.
+
+    Example:
+        >>> import gymnasium as gym, text_gym
+        >>> from text_gym.wrappers import NormalizeFeedback
+        >>> env = NormalizeFeedback(gym.make("TextGen-v0", max_new_tokens=1))
+        >>> for word in env.unwrapped.tokenizer.encode("? fine"):
+        ...     _ = env.reset()
+        ...     print(round(env.step(word)[1], 4))
+        0.0
+        1.4142
+    """
+
+    def __init__(
+        self, env: gym.Env[Observation, Any], center: bool = False, name: str = "normalization"
+    ) -> None:
+        super().__init__(env, NormalizeRule, center=center, name=name)

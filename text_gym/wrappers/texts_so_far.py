@@ -1,0 +1,162 @@
+"""The texts being written, before their end: what dense rewards look at.
+
+`TextTracker` follows the rows of an environment by its observations and infos alone, and hands out
+`TextsSoFar`, a batch of partial texts, as ids at once and as `Episode`s when asked. It does not
+know rewards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from text_gym.episode import Episode
+from text_gym.prompts import Prompt
+from text_gym.task import TextTask
+
+Rows = NDArray[np.intp]
+
+
+class TextReader:
+    """Turns token ids into partial `Episode`s.
+
+    A prompt is recognised by its ids among the listed prompts of the tasks, and then has its
+    reference and metadata; any other is decoded, and has neither. (Of listed prompts with the same
+    ids the last is taken.)
+
+    Args:
+        tasks: Asked for the tasks of the rows, which share a tokenizer, when a text is first read.
+    """
+
+    def __init__(self, tasks: Callable[[], Sequence[TextTask]]) -> None:
+        self._tasks = tasks
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return self._tasks()[0].tokenizer
+
+    @cached_property
+    def _listed(self) -> dict[bytes, Prompt]:
+        return {
+            task.encode(prompt).token_ids.tobytes(): prompt
+            for task in self._tasks()
+            for prompt in task.source.prompts or ()
+        }
+
+    def read(self, token_ids: NDArray[np.int64], prompt_length: int) -> Episode:
+        """Returns the text as if it had reached its token limit here."""
+        prompt_ids = token_ids[:prompt_length].copy()
+        prompt = self._listed.get(prompt_ids.tobytes())
+        if prompt is None:
+            prompt = Prompt(self._tokenizer.decode(prompt_ids))
+        return Episode(
+            prompt=prompt.text,
+            prompt_ids=prompt_ids,
+            completion_ids=token_ids[prompt_length:].copy(),
+            stop_reason="length",
+            reference=prompt.reference,
+            metadata=prompt.metadata,
+            decode=self._tokenizer.decode,
+        )
+
+
+@dataclass(frozen=True)
+class TextsSoFar:
+    """Holds k partial texts.
+
+    Attributes:
+        input_ids: Token ids, right-padded with 0, int64 (k, L).
+        lengths: Number of tokens, shape (k,).
+        prompt_lengths: How many of them are the prompt's, shape (k,).
+        reader: Turns ids into texts.
+    """
+
+    input_ids: NDArray[np.int64]
+    lengths: NDArray[np.intp]
+    prompt_lengths: NDArray[np.intp]
+    reader: TextReader
+
+    @property
+    def written(self) -> NDArray[np.intp]:
+        """Number of completion tokens, shape (k,)."""
+        return self.lengths - self.prompt_lengths
+
+    def episodes(self, where: Iterable[int] | None = None) -> list[Episode]:
+        """Returns the texts at the indices `where`, or all, with stop reason `"length"`."""
+        indices = range(len(self.lengths)) if where is None else where
+        return [
+            self.reader.read(self.input_ids[i, : self.lengths[i]], int(self.prompt_lengths[i]))
+            for i in indices
+        ]
+
+
+class TextTracker:
+    """Follows which rows are being written, and where their prompts end.
+
+    Args:
+        num_rows: Number of rows n.
+        space: The observation space of one row.
+        tasks: As `TextReader` asks for.
+
+    Raises:
+        ValueError: If the observations are not those of the environment's contract.
+    """
+
+    def __init__(
+        self, num_rows: int, space: gym.Space[Any], tasks: Callable[[], Sequence[TextTask]]
+    ) -> None:
+        keys = {"input_ids", "attention_mask"}
+        if not isinstance(space, spaces.Dict) or not keys <= space.spaces.keys():
+            raise ValueError(
+                "env must observe a Dict with input_ids and attention_mask (wrap observations "
+                f"outside of rewards), got {space}"
+            )
+        self._reader = TextReader(tasks)
+        self._prompt_lengths = np.zeros(num_rows, dtype=np.intp)
+        self._writing = np.zeros(num_rows, dtype=np.bool_)
+
+    @property
+    def rows(self) -> Rows:
+        """The rows that are being written, ascending."""
+        return np.flatnonzero(self._writing)
+
+    def begin(self, rows: Rows, prompt_lengths: NDArray[Any]) -> None:
+        """Notes that an episode begins in each of `rows`."""
+        self._prompt_lengths[rows] = prompt_lengths
+        self._writing[rows] = True
+
+    def end(self, rows: Rows) -> None:
+        """Notes that the episodes of `rows` are over."""
+        self._writing[rows] = False
+
+    def texts(self, rows: Rows, input_ids: NDArray[Any], mask: NDArray[Any]) -> TextsSoFar:
+        """Returns the texts of `rows` from their observations, (k, L) each."""
+        lengths = mask.sum(axis=-1, dtype=np.intp)
+        return TextsSoFar(input_ids, lengths, self._prompt_lengths[rows], self._reader)
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns what `set_state` needs to go on from here."""
+        return {
+            "prompt_lengths": self._prompt_lengths.tolist(),
+            "writing": self._writing.tolist(),
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a state that `get_state` returned.
+
+        Raises:
+            ValueError: If it is the state of another number of rows.
+        """
+        if len(state["writing"]) != len(self._writing):
+            raise ValueError(
+                f"state must be of {len(self._writing)} rows, got {len(state['writing'])}"
+            )
+        self._prompt_lengths = np.array(state["prompt_lengths"], dtype=np.intp)
+        self._writing = np.array(state["writing"], dtype=np.bool_)

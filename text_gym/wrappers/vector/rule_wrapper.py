@@ -1,0 +1,215 @@
+"""A reward rule around a vector environment: the twin of `text_gym.wrappers.rule_wrapper`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ParamSpec
+
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.vector import VectorEnv, VectorWrapper
+from numpy.typing import NDArray
+
+from text_gym.task import Observation
+from text_gym.wrappers.reward_rule import (
+    EpisodeRule,
+    Finished,
+    Payment,
+    RewardRule,
+    Rows,
+    Step,
+    StepRule,
+    Values,
+)
+from text_gym.wrappers.rule_wrapper import Resumable, mute, refuse_twice, show_after
+from text_gym.wrappers.texts_so_far import TextTracker
+
+P = ParamSpec("P")
+Seed = int | Sequence[int | None] | None
+
+
+class RuleWrapper(
+    VectorWrapper[Observation, Any, Observation, Any, NDArray[Any]],
+    RecordConstructorArgs,
+    Resumable,
+):
+    """Pays by a reward rule, under every autoreset mode.
+
+    Args:
+        env: A vector environment that reports `infos["text_episode"]`.
+        rule: The class of the rule.
+        **arguments: The rule's arguments, which are recorded as the wrapper's own.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Observation, Any, NDArray[Any]],
+        rule: Callable[P, RewardRule],
+        /,
+        *args: P.args,
+        **arguments: P.kwargs,
+    ) -> None:
+        RecordConstructorArgs.__init__(self, **arguments, _disable_deepcopy=True)
+        super().__init__(env)
+        self.rule = rule(*args, **arguments)
+        self.tracker = None
+        if isinstance(self.rule, StepRule):
+            space = env.single_observation_space
+            self.tracker = TextTracker(env.num_envs, space, lambda: _tasks(env))
+        self.muted = False
+        if self.rule.replaces:
+            mute(env)
+        show_after(self)
+
+    def reset(
+        self, *, seed: Seed = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Resets the environment; seeds start the wrapper's own streams of those rows anew too."""
+        observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+        started = np.flatnonzero(infos["_prompt_length"])
+        for row, row_seed in _row_seeds(seed, started):
+            self.rule.seed(row, row_seed)
+        self._begin(observations, infos)
+        return observations, infos
+
+    def step(
+        self, actions: Any
+    ) -> tuple[Observation, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+        """Steps the environment and pays by the rule."""
+        observations, rewards, terminations, truncations, infos = self.env.step(actions)
+        if not self.muted:
+            if isinstance(self.rule, EpisodeRule):
+                rewards = self._pay_finished(rewards, infos)
+            else:
+                rewards = self._pay_step(observations, rewards, terminations, infos)
+        if self.tracker is not None:
+            self.tracker.end(np.flatnonzero(terminations | truncations))
+        self._begin(observations, infos)
+        return observations, rewards, terminations, truncations, infos
+
+    def _pay_finished(self, rewards: NDArray[Any], infos: dict[str, Any]) -> NDArray[Any]:
+        assert isinstance(self.rule, EpisodeRule)
+        last = infos.get("final_info", infos)
+        if "text_episode" not in last:
+            return rewards
+        rows = np.flatnonzero(last["_text_episode"])
+        inner = rewards[rows].astype(np.float64)
+        finished = Finished(rows, inner, list(last["text_episode"][rows]))
+        return self._filed(rewards, rows, self.rule.pay(finished), infos)
+
+    def _pay_step(
+        self,
+        observations: Observation,
+        rewards: NDArray[Any],
+        terminations: NDArray[Any],
+        infos: dict[str, Any],
+    ) -> NDArray[Any]:
+        assert isinstance(self.rule, StepRule)
+        assert self.tracker is not None
+        rows = self.tracker.rows
+        if not rows.size:
+            return rewards
+        input_ids, mask = observations["input_ids"][rows], observations["attention_mask"][rows]
+        if "final_obs" in infos:
+            for index in np.flatnonzero(infos["_final_obs"][rows]).tolist():
+                final = infos["final_obs"][rows[index]]
+                input_ids[index], mask[index] = final["input_ids"], final["attention_mask"]
+        texts = self.tracker.texts(rows, input_ids, mask)
+        last = infos.get("final_info", infos)
+        ended = last["_text_episode"][rows] if "text_episode" in last else np.zeros(len(rows))
+        finished = np.flatnonzero(ended)
+        episodes = list(last["text_episode"][rows[finished]]) if finished.size else []
+        inner = rewards[rows].astype(np.float64)
+        step = Step(rows, inner, terminations[rows], texts, finished, episodes)
+        return self._filed(rewards, rows, self.rule.pay(step), infos)
+
+    def _filed(
+        self, rewards: NDArray[Any], rows: Rows, payment: Payment, infos: dict[str, Any]
+    ) -> NDArray[Any]:
+        """Writes a payment to `rows` into the infos and returns the rewards (n,)."""
+        rows = rows[payment.where]
+        rewards = rewards.astype(np.float64)
+        rewards[rows] = payment.rewards
+        apart = infos["_final_info"][rows] if "final_info" in infos else np.zeros(len(rows), bool)
+        for target, here in ((infos, ~apart), (infos.get("final_info", {}), apart)):
+            if here.any():
+                self._write(target, rows[here], _part(payment, here))
+                self._show(target, rows[here], payment.rewards[here])
+        return rewards
+
+    def _write(self, infos: dict[str, Any], rows: Rows, payment: Payment) -> None:
+        """Writes terms and infos of `rows` where Gymnasium would put them."""
+        components = dict(infos.get("reward_components", {}))
+        inner = {name for name in components if f"_{name}" in components}
+        if self.rule.replaces:
+            _drop(components, inner, rows)
+        else:
+            twice = inner & payment.terms.keys()
+            refuse_twice({name for name in twice if components[f"_{name}"][rows].any()})
+        for name, term in payment.terms.items():
+            _add(components, name, rows, term, self.num_envs)
+        mask = infos.get("_reward_components", np.zeros(self.num_envs, np.bool_)).copy()
+        mask[rows] = True
+        infos["reward_components"], infos["_reward_components"] = components, mask
+        for key, values in payment.infos.items():
+            _add(infos, key, rows, values, self.num_envs)
+
+    def _show(self, infos: dict[str, Any], rows: Rows, rewards: Values) -> None:
+        """Shows finished texts to whoever watches, with what they were paid."""
+        if "text_episode" not in infos or not hasattr(self.unwrapped, "show_reward"):
+            return
+        components = infos["reward_components"]
+        names = [name for name in components if f"_{name}" in components]
+        for row, reward in zip(rows.tolist(), rewards.tolist(), strict=True):
+            if infos["_text_episode"][row]:
+                paid = {n: float(components[n][row]) for n in names if components[f"_{n}"][row]}
+                episode = infos["text_episode"][row]
+                self.unwrapped.show_reward(self, row, episode, reward, paid)
+
+    def _begin(self, observations: Observation, infos: dict[str, Any]) -> None:
+        if isinstance(self.rule, StepRule) and "prompt_length" in infos and not self.muted:
+            assert self.tracker is not None
+            rows = np.flatnonzero(infos["_prompt_length"])
+            self.tracker.begin(rows, infos["prompt_length"][rows])
+            ids, mask = observations["input_ids"][rows], observations["attention_mask"][rows]
+            self.rule.begin(rows, self.tracker.texts(rows, ids, mask))
+
+
+def _tasks(env: VectorEnv[Any, Any, Any]) -> Sequence[Any]:
+    """Returns the tasks of a native vector or of the rows of one of Gymnasium's."""
+    base: Any = env.unwrapped
+    return [base.task] if hasattr(base, "task") else base.get_attr("task")
+
+
+def _row_seeds(seed: Seed, rows: Rows) -> Iterator[tuple[int, int]]:
+    """Yields the rows that are seeded, of those that start, with their seeds."""
+    for row in rows.tolist() if seed is not None else ():
+        row_seed = seed + row if isinstance(seed, int) else seed[row]  # type: ignore[index]
+        if row_seed is not None:
+            yield row, row_seed
+
+
+def _part(payment: Payment, here: NDArray[np.bool_]) -> Payment:
+    return Payment(
+        payment.rewards[here],
+        {name: term[here] for name, term in payment.terms.items()},
+        {key: values[here] for key, values in payment.infos.items()},
+    )
+
+
+def _add(infos: dict[str, Any], key: str, rows: Rows, values: NDArray[Any], num_envs: int) -> None:
+    """Files values under Gymnasium's convention, beside those that other rows have already."""
+    array = infos[key].copy() if key in infos else np.zeros(num_envs, dtype=values.dtype)
+    mask = infos[f"_{key}"].copy() if key in infos else np.zeros(num_envs, dtype=np.bool_)
+    array[rows], mask[rows] = values, True
+    infos[key], infos[f"_{key}"] = array, mask
+
+
+def _drop(components: dict[str, Any], names: set[str], rows: Rows) -> None:
+    """Forgets the terms that `rows` were paid from inside."""
+    for name in names:
+        array, mask = components[name].copy(), components[f"_{name}"].copy()
+        array[rows], mask[rows] = 0, False
+        components[name], components[f"_{name}"] = array, mask
+        if not mask.any():
+            del components[name], components[f"_{name}"]
