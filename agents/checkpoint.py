@@ -32,6 +32,7 @@ def save(agent: PPO, folder: Path) -> None:
             "optimizer": agent.optimizer.state_dict(),
             "sampling": agent.sampling.get_state(),
             "shuffling": agent.shuffling.get_state(),
+            "predicting": agent.predicting.get_state(),
         },
         folder / "state.pt",
     )
@@ -77,6 +78,7 @@ def load(
     agent.optimizer.load_state_dict(state["optimizer"])
     agent.sampling.set_state(state["sampling"])
     agent.shuffling.set_state(state["shuffling"])
+    agent.predicting.set_state(state["predicting"])
     agent.kl_controller.load_state_dict(description["kl_controller"])
     agent.n_episodes = description["n_episodes"]
     agent.n_updates = description["n_updates"]

@@ -74,7 +74,7 @@ def evaluate(
         KeyError: If the environments do not report `text_episode`.
     """
     generator = torch.Generator(policy.device).manual_seed(seed)
-    rollout = collect_rollout(policy, envs, n_episodes, generator, seed=seed)
+    rollout = collect_rollout(policy, envs, n_episodes, generator, seed=seed).to(policy.device)
     return _described(rollout, policy, reference)
 
 

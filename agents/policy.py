@@ -77,7 +77,10 @@ class CausalLMPolicy(nn.Module):
         )
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
-        self._require_plain_head()
+        largest_logit = self._require_plain_head()
+        self.rounding = torch.finfo(weight.dtype).eps * largest_logit
+        """Size of the rounding error of a logit, and so of a log-prob: large where logits lie far
+        from 0, as GPT-2's do."""
 
     @classmethod
     def from_config(
@@ -100,7 +103,7 @@ class CausalLMPolicy(nn.Module):
         """Loads a model from a folder, a hub id, or a GGUF file, and its value head if it has one.
 
         Raises:
-            OSError: If there is no model at `source`.
+            OSError, ValueError: If there is no model at `source`.
         """
         path = Path(source)
         if path.suffix == ".gguf":
@@ -157,7 +160,7 @@ class CausalLMPolicy(nn.Module):
         The output layer, which dominates for large vocabularies, is applied at chosen positions
         only.
         """
-        hidden = self.hidden_states(texts.input_ids, texts.attention_mask.long())
+        hidden = self.hidden_states(texts.input_ids, texts.attention_mask.long(), use_cache=False)
         rows, positions = texts.completion_mask.nonzero(as_tuple=True)
         states = hidden[rows, positions - 1]
         masks = texts.action_masks
@@ -173,15 +176,19 @@ class CausalLMPolicy(nn.Module):
         )
 
     @torch.no_grad()
-    def _require_plain_head(self) -> None:
+    def _require_plain_head(self) -> float:
         """Compares with the model's own logits: some architectures scale or cap them.
 
         The logits of an untrained model are too small to meet a cap, so they are blown up to 100.
+
+        Returns:
+            The largest absolute logit.
         """
         input_ids = torch.zeros(1, 2, dtype=torch.long, device=self.device)
         attention_mask = torch.ones_like(input_ids)
         hidden = self.hidden_states(input_ids, attention_mask)
-        factor = 100 / self.head(hidden).abs().max().clamp_min(1e-6)
+        largest_logit = self.head(hidden).abs().max().clamp_min(1e-6)
+        factor = 100 / largest_logit
         with self.head.register_forward_hook(lambda _module, _args, logits: factor * logits):
             own = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
             ours = self.head(hidden)
@@ -191,6 +198,7 @@ class CausalLMPolicy(nn.Module):
                 f"{type(self.model).__name__}, whose logits differ by "
                 f"{(own - ours).abs().max().item():.3g}"
             )
+        return float(largest_logit)
 
 
 @torch.no_grad()

@@ -41,8 +41,10 @@ from agents.stopwatch import Stopwatch
 from agents.texts import Texts
 
 FIRST_RATIO_TOLERANCE = 1e-5
+"""Or eight roundings of the policy's logits, if that is more. Past it, old and new log-probs are
+not those of one policy."""
 FIRST_KL_TOLERANCE = 1e-6
-"""Per token, in float32. Past these, sampling, training and reference disagree about the policy."""
+"""Per token. Past it, policy and reference differ at the start."""
 
 
 class PPO:
@@ -97,9 +99,10 @@ class PPO:
             fused=True,
         )
         self.kl_controller = _kl_controller(self.config)
-        sampling_seed, shuffling_seed = np.random.SeedSequence(self.config.seed).generate_state(2)
-        self.sampling = torch.Generator(policy.device).manual_seed(int(sampling_seed))
-        self.shuffling = torch.Generator().manual_seed(int(shuffling_seed))
+        seeds = np.random.SeedSequence(self.config.seed).generate_state(3).tolist()
+        self.sampling = torch.Generator(policy.device).manual_seed(seeds[0])
+        self.shuffling = torch.Generator().manual_seed(seeds[1])
+        self.predicting = torch.Generator(policy.device).manual_seed(seeds[2])
         self.n_episodes = 0
         self.n_updates = 0
         self._reference_is_start = reference is None
@@ -135,7 +138,8 @@ class PPO:
                 **timing_metrics(stopwatch, experience.n_tokens, experience.n_episodes),
             }
             self.kl_controller.update(metrics["rollout/kl"], len(rollout))
-            if not all([callback.on_update_end(self, metrics) for callback in self.callbacks]):
+            goes_on = [callback.on_update_end(self, metrics) for callback in self.callbacks]
+            if any(answer is False for answer in goes_on):
                 break
         for callback in self.callbacks:
             callback.on_training_end(self)
@@ -150,7 +154,7 @@ class PPO:
             self.sampling,
             seed=self.config.seed if self.n_updates == 0 else None,
             stopwatch=stopwatch,
-        )
+        ).to(self.policy.device)
 
     def judge(self, texts: Texts) -> tuple[TokenStatistics, Tensor]:
         """Returns what the policy says of its texts, and the reference's log-probs (B, T).
@@ -205,7 +209,7 @@ class PPO:
         for minibatch in minibatches:
             statistics.append(self._accumulate(minibatch))
             if len(statistics) == 1:
-                _require_ratio_one(statistics[0])
+                _require_ratio_one(statistics[0], self.policy.rounding)
             limit = self.config.target_kl
             stopped = limit is not None and statistics[-1]["approx_kl"] > 1.5 * limit
             if stopped:
@@ -256,7 +260,7 @@ class PPO:
             logits = self.policy.logits(
                 last, None if allowed is None else torch.atleast_2d(allowed)
             )
-        tokens = logits.argmax(-1) if deterministic else categorical.sample(logits, self.sampling)
+        tokens = logits.argmax(-1) if deterministic else categorical.sample(logits, self.predicting)
         actions = tokens.numpy(force=True)
         return (actions if batched else actions[0]), state
 
@@ -336,12 +340,12 @@ class PPO:
         return learning_rate
 
 
-def _require_ratio_one(statistics: Mapping[str, float]) -> None:
-    error = _ratio_error(statistics)
-    if not error <= FIRST_RATIO_TOLERANCE:
+def _require_ratio_one(statistics: Mapping[str, float], rounding: float) -> None:
+    error, tolerance = _ratio_error(statistics), max(FIRST_RATIO_TOLERANCE, 8 * rounding)
+    if not error <= tolerance:
         raise RuntimeError(
             "the first minibatch of an update must have a ratio of 1 to within "
-            f"{FIRST_RATIO_TOLERANCE}, got {error:.3g} from it: the policy's forward pass is not "
+            f"{tolerance:.3g}, got {error:.3g} from it: the policy's forward pass is not "
             "reproducible (is dropout on, or the model in half precision?)"
         )
 

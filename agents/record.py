@@ -43,6 +43,16 @@ class Rollout:
         """Returns B."""
         return len(self.infos)
 
+    def to(self, device: torch.device) -> Rollout:
+        """Returns the rollout on a device."""
+        return Rollout(
+            self.texts.to(device),
+            self.rewards.to(device),
+            self.log_probs.to(device),
+            self.truncated.to(device),
+            self.infos,
+        )
+
     @property
     def scores(self) -> Tensor:
         """The sum of each episode's rewards, (B,)."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from agents import categorical
 from agents.action_masks import MaskTable
@@ -84,9 +84,16 @@ def autoreset_mode(envs: VectorEnv[Any, Any, Any]) -> AutoresetMode:
 
     Raises:
         ValueError: If it is NEXT_STEP, whose reset steps would enter the batch as if they were
-            decisions, or unknown.
+            decisions, or unknown; or if a finished row cannot idle under DISABLED.
     """
     mode = envs.metadata.get("autoreset_mode")
+    if mode is AutoresetMode.DISABLED and isinstance(
+        envs.unwrapped, SyncVectorEnv | AsyncVectorEnv
+    ):
+        raise ValueError(
+            "envs must let a finished row idle under DISABLED, which Gymnasium's own vector "
+            f"environments do not; give {type(envs.unwrapped).__name__} autoreset mode SAME_STEP"
+        )
     if mode not in (AutoresetMode.DISABLED, AutoresetMode.SAME_STEP):
         raise ValueError(f"envs must have autoreset mode DISABLED or SAME_STEP, got {mode}")
     return AutoresetMode(mode)

@@ -101,6 +101,22 @@ def test_other_seed_other_run(changes: dict[str, int]) -> None:
     assert one[1][0]["rollout/entropy"] != other[1][0]["rollout/entropy"]
 
 
+def test_the_seed_reaches_sampling_and_shuffling() -> None:
+    config = GPT2Config(vocab_size=34, n_embd=8, n_layer=1, n_head=1, n_positions=12)
+    envs = native()
+    assert isinstance(envs.single_action_space, gym.spaces.Discrete)
+    config.vocab_size = int(envs.single_action_space.n)
+    config.bos_token_id = config.eos_token_id = 0
+    policy = CausalLMPolicy.from_config(config)
+    agents = [PPO(policy, envs, PPOConfig(seed=seed)) for seed in (0, 0, 1)]
+    draws = [
+        [torch.rand(4, generator=stream).tolist() for stream in (agent.sampling, agent.shuffling)]
+        for agent in agents
+    ]
+    assert draws[0] == draws[1]
+    assert len({str(draw) for pair in draws[1:] for draw in pair}) == 4
+
+
 def test_global_random_states_stay_as_they_are() -> None:
     before = random.getstate(), torch.get_rng_state()
     numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002 - the state under test

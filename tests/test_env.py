@@ -116,7 +116,7 @@ def test_it_can_be_made_without_importing_the_package() -> None:
 def test_the_default_task_is_small_talk_paid_by_the_word() -> None:
     env = gym.make("TextGen-v0")
     observation, info = env.reset(seed=0)
-    assert info == {"prompt_length": 4}
+    assert info == {"prompt_length": 4, "prompt_id": 0}
     assert observation["input_ids"].shape == (24,)
     assert env.action_space == gym.spaces.Discrete(33)
     *_, last = [env.step(env.unwrapped.tokenizer.encode("fine")[0]) for _ in range(20)]

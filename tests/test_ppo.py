@@ -402,6 +402,20 @@ def test_the_last_batch_overshoots_and_learning_goes_on_where_it_stopped() -> No
     assert (one.n_episodes, one.n_updates) == (36, 3)
 
 
+def test_environments_are_seeded_once_at_the_very_start() -> None:
+    seeds: list[Any] = []
+
+    class Spy(TextGenVectorEnv):
+        def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
+            if not options:  # the full reset that every batch starts with
+                seeds.append(seed)
+            return super().reset(seed=seed, options=options)
+
+    envs = Spy(4, autoreset_mode="Disabled", **TASK)
+    PPO(policy(), envs, dataclasses.replace(CONFIG, seed=31)).learn(24).learn(36)
+    assert seeds == [31, None, None]
+
+
 def test_learning_in_two_calls_equals_learning_in_one() -> None:
     one, two = agent().learn(36), agent().learn(12).learn(36)
     assert all(map(torch.equal, parameters(one), parameters(two)))

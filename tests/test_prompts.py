@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from text_gym import CallablePrompts, EpochPrompts, Prompt, PromptSource, UniformPrompts
-from text_gym.prompts import as_prompt, as_prompt_source
+from text_gym.prompt_sources import as_prompt_source
+from text_gym.prompts import as_prompt
 
 THREE = [Prompt("a"), Prompt("b"), Prompt("c")]
 
@@ -124,7 +125,7 @@ def test_a_source_stays_itself() -> None:
 
 @pytest.mark.parametrize("empty", [[], (), iter([]), UniformPrompts, EpochPrompts])
 def test_no_prompt_at_all_is_refused(empty: Any) -> None:
-    with pytest.raises(ValueError, match=r"prompts must hold at least one prompt, got \[\]"):
+    with pytest.raises(ValueError, match="prompts must hold at least one prompt, got "):
         empty([]) if isinstance(empty, type) else as_prompt_source(empty)
 
 

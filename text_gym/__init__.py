@@ -10,15 +10,26 @@ import gymnasium
 from text_gym import rewards, wrappers
 from text_gym.env import TextGenEnv
 from text_gym.episode import Episode
-from text_gym.prompts import CallablePrompts, EpochPrompts, Prompt, PromptSource, UniformPrompts
+from text_gym.prompt_sources import (
+    CallablePrompts,
+    CurriculumPrompts,
+    EpochPrompts,
+    GroupedPrompts,
+    PromptSource,
+    UniformPrompts,
+    WeightedPrompts,
+)
+from text_gym.prompts import Prompt
 from text_gym.tokenizers import CharTokenizer, HuggingFaceTokenizer, Tokenizer, WordTokenizer
 from text_gym.vector_env import TextGenVectorEnv
 
 __all__ = [
     "CallablePrompts",
     "CharTokenizer",
+    "CurriculumPrompts",
     "Episode",
     "EpochPrompts",
+    "GroupedPrompts",
     "HuggingFaceTokenizer",
     "Prompt",
     "PromptSource",
@@ -26,6 +37,7 @@ __all__ = [
     "TextGenVectorEnv",
     "Tokenizer",
     "UniformPrompts",
+    "WeightedPrompts",
     "WordTokenizer",
     "rewards",
     "wrappers",

@@ -10,11 +10,12 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from text_gym.episode import StopReason
-from text_gym.prompts import Sampling
+from text_gym.episode import StopReason, TokenIds
+from text_gym.prompt_sources import Sampling
 from text_gym.rendering import render_text
 from text_gym.rewards import RewardFunction
 from text_gym.rewards.function import score
+from text_gym.row_state import RowState
 from text_gym.task import GOES_ON, LENGTH, STOP_REASONS, EncodedPrompt, Limit, Observation, TextTask
 
 
@@ -42,7 +43,8 @@ class TextGenEnv(gym.Env[Observation, Any]):
 
     ## Starting State
 
-    A prompt drawn from `prompts`, or the one given as `reset(options={"prompt": ...})`.
+    A prompt drawn from `prompts`, or the one given as `reset(options={"prompt": ...})` or
+    `reset(options={"prompt_id": ...})`.
 
     ## Rewards
 
@@ -58,6 +60,8 @@ class TextGenEnv(gym.Env[Observation, Any]):
     ## Information
 
     - `prompt_length` (reset): number of prompt tokens P.
+    - `prompt_id` (reset, for listed prompts): the prompt's place in the list; `group_id` (reset,
+      for `GroupedPrompts`): the number of the group that shares it.
     - `stop_reason` (last step): `"eos"`, `"stop"` or `"length"`.
     - `text_episode` (last step of a text that is paid for): the `Episode`.
     - `reward_components` (with it): the terms of the reward by name.
@@ -66,7 +70,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
     ## Arguments
 
     Args:
-        prompts: Where episodes start; see `text_gym.prompts.as_prompt_source`.
+        prompts: Where episodes start; see `text_gym.prompt_sources.as_prompt_source`.
         tokenizer: A `Tokenizer`, a `transformers` tokenizer, or a folder, hub id or GGUF file to
             load one from. Defaults to the toy vocabulary of small talk.
         reward_function: A `RewardFunction` or a plain `fn(prompt, completion) -> float`. Defaults
@@ -76,7 +80,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
         prompt_template: What the policy sees of a prompt; `{prompt}` stands for its text.
         stop_token_ids: Tokens that end the text, besides EOS; they stay part of it.
         limit: `"terminate"` or `"truncate"`: what reaching `max_new_tokens` means.
-        sampling: `"with_replacement"` or `"without_replacement"`, for listed prompts.
+        sampling: `"with_replacement"` (the default) or `"without_replacement"`, for listed prompts.
         render_mode: `"ansi"`, `"human"` or None.
 
     Raises:
@@ -114,7 +118,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
         prompt_template: str = "{prompt}",
         stop_token_ids: Sequence[int] = (),
         limit: Limit = "terminate",
-        sampling: Sampling = "with_replacement",
+        sampling: Sampling | None = None,
         render_mode: str | None = None,
     ) -> None:
         check_render_mode(render_mode, self.metadata)
@@ -152,22 +156,32 @@ class TextGenEnv(gym.Env[Observation, Any]):
 
         Args:
             seed: Seeds the prompts; None goes on with the present random stream.
-            options: `{"prompt": ...}` names the prompt instead of drawing it.
+            options: `{"prompt": ...}` names the prompt instead of drawing it, `{"prompt_id": ...}`
+                its place in the list.
+
+        Raises:
+            ValueError: If there is no such place, or the prompt does not fit.
         """
         super().reset(seed=seed)
         if seed is not None:
             self.task.source.restart()
-        if options and "prompt" in options:
-            self._start = self.task.given(options["prompt"])
+        prompt, prompt_id = (options or {}).get("prompt"), (options or {}).get("prompt_id")
+        if prompt is None and prompt_id is None:
+            self._start = self.task.draw(self.np_random)
         else:
-            self._start = self.task.draw(self.np_random, self.task.source)
-        self._length = len(self._start.token_ids)
+            self._start = self.task.given(prompt, prompt_id)
+        self._write(self._start.token_ids)
+        self._stop_reason, self._reward, self._components = None, None, {}
+        info = {"prompt_length": self._length, **self._start.prompt.info, **self._mask_info()}
+        return self._observation(), info
+
+    def _write(self, token_ids: TokenIds) -> None:
+        """Makes `token_ids` the whole text."""
+        self._length = len(token_ids)
         self._input_ids[:] = 0
-        self._input_ids[: self._length] = self._start.token_ids
+        self._input_ids[: self._length] = token_ids
         self._attention_mask[:] = 0
         self._attention_mask[: self._length] = 1
-        self._stop_reason, self._reward, self._components = None, None, {}
-        return self._observation(), {"prompt_length": self._length, **self._mask_info()}
 
     def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Appends one token.
@@ -208,14 +222,56 @@ class TextGenEnv(gym.Env[Observation, Any]):
                 components = {name: float(term[0]) for name, term in scores.components.items()}
                 info["reward_components"] = components
                 self._reward, self._components = reward, dict(components)
+            if self.payer is None:
+                self.task.source.observe(start.prompt.text, reward)
         if not paid or self.payer is None:
             self._show()
         return self._observation(), reward, paid, not paid, info
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns all that the environment's future depends on, as a copy.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+        """
+        if self._start is None:
+            raise ResetNeeded("reset must be called before get_state")
+        row = RowState(
+            prompt=self._start.prompt,
+            completion_ids=self._input_ids[len(self._start.token_ids) : self._length].copy(),
+            stop_reason=self._stop_reason,
+            reward=self._reward,
+            components=dict(self._components),
+            random_state=self.np_random.bit_generator.state,
+        )
+        return {"row": row, "source": self.task.source.get_state()}
+
+    def set_state(self, state: Mapping[str, Any]) -> tuple[Observation, dict[str, Any]]:
+        """Goes back to a state of this task and returns what `reset` would return of it.
+
+        Args:
+            state: What `get_state` of this environment, of another one of the same task, or
+                `get_row_state` of a vector returned; only the first holds the source's state.
+        """
+        row: RowState = state["row"]
+        self._start = self.task.encode(row.prompt)
+        self._write(np.concatenate([self._start.token_ids, row.completion_ids]))
+        self._stop_reason = row.stop_reason
+        self._reward, self._components = row.reward, dict(row.components)
+        if row.random_state is not None:
+            self.np_random.bit_generator.state = row.random_state
+        if "source" in state:
+            self.task.source.set_state(state["source"])
+        prompt_length = len(self._start.token_ids)
+        info = {"prompt_length": prompt_length, **row.prompt.info, **self._mask_info()}
+        return self._observation(), info
 
     def show_reward(self, payer: object, reward: float, components: Mapping[str, float]) -> None:
         """Records the reward that the wrapper `payer` paid, for rendering."""
         self._reward, self._components = reward, dict(components)
         if payer is self.payer:
+            assert self._start is not None
+            self.task.source.observe(self._start.prompt.text, reward)
             self._show()
 
     def _show(self) -> None:

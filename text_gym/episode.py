@@ -73,6 +73,16 @@ class Episode:
             metadata=metadata or {},
         )
 
+    @classmethod
+    def of_fields(cls, fields: dict[str, Any]) -> Episode:
+        """Builds an episode from all its attributes by name, on the environments' hot path.
+
+        A frozen dataclass sets its attributes one by one, which takes three times as long.
+        """
+        episode = object.__new__(cls)
+        episode.__dict__.update(fields)
+        return episode
+
     @cached_property
     def completion(self) -> str:
         """The text that the policy wrote, without EOS."""

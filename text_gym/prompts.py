@@ -1,21 +1,16 @@
-"""Where an episode starts: prompts, and the order in which they are drawn.
+"""What an episode starts from: prompts, and the lists and files that they are read from.
 
-A source hands out one `Prompt` per episode from the random generator it is given. It knows nothing
-of tokens or environments.
+Knows neither tokens nor environments, nor in which order prompts are drawn: see
+`text_gym.prompt_sources`.
 """
 
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-
-Sampling = Literal["with_replacement", "without_replacement"]
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -28,101 +23,8 @@ class Prompt:
     """The expected answer, if there is one."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Anything else that belongs to the prompt."""
-
-
-class PromptSource(ABC):
-    """Draws the prompt of each new episode.
-
-    Attributes:
-        shared: False if every row of a vector environment draws by itself, from its own random
-            stream; True if the rows share the source, which is then drawn from the vector
-            environment's stream in the order in which episodes start.
-    """
-
-    shared = False
-
-    @property
-    def prompts(self) -> Sequence[Prompt] | None:
-        """All prompts, where they can be listed."""
-        return None
-
-    @abstractmethod
-    def draw(self, np_random: np.random.Generator) -> Prompt:
-        """Returns the next prompt, using no randomness but `np_random`."""
-
-    def restart(self) -> None:  # noqa: B027  # a stateless source has nothing to forget
-        """Forgets the order drawn so far; called when the environment is seeded."""
-
-    def get_state(self) -> dict[str, Any]:
-        """Returns what `set_state` needs to go on from here; empty for a stateless source."""
-        return {}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027  # nor to remember
-        """Goes on from a state that `get_state` returned."""
-
-
-class UniformPrompts(PromptSource):
-    """Draws every prompt with equal probability, independently of the last."""
-
-    def __init__(self, prompts: Sequence[Prompt]) -> None:
-        self._prompts = _at_least_one(prompts)
-
-    @property
-    def prompts(self) -> Sequence[Prompt]:
-        """All prompts, in the order given."""
-        return self._prompts
-
-    def draw(self, np_random: np.random.Generator) -> Prompt:
-        """Returns a uniformly random prompt."""
-        return self._prompts[int(np_random.integers(len(self._prompts)))]
-
-
-class EpochPrompts(PromptSource):
-    """Draws every prompt once before any is drawn again, each epoch in a new random order."""
-
-    shared = True
-
-    def __init__(self, prompts: Sequence[Prompt]) -> None:
-        self._prompts = _at_least_one(prompts)
-        self._remaining: list[int] = []
-
-    @property
-    def prompts(self) -> Sequence[Prompt]:
-        """All prompts, in the order given."""
-        return self._prompts
-
-    def draw(self, np_random: np.random.Generator) -> Prompt:
-        """Returns the next prompt of the epoch, shuffling when a new one begins."""
-        if not self._remaining:
-            self._remaining = np_random.permutation(len(self._prompts)).tolist()
-        return self._prompts[self._remaining.pop()]
-
-    def restart(self) -> None:
-        """Begins a new epoch at the next draw."""
-        self._remaining = []
-
-    def get_state(self) -> dict[str, Any]:
-        """Returns the order of what is left of the epoch."""
-        return {"remaining": list(self._remaining)}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continues an epoch."""
-        self._remaining = list(state["remaining"])
-
-
-class CallablePrompts(PromptSource):
-    """Asks a function for each prompt.
-
-    Args:
-        function: `function(np_random) -> Prompt`, or anything that `as_prompt` accepts.
-    """
-
-    def __init__(self, function: Callable[[np.random.Generator], Any]) -> None:
-        self._function = function
-
-    def draw(self, np_random: np.random.Generator) -> Prompt:
-        """Returns what the function makes of `np_random`."""
-        return as_prompt(self._function(np_random))
+    info: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
+    """What `reset` reports of the draw: `prompt_id`, the place in a list; `group_id`."""
 
 
 def as_prompt(row: Any) -> Prompt:
@@ -151,30 +53,13 @@ def as_prompt(row: Any) -> Prompt:
     return prompt
 
 
-def as_prompt_source(prompts: Any, sampling: Sampling = "with_replacement") -> PromptSource:
-    """Makes a source of whatever holds prompts.
-
-    Args:
-        prompts: A `PromptSource`; one text; a sequence (of texts, `Prompt`s or mappings, so also a
-            Hugging Face dataset); the path of a `.txt` file (one prompt a line) or a `.jsonl` file
-            (one JSON text or object a line); or a callable given a `numpy.random.Generator`.
-        sampling: `"with_replacement"` or `"without_replacement"`; for listed prompts only.
+def read_prompts(prompts: Any) -> list[Prompt]:
+    """Returns all prompts of a text, a sequence, or a `.txt` or `.jsonl` file.
 
     Raises:
-        ValueError: If there is no prompt, or `sampling` is unknown.
-        TypeError: If `prompts` is none of the above.
+        TypeError: If `prompts` is none of these.
+        ValueError: If a line of a file is no prompt; the message gives its number.
     """
-    kinds = {"with_replacement": UniformPrompts, "without_replacement": EpochPrompts}
-    if sampling not in kinds:
-        raise ValueError(f"sampling must be one of {sorted(kinds)}, got {sampling!r}")
-    if isinstance(prompts, PromptSource):
-        return prompts
-    if callable(prompts):
-        return CallablePrompts(prompts)
-    return kinds[sampling](_listed(prompts))
-
-
-def _listed(prompts: Any) -> list[Prompt]:
     if isinstance(prompts, str | Path) and Path(prompts).suffix in (".txt", ".jsonl"):
         return _read(Path(prompts))
     if isinstance(prompts, str | Prompt):
@@ -200,9 +85,3 @@ def _read(path: Path) -> list[Prompt]:
         except (json.JSONDecodeError, TypeError) as error:
             raise ValueError(f"prompts file {path}, line {number}: {error}") from error
     return rows
-
-
-def _at_least_one(prompts: Sequence[Prompt]) -> Sequence[Prompt]:
-    if not prompts:
-        raise ValueError(f"prompts must hold at least one prompt, got {prompts!r}")
-    return prompts

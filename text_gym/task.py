@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from text_gym import small_talk
 from text_gym.episode import Episode, StopReason, TokenIds
-from text_gym.prompts import Prompt, PromptSource, Sampling, as_prompt, as_prompt_source
+from text_gym.prompt_sources import Sampling, as_prompt_source
+from text_gym.prompts import Prompt, as_prompt
 from text_gym.rewards import RewardFunction, WordCount, as_reward_function
 from text_gym.tokenizers import WordTokenizer, action_mask, as_tokenizer
 
@@ -47,7 +48,7 @@ class TextTask:
         prompt_template: str = "{prompt}",
         stop_token_ids: Sequence[int] = (),
         limit: Limit = "terminate",
-        sampling: Sampling = "with_replacement",
+        sampling: Sampling | None = None,
     ) -> None:
         if max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
@@ -70,7 +71,7 @@ class TextTask:
             small_talk.PROMPTS[:1] if prompts is None else prompts, sampling
         )
         self.stop_codes = self._stop_codes(stop_token_ids)
-        self.action_mask = action_mask(self.tokenizer)
+        self.action_mask = action_mask(self.tokenizer, stop_token_ids)
         self._encoded: dict[str, TokenIds] = {}
         self.max_prompt_tokens = self._room_for_prompts(max_prompt_tokens)
         self.max_length = self.max_prompt_tokens + max_new_tokens
@@ -114,7 +115,9 @@ class TextTask:
 
     def _tokenized(self, prompt: Prompt) -> TokenIds:
         text = self.prompt_template.replace("{prompt}", prompt.text)
-        return np.array(self.tokenizer.encode(text), dtype=np.int64)
+        token_ids = np.array(self.tokenizer.encode(text), dtype=np.int64)
+        token_ids.setflags(write=False)  # episodes share them
+        return token_ids
 
     @staticmethod
     def _fitting(prompt: Prompt, token_ids: TokenIds, room: int) -> TokenIds:
@@ -132,13 +135,28 @@ class TextTask:
             token_ids = self._fitting(prompt, self._tokenized(prompt), self.max_prompt_tokens)
         return EncodedPrompt(prompt, token_ids)
 
-    def draw(self, np_random: np.random.Generator, source: PromptSource) -> EncodedPrompt:
+    def draw(self, np_random: np.random.Generator) -> EncodedPrompt:
         """Returns the prompt of a new episode."""
-        return self.encode(source.draw(np_random))
+        return self.encode(self.source.draw(np_random))
 
-    def given(self, prompt: Any) -> EncodedPrompt:
-        """Returns the prompt that a caller of `reset` named."""
-        return self.encode(as_prompt(prompt))
+    def given(self, prompt: Any, prompt_id: Any) -> EncodedPrompt:
+        """Returns the prompt that a caller of `reset` named, by itself or by its place in the list.
+
+        Raises:
+            ValueError: If there is no such place, or both are given.
+        """
+        if prompt_id is None:
+            return self.encode(as_prompt(prompt))
+        if prompt is not None:
+            raise ValueError("options must name 'prompt' or 'prompt_id', got both")
+        prompts = self.source.prompts
+        count = 0 if prompts is None else len(prompts)
+        if prompts is None or not spaces.Discrete(max(count, 1)).contains(prompt_id):
+            raise ValueError(
+                f"options['prompt_id'] must be an integer below the {count} listed prompts, "
+                f"got {prompt_id!r}"
+            )
+        return self.encode(prompts[int(prompt_id)])
 
     def pays_at(self, code: int) -> bool:
         """Tells whether a text that ends so is finished, and therefore paid for."""
@@ -146,12 +164,14 @@ class TextTask:
 
     def episode(self, start: EncodedPrompt, completion_ids: TokenIds, code: int) -> Episode:
         """Returns the finished text; `completion_ids` (T,) is kept, not copied."""
-        return Episode(
-            prompt=start.prompt.text,
-            prompt_ids=start.token_ids.copy(),
-            completion_ids=completion_ids,
-            stop_reason=STOP_REASONS[code],
-            reference=start.prompt.reference,
-            metadata=start.prompt.metadata,
-            decode=self.tokenizer.decode,
+        return Episode.of_fields(
+            {
+                "prompt": start.prompt.text,
+                "prompt_ids": start.token_ids,
+                "completion_ids": completion_ids,
+                "stop_reason": STOP_REASONS[code],
+                "reference": start.prompt.reference,
+                "metadata": start.prompt.metadata,
+                "decode": self.tokenizer.decode,
+            }
         )

@@ -220,11 +220,14 @@ def as_tokenizer(tokenizer: Any) -> Tokenizer:
     )
 
 
-def action_mask(tokenizer: Tokenizer) -> NDArray[np.int8] | None:
-    """Returns the read-only mask (V,) of ids that stand for text or EOS; None if every id does."""
-    if not tokenizer.excluded_token_ids:
+def action_mask(
+    tokenizer: Tokenizer, stop_token_ids: Sequence[int] = ()
+) -> NDArray[np.int8] | None:
+    """Returns the read-only mask (V,) of ids that stand for text or end it; None if all do."""
+    excluded = tokenizer.excluded_token_ids - set(stop_token_ids)
+    if not excluded:
         return None
     mask = np.ones(tokenizer.vocab_size, dtype=np.int8)
-    mask[list(tokenizer.excluded_token_ids)] = 0
+    mask[list(excluded)] = 0
     mask.setflags(write=False)
     return mask

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,15 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from text_gym.env import TextGenEnv, check_render_mode
-from text_gym.episode import Episode
+from text_gym.episode import Episode, StopReason
 from text_gym.rendering import render_text
-from text_gym.rewards.function import score
-from text_gym.task import GOES_ON, LENGTH, STOP_REASONS, EncodedPrompt, Observation, TextTask
+from text_gym.rewards.function import Scores, reward_name, score
+from text_gym.row_state import RowState
+from text_gym.task import LENGTH, STOP_REASONS, EncodedPrompt, Observation, TextTask
+from text_gym.vector_infos import RowInfos
 
 Flags = NDArray[np.bool_]
 Rewards = NDArray[np.float64]
-Rows = NDArray[np.intp]
 
 
 class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
@@ -69,9 +69,6 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-        modes = [mode.value for mode in AutoresetMode]
-        if autoreset_mode not in (*AutoresetMode, *modes):
-            raise ValueError(f"autoreset_mode must be one of {modes}, got {autoreset_mode!r}")
         check_render_mode(render_mode, TextGenEnv.metadata)
         self.task = TextTask(**task)
         self.tokenizer = self.task.tokenizer
@@ -82,23 +79,33 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         """True where an outer wrapper replaces the feedback, so that it is not computed here."""
         self.payer: object | None = None
         """The outermost wrapper that pays: under `"human"` texts are shown when it has paid."""
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.metadata = {**TextGenEnv.metadata, "autoreset_mode": self.autoreset_mode}
         self.single_observation_space = self.task.observation_space
         self.single_action_space = self.task.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
-        length = self.task.max_prompt_tokens + self.task.max_new_tokens
+        length = self.task.max_length
         self._input_ids = np.zeros((num_envs, length), dtype=np.int64)
         self._attention_mask = np.zeros((num_envs, length), dtype=np.int8)
-        self._lengths = np.zeros(num_envs, dtype=np.intp)
-        self._limits = np.zeros(num_envs, dtype=np.intp)
+        self._flat_ids = self._input_ids.reshape(-1)
+        self._flat_mask = self._attention_mask.reshape(-1)
+        # Of each row: where its text begins, ends and must end, in the flat arrays.
+        self._first = [row * length for row in range(num_envs)]
+        self._end = np.array(self._first)
+        self._limit = np.array(self._first)
         self._ended = np.ones(num_envs, dtype=np.bool_)
-        self._all_rows = np.arange(num_envs)
+        self._n_ended = num_envs
         self._starts: list[EncodedPrompt | None] = [None] * num_envs
-        self._outcomes: list[tuple[Any, ...]] = [(None, None, {})] * num_envs
-        self._row_random: list[np.random.Generator | None] = [None] * num_envs
+        self._reasons: list[StopReason | None] = [None] * num_envs
+        # What each row's finished text was paid: its place in the scores of its step.
+        self._paid: list[tuple[Scores, int] | None] = [None] * num_envs
+        self._reward_name = reward_name(self.task.reward_function)
+        self._streams: list[np.random.Generator | None] = [None] * num_envs
+        mask = self.task.action_mask
+        shape = (num_envs, self.tokenizer.vocab_size)
+        self._masks = None if mask is None else np.broadcast_to(mask, shape)
 
     def reset(
         self,
@@ -111,7 +118,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         Args:
             seed: Row i is seeded with `seed + i`, or with `seed[i]`.
             options: `{"reset_mask": bool (n,)}` chooses the rows. `{"prompt": ...}` names the
-                prompt of every row that starts, or, as a list of n, of each.
+                prompt of every row that starts, or, as a list of n, of each; `{"prompt_id": ...}`
+                its place in the list of prompts, likewise.
 
         Raises:
             TypeError, ValueError: If the mask is not a bool array (n,) with a True in it, or the
@@ -121,7 +129,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         rows = self._rows_to_reset(options.get("reset_mask"))
         self._seed(seed, rows)
         infos: dict[str, Any] = {}
-        self._begin(rows, infos, options.get("prompt"))
+        self._begin(rows, self._given(options, rows), infos)
         self._add_masks(infos, rows)
         return self._observation(), infos
 
@@ -136,34 +144,34 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             ValueError: If `actions` has another shape or dtype, or an id outside the action space.
             RewardError: If the reward function raises.
         """
-        rows = self._running_rows()
-        tokens = self._checked(actions)[rows]
-        if tokens.size and (tokens.min() < 0 or tokens.max() >= self.tokenizer.vocab_size):
-            raise ValueError(f"actions must be in {self.single_action_space}, got {tokens}")
-        idle = np.flatnonzero(self._ended)
-        codes = self._append(rows, tokens)
+        tokens = self._checked(actions)
+        idle: list[int] = []
+        rows: Any = slice(None)
+        if self._n_ended:
+            idle = self._ended.nonzero()[0].tolist()
+            rows = (~self._ended).nonzero()[0]
+            tokens = tokens[rows]
+        ended, codes = self._append(rows, tokens)
 
         rewards = np.zeros(self.num_envs)
         terminations = np.zeros(self.num_envs, dtype=np.bool_)
         truncations = np.zeros(self.num_envs, dtype=np.bool_)
         infos: dict[str, Any] = {}
-        finished = codes != GOES_ON
-        if finished.any():
-            ended = rows[finished]
-            last = self._finish(ended, codes[finished], rewards, terminations, truncations)
+        if ended:
+            last = self._finish(ended, codes, rewards, terminations, truncations)
             if self.autoreset_mode is AutoresetMode.SAME_STEP:
                 self._publish_final(ended, last, infos)
-                self._begin(ended, infos)
+                self._begin(ended, self._drawn(ended), infos)
             else:
                 infos = last
-        if idle.size and self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            self._begin(idle, infos)
-            rows = self._all_rows
+        if idle and self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            self._begin(idle, self._drawn(idle), infos)
+            rows = slice(None)
         self._add_masks(infos, rows)
         return self._observation(), rewards, terminations, truncations, infos
 
     def action_masks(self) -> Flags:
-        """Returns which token ids stand for text or EOS, bool (n, V), read-only."""
+        """Returns which token ids stand for text or end it, bool (n, V), read-only."""
         shape = (self.num_envs, self.tokenizer.vocab_size)
         mask = self.task.action_mask
         return np.broadcast_to(np.True_ if mask is None else mask.astype(np.bool_), shape)
@@ -171,16 +179,15 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     def show_reward(
         self, payer: object, row: int, episode: Episode, reward: float, components: dict[str, float]
     ) -> None:
-        """Records the reward that the wrapper `payer` paid to one row's text, for rendering."""
+        """Takes note of what the wrapper `payer` paid one row's text."""
         if self._ended[row]:  # under SAME_STEP the row holds the next text already
-            self._outcomes[row] = (episode.stop_reason, reward, components)
+            terms = {name: np.array([term]) for name, term in components.items()}
+            self._paid[row] = (Scores(np.array([reward]), terms), 0)
         if payer is self.payer:
-            text = (episode.prompt, episode.completion, episode.stop_reason)
-            self._show(row, lambda: render_text(*text, reward, components))
-
-    def _show(self, row: int, rendered: Callable[[], str]) -> None:
-        if self.render_mode == "human":
-            sys.stdout.write(f"[{row}]\n{rendered()}\n\n")
+            self.task.source.observe(episode.prompt, reward)
+            if self.render_mode == "human":
+                text = (episode.prompt, episode.completion, episode.stop_reason)
+                self._print(row, render_text(*text, reward, components))
 
     def render(self) -> tuple[str, ...] | None:
         """Returns the texts so far under `"ansi"`; `"human"` prints them as they end."""
@@ -188,9 +195,77 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             return None
         return tuple(self._rendered(row) for row in range(self.num_envs))
 
-    def _rows_to_reset(self, mask: Any) -> Rows:
+    def get_state(self) -> dict[str, Any]:
+        """Returns all that the environment's future depends on, as a copy.
+
+        Raises:
+            ResetNeeded: Where a row has not been reset yet.
+        """
+        return {
+            "rows": [self.get_row_state(row)["row"] for row in range(self.num_envs)],
+            "random_state": self.np_random.bit_generator.state,
+            "source": self.task.source.get_state(),
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> Observation:
+        """Goes back to a state that `get_state` returned, and returns its observation.
+
+        Raises:
+            ValueError: If it has another number of rows.
+        """
+        if len(state["rows"]) != self.num_envs:
+            raise ValueError(f"state must have {self.num_envs} rows, got {len(state['rows'])}")
+        for row, row_state in enumerate(state["rows"]):
+            self._set_row(row, row_state)
+        self.np_random.bit_generator.state = state["random_state"]
+        self.task.source.set_state(state["source"])
+        return self._observation()
+
+    def get_row_state(self, row: int) -> dict[str, Any]:
+        """Returns the state of one row, for `set_row_state` or `TextGenEnv.set_state`."""
+        start = self._starts[row]
+        if start is None:
+            raise ResetNeeded(f"reset must be called before get_state, row {row} has no text")
+        stream = self._streams[row]
+        reward, components = self._reward(row)
+        return {
+            "row": RowState(
+                prompt=start.prompt,
+                completion_ids=self._completion(row),
+                stop_reason=self._reasons[row],
+                reward=reward,
+                components=components,
+                random_state=None if stream is None else stream.bit_generator.state,
+            )
+        }
+
+    def set_row_state(self, row: int, state: Mapping[str, Any]) -> Observation:
+        """Makes one row go on from the state of another, of this environment or a `TextGenEnv`.
+
+        The rest, a shared source of prompts included, stays as it is.
+        """
+        self._set_row(row, state["row"])
+        return self._observation()
+
+    def _set_row(self, row: int, state: RowState) -> None:
+        start = self.task.encode(state.prompt)
+        self._write([row], [start])
+        end = self._end[row] + len(state.completion_ids)
+        self._flat_ids[self._end[row] : end] = state.completion_ids
+        self._flat_mask[self._end[row] : end] = 1
+        self._end[row] = end
+        self._reasons[row] = state.stop_reason
+        if state.reward is not None:
+            terms = {name: np.array([term]) for name, term in state.components.items()}
+            self._paid[row] = (Scores(np.array([state.reward]), terms), 0)
+        self._ended[row] = state.stop_reason is not None
+        self._n_ended = int(np.count_nonzero(self._ended))
+        if state.random_state is not None:
+            self._random(row).bit_generator.state = state.random_state
+
+    def _rows_to_reset(self, mask: Any) -> list[int]:
         if mask is None:
-            return self._all_rows
+            return list(range(self.num_envs))
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
             raise TypeError(f"options['reset_mask'] must be a bool array, got {mask!r}")
         if mask.shape != (self.num_envs,) or not mask.any():
@@ -198,169 +273,195 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
                 f"options['reset_mask'] must have shape ({self.num_envs},) and a True in it, "
                 f"got {mask!r}"
             )
-        return np.flatnonzero(mask)
+        rows: list[int] = np.flatnonzero(mask).tolist()
+        return rows
 
-    def _seed(self, seed: int | Sequence[int | None] | None, rows: Rows) -> None:
-        if isinstance(seed, int):
-            super().reset(seed=seed)
-            self.task.source.restart()
-            seed = [seed + row for row in range(self.num_envs)]
-        elif seed is not None:
-            if len(seed) != self.num_envs:
-                raise ValueError(f"seed must be an int or {self.num_envs} of them, got {seed}")
-            first = next((one for one in seed if one is not None), None)
-            super().reset(seed=first)
-            if first is not None:
-                self.task.source.restart()
+    def _seed(self, seed: int | Sequence[int | None] | None, rows: Sequence[int]) -> None:
+        if seed is None:
+            return
+        seeds = [seed + row for row in range(self.num_envs)] if isinstance(seed, int) else seed
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"seed must be an int or {self.num_envs} of them, got {seed}")
+        first = next((one for one in seeds if one is not None), None)
+        if first is None:
+            return
+        super().reset(seed=first)
+        self.task.source.restart()
         for row in rows:
-            if seed is not None and seed[row] is not None:
-                self._row_random[row], _ = seeding.np_random(seed[row])
+            if seeds[row] is not None:
+                self._streams[row], _ = seeding.np_random(seeds[row])
 
     def _random(self, row: int) -> np.random.Generator:
-        """Returns the stream that the row's next prompt is drawn from."""
-        if self.task.source.shared:
-            return self.np_random
-        stream = self._row_random[row]
+        stream = self._streams[row]
         if stream is None:
             stream, _ = seeding.np_random(None)
-            self._row_random[row] = stream
+            self._streams[row] = stream
         return stream
 
-    def _begin(self, rows: Rows, infos: dict[str, Any], given: Any = None) -> None:
-        """Starts an episode in each of `rows`, in ascending order."""
-        per_row = isinstance(given, list)
-        if per_row and len(given) != self.num_envs:
-            raise ValueError(f"options['prompt'] must name {self.num_envs} prompts, got {given!r}")
-        starts = [
-            self.task.draw(self._random(row), self.task.source)
-            if given is None
-            else self.task.given(given[row] if per_row else given)
-            for row in rows.tolist()
-        ]
-        self._input_ids[rows] = 0
-        self._attention_mask[rows] = 0
-        for row, start in zip(rows.tolist(), starts, strict=True):
-            length = len(start.token_ids)
-            self._starts[row] = start
-            self._outcomes[row] = (None, None, {})
-            self._input_ids[row, :length] = start.token_ids
-            self._attention_mask[row, :length] = 1
-            self._lengths[row] = length
-        self._limits[rows] = self._lengths[rows] + self.task.max_new_tokens
-        self._ended[rows] = False
-        self._add(infos, "prompt_length", rows, self._lengths[rows], np.int64)
+    def _given(self, options: Mapping[str, Any], rows: Sequence[int]) -> list[EncodedPrompt]:
+        """Returns the prompts that the caller of `reset` named, or draws them."""
+        prompt, prompt_id = options.get("prompt"), options.get("prompt_id")
+        if prompt is None and prompt_id is None:
+            return self._drawn(rows)
+        prompts = _per_row(prompt, "prompt", self.num_envs)
+        prompt_ids = _per_row(prompt_id, "prompt_id", self.num_envs)
+        return [self.task.given(prompts[row], prompt_ids[row]) for row in rows]
 
-    def _running_rows(self) -> Rows:
-        if all(start is None for start in self._starts):
-            raise ResetNeeded("reset must be called before step")
-        return np.flatnonzero(~self._ended) if self._ended.any() else self._all_rows
+    def _drawn(self, rows: Sequence[int]) -> list[EncodedPrompt]:
+        if self.task.source.shared:
+            return [self.task.draw(self.np_random) for _ in rows]
+        return [self.task.draw(self._random(row)) for row in rows]
+
+    def _begin(
+        self, rows: list[int], starts: Sequence[EncodedPrompt], infos: dict[str, Any]
+    ) -> None:
+        """Starts an episode in each of `rows`, which are in ascending order."""
+        self._write(rows, starts)
+        for row in rows:
+            self._reasons[row] = None
+            self._paid[row] = None
+        self._n_ended -= int(np.count_nonzero(self._ended[rows]))
+        self._ended[rows] = False
+        lengths = [len(start.token_ids) for start in starts]
+        filed = RowInfos(self.num_envs, rows)
+        filed.numbers(infos, "prompt_length", lengths, np.int64)
+        draws = [start.prompt.info for start in starts]
+        for key in {key: None for draw in draws for key in draw}:
+            reporting = [row for row, draw in zip(rows, draws, strict=True) if key in draw]
+            some = filed if len(reporting) == len(rows) else RowInfos(self.num_envs, reporting)
+            some.numbers(infos, key, [draw[key] for draw in draws if key in draw], np.int64)
+
+    def _write(self, rows: Sequence[int], starts: Sequence[EncodedPrompt]) -> None:
+        """Makes the prompt of each of `rows` its whole text."""
+        for row, start in zip(rows, starts, strict=True):
+            length = len(start.token_ids)
+            first = self._first[row]
+            end, old_end = first + length, int(self._end[row])
+            self._flat_ids[first:end] = start.token_ids
+            self._flat_mask[first:end] = 1
+            if old_end > end:
+                self._flat_ids[end:old_end] = 0
+                self._flat_mask[end:old_end] = 0
+            self._starts[row] = start
+            self._end[row] = end
+            self._limit[row] = end + self.task.max_new_tokens
 
     def _checked(self, actions: ArrayLike) -> NDArray[np.int64]:
+        if self._n_ended == self.num_envs and not any(self._starts):
+            raise ResetNeeded("reset must be called before step")
         array = np.asarray(actions)
-        if array.shape != (self.num_envs,) or not np.issubdtype(array.dtype, np.integer):
+        if array.shape != (self.num_envs,) or array.dtype.kind not in "iu":
             raise ValueError(
                 f"actions must be integers of shape ({self.num_envs},), got {array.dtype} of shape "
                 f"{array.shape}"
             )
-        return array
+        return array.astype(np.int64, copy=False)
 
-    def _append(self, rows: Rows, tokens: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Writes one token to each of `rows` and returns how, or whether, each text ended."""
-        lengths = self._lengths[rows]
-        self._input_ids[rows, lengths] = tokens
-        self._attention_mask[rows, lengths] = 1
-        lengths += 1
-        self._lengths[rows] = lengths
+    def _append(self, rows: Any, tokens: NDArray[np.int64]) -> tuple[list[int], list[int]]:
+        """Writes one token to each of `rows`, and returns which of them ended, and how."""
+        if not tokens.size:
+            return [], []
+        # As unsigned numbers, negative ids are large ones: one comparison finds both.
+        if tokens.view(np.uint64).max() >= self.tokenizer.vocab_size:
+            raise ValueError(f"actions must be in {self.single_action_space}, got {tokens}")
+        end = self._end[rows]
+        self._flat_ids[end] = tokens
+        self._flat_mask[end] = 1
+        self._end[rows] = end = end + 1
         codes = self.task.stop_codes[tokens]
-        codes[(lengths == self._limits[rows]) & (codes == GOES_ON)] = LENGTH
-        return codes
+        places = ((codes != 0) | (end == self._limit[rows])).nonzero()[0]
+        if not places.size:
+            return [], []
+        ended = places if isinstance(rows, slice) else rows[places]
+        return ended.tolist(), [code or LENGTH for code in codes[places].tolist()]
 
     def _finish(
         self,
-        rows: Rows,
-        codes: NDArray[np.int8],
+        rows: Sequence[int],
+        codes: Sequence[int],
         rewards: Rewards,
         terminations: Flags,
         truncations: Flags,
     ) -> dict[str, Any]:
         """Ends the texts of `rows`: writes their rewards and flags, returns their infos."""
         infos: dict[str, Any] = {}
+        self._n_ended += len(rows)
+        paid = []
         self._ended[rows] = True
-        reasons = [STOP_REASONS[code] for code in codes.tolist()]
-        self._add(infos, "stop_reason", rows, reasons, object)
-        for row, reason in zip(rows.tolist(), reasons, strict=True):
-            self._outcomes[row] = (reason, None, {})
-        paid = np.array([self.task.pays_at(code) for code in codes.tolist()])
-        truncations[rows[~paid]] = True
-        terminations[rows[paid]] = True
-        if paid.any():
-            self._pay(rows[paid], codes[paid], rewards, infos)
-        for row in (rows if self.payer is None else rows[~paid]).tolist():
-            self._show(row, partial(self._rendered, row))
+        reasons = [STOP_REASONS[code] for code in codes]
+        filed = RowInfos(self.num_envs, rows)
+        filed.objects(infos, "stop_reason", reasons)
+        for row, code, reason in zip(rows, codes, reasons, strict=True):
+            self._reasons[row] = reason
+            if self.task.pays_at(code):
+                paid.append((row, code))
+            else:
+                truncations[row] = True
+        if paid:
+            if len(paid) < len(rows):
+                filed = RowInfos(self.num_envs, [row for row, _ in paid])
+            terminations |= filed.mask
+            self._pay(paid, filed, rewards, infos)
+        if self.render_mode == "human":
+            for row in rows:
+                if self.payer is None or truncations[row]:
+                    self._print(row, self._rendered(row))
         return infos
 
     def _pay(
-        self, rows: Rows, codes: NDArray[np.int8], rewards: Rewards, infos: dict[str, Any]
+        self,
+        paid: Sequence[tuple[int, int]],
+        filed: RowInfos,
+        rewards: Rewards,
+        infos: dict[str, Any],
     ) -> None:
-        episodes = [
-            self._episode(row, code)
-            for row, code in zip(rows.tolist(), codes.tolist(), strict=True)
-        ]
-        self._add(infos, "text_episode", rows, episodes, object)
+        episodes = [self._episode(row, code) for row, code in paid]
+        filed.objects(infos, "text_episode", episodes)
         if self.muted:
             return
-        scores = score(self.task.reward_function, episodes)
-        rewards[rows] = scores.total
-        components: dict[str, Any] = {}
-        for name, term in scores.components.items():
-            self._add(components, name, rows, term, np.float64)
-        infos["reward_components"] = components
-        infos["_reward_components"] = self._mask_of(rows)
-        for index, row in enumerate(rows.tolist()):
-            terms = {name: float(term[index]) for name, term in scores.components.items()}
-            self._outcomes[row] = (episodes[index].stop_reason, float(scores.total[index]), terms)
+        scores = score(self.task.reward_function, episodes, name=self._reward_name)
+        rewards[filed.rows] = scores.total
+        filed.terms(infos, "reward_components", scores.components)
+        for index, (row, _) in enumerate(paid):
+            self._paid[row] = (scores, index)
+        if self.payer is None:
+            for episode, reward in zip(episodes, scores.total.tolist(), strict=True):
+                self.task.source.observe(episode.prompt, reward)
+
+    def _completion(self, row: int) -> NDArray[np.int64]:
+        start = self._starts[row]
+        assert start is not None
+        first = self._first[row] + len(start.token_ids)
+        return self._flat_ids[first : self._end[row]].copy()
 
     def _episode(self, row: int, code: int) -> Episode:
         start = self._starts[row]
         assert start is not None
-        first, last = len(start.token_ids), self._lengths[row]
-        return self.task.episode(start, self._input_ids[row, first:last].copy(), code)
+        return self.task.episode(start, self._completion(row), code)
 
-    def _publish_final(self, rows: Rows, last: dict[str, Any], infos: dict[str, Any]) -> None:
+    def _publish_final(
+        self, rows: Sequence[int], last: dict[str, Any], infos: dict[str, Any]
+    ) -> None:
         """Files the last observation and infos of `rows` as Gymnasium's SAME_STEP mode does."""
         self._add_masks(last, rows)
-        final = np.full(self.num_envs, None, dtype=object)
-        for row in rows.tolist():
-            final[row] = {
+        final = [
+            {
                 "input_ids": self._input_ids[row].copy(),
                 "attention_mask": self._attention_mask[row].copy(),
             }
-        infos["final_obs"], infos["_final_obs"] = final, self._mask_of(rows)
-        infos["final_info"], infos["_final_info"] = last, self._mask_of(rows)
+            for row in rows
+        ]
+        filed = RowInfos(self.num_envs, rows)
+        filed.objects(infos, "final_obs", final)
+        infos["final_info"], infos["_final_info"] = last, filed.mask
 
-    def _add_masks(self, infos: dict[str, Any], rows: Rows) -> None:
-        if self.task.action_mask is None:
+    def _add_masks(self, infos: dict[str, Any], rows: Any) -> None:
+        if self._masks is None:
             return
-        mask = np.broadcast_to(self.task.action_mask, (self.num_envs, self.tokenizer.vocab_size))
-        if len(rows) < self.num_envs:
-            mask = np.zeros_like(mask)
-            mask[rows] = self.task.action_mask
-        infos["action_mask"], infos["_action_mask"] = mask, self._mask_of(rows)
-
-    def _add(self, infos: dict[str, Any], key: str, rows: Rows, values: Any, dtype: Any) -> None:
-        """Files values under Gymnasium's convention: an array (n,) and the mask of its rows."""
-        array = np.full(self.num_envs, None if dtype is object else 0, dtype=dtype)
-        if dtype is object:
-            for row, value in zip(rows.tolist(), values, strict=True):
-                array[row] = value
-        else:
-            array[rows] = values
-        infos[key], infos[f"_{key}"] = array, self._mask_of(rows)
-
-    def _mask_of(self, rows: Rows) -> Flags:
-        mask = np.zeros(self.num_envs, dtype=np.bool_)
-        mask[rows] = True
-        return mask
+        reported = np.zeros(self.num_envs, dtype=np.bool_)
+        reported[rows] = True
+        masks = self._masks if reported.all() else self._masks * reported[:, None]
+        infos["action_mask"], infos["_action_mask"] = masks, reported
 
     def _observation(self) -> Observation:
         if self.copy:
@@ -373,14 +474,41 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             "attention_mask": _read_only(self._attention_mask),
         }
 
+    def _print(self, row: int, text: str) -> None:
+        sys.stdout.write(f"[{row}]\n{text}\n\n")
+
     def _rendered(self, row: int) -> str:
         start = self._starts[row]
         if start is None:
             raise ResetNeeded("reset must be called before render")
-        completion = self._input_ids[row, len(start.token_ids) : self._lengths[row]]
-        reason, reward, components = self._outcomes[row]
-        text = self.tokenizer.decode(completion)
-        return render_text(start.prompt.text, text, reason, reward, components)
+        text = self.tokenizer.decode(self._completion(row))
+        return render_text(start.prompt.text, text, self._reasons[row], *self._reward(row))
+
+    def _reward(self, row: int) -> tuple[float | None, dict[str, float]]:
+        """Returns what a row's finished text was paid, and the terms by name."""
+        paid = self._paid[row]
+        if paid is None:
+            return None, {}
+        scores, place = paid
+        terms = {name: float(term[place]) for name, term in scores.components.items()}
+        return float(scores.total[place]), terms
+
+
+def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        names = [one.value for one in AutoresetMode]
+        raise ValueError(f"autoreset_mode must be one of {names}, got {mode!r}") from None
+
+
+def _per_row(given: Any, name: str, n: int) -> Sequence[Any]:
+    """Returns one value per row of what is given for all, or already per row."""
+    if not isinstance(given, list | tuple | np.ndarray):
+        return [given] * n
+    if len(given) != n:
+        raise ValueError(f"options[{name!r}] must name {n} prompts, got {given!r}")
+    return given
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

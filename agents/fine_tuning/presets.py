@@ -55,7 +55,7 @@ PRESETS: dict[str, tuple[str, FineTuning]] = {
             prompts="chitchat",
             reward="sentiment",
             total_episodes=4096,
-            ppo=PPOConfig(learning_rate=3e-4, kl_coef=0.05),
+            ppo=PPOConfig(learning_rate=3e-4, n_epochs=2, micro_batch_size=16, kl_coef=0.04),
         ),
     ),
     "tutorial": (

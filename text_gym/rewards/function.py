@@ -141,8 +141,13 @@ def reward_name(fn: RewardFunction | PlainFunction) -> str:
         name = getattr(fn, attribute, None)
         if isinstance(name, str):
             return name
+    return _snake_case(type(fn).__name__)
+
+
+@functools.cache
+def _snake_case(name: str) -> str:
     boundary = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
-    return re.sub(boundary, "_", type(fn).__name__).lower()
+    return re.sub(boundary, "_", name).lower()
 
 
 def score(fn: RewardFunction, episodes: Sequence[Episode], *, name: str | None = None) -> Scores:

@@ -1,11 +1,52 @@
 """Wrappers for one environment; their twins for vectors are in `text_gym.wrappers.vector`.
 
+- `Annotators`: lets each text be rated by one of several annotators with their own bias and scale.
+- `ChunkedFeedback`: pays the feedback in instalments, every few tokens.
+- `ClipFeedback`: clips the feedback.
+- `Constrain`: offers masks of the tokens that constraints allow.
+- `DelayedFeedback`: pays the feedback some texts later.
 - `Feedback`: pays the finished text by another reward function, or by one more.
+- `NoisyFeedback`: flips, replaces or blurs the feedback at random.
+- `NormalizeFeedback`: divides the feedback by its running standard deviation.
+- `OverlongPenalty`: punishes texts that come close to a length.
+- `PotentialShaping`: adds differences of a potential, which keep the optimal policy.
+- `ReferenceLogProb`: adds the log-probability under a reference policy to every step.
 - `RemainingTokens`: adds the number of tokens left to the observation.
+- `SparseFeedback`: pays only some of the texts.
+
+Those that change the feedback (annotators, clipping, delay, noise, normalisation, the overlong
+penalty, sparsity) act on the step that finishes a text: put them outside `Feedback` and inside
+`PotentialShaping` and `ReferenceLogProb`, which pay on every step.
 """
 
 from text_gym.wrappers import vector
+from text_gym.wrappers.annotators import Annotators
+from text_gym.wrappers.chunked_feedback import ChunkedFeedback
+from text_gym.wrappers.clip_feedback import ClipFeedback
+from text_gym.wrappers.constrain import Constrain
+from text_gym.wrappers.delayed_feedback import DelayedFeedback
 from text_gym.wrappers.feedback import Feedback
+from text_gym.wrappers.noisy_feedback import NoisyFeedback
+from text_gym.wrappers.normalize_feedback import NormalizeFeedback
+from text_gym.wrappers.overlong_penalty import OverlongPenalty
+from text_gym.wrappers.potential_shaping import PotentialShaping
+from text_gym.wrappers.reference_log_prob import ReferenceLogProb
 from text_gym.wrappers.remaining_tokens import RemainingTokens
+from text_gym.wrappers.sparse_feedback import SparseFeedback
 
-__all__ = ["Feedback", "RemainingTokens", "vector"]
+__all__ = [
+    "Annotators",
+    "ChunkedFeedback",
+    "ClipFeedback",
+    "Constrain",
+    "DelayedFeedback",
+    "Feedback",
+    "NoisyFeedback",
+    "NormalizeFeedback",
+    "OverlongPenalty",
+    "PotentialShaping",
+    "ReferenceLogProb",
+    "RemainingTokens",
+    "SparseFeedback",
+    "vector",
+]

@@ -59,7 +59,8 @@ class ChunkRule(StepRule):
         values = self.feedback.weighed(episodes).components
         terms = self._gains(step.rows[where].tolist(), values)
         gained = sum(terms.values(), start=np.zeros(len(where)))
-        return Payment(gained if self.replaces else step.rewards[where] + gained, terms, {}, where)
+        rewards = gained if self.replaces else step.rewards[where] + gained
+        return Payment(rewards, terms, where=where, worth=values)
 
     def _gains(self, rows: list[int], values: Mapping[str, Values]) -> dict[str, Values]:
         """Returns the differences to what was paid, and notes that they are paid now."""

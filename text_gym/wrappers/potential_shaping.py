@@ -31,6 +31,8 @@ class ShapingRule(StepRule):
         TypeError: If `potential` is not a reward function.
     """
 
+    gives_feedback = False
+
     def __init__(
         self,
         potential: RewardFunction | Callable[[str, str], float],

@@ -24,6 +24,8 @@ class ReferenceRule(StepRule):
         ValueError: If `beta` is not finite.
     """
 
+    gives_feedback = False
+
     def __init__(self, log_probs: LogProbs, beta: float = 1.0, name: str = "reference") -> None:
         if not np.isfinite(beta):
             raise ValueError(f"beta must be finite, got {beta}")

@@ -66,12 +66,15 @@ class Payment(NamedTuple):
             unless the rule replaces those, they sum to `rewards`.
         infos: What else it has to say about each, by info key, each of shape (m,).
         where: Which of the k, as indices (m,); all of them by default.
+        worth: What the terms sum to over the whole text, where they were paid in instalments; each
+            of shape (m,).
     """
 
     rewards: Values
     terms: Mapping[str, Values]
     infos: Mapping[str, NDArray[Any]] = {}
     where: Rows | slice = slice(None)
+    worth: Mapping[str, Values] = {}
 
 
 class RewardRule:
@@ -79,9 +82,12 @@ class RewardRule:
 
     Attributes:
         replaces: Whether what comes from inside is replaced. Then it is not computed at all.
+        gives_feedback: Whether what it pays belongs to the worth of the text, which people are
+            shown and curricula learn from. What only guides the learner on its way does not.
     """
 
     replaces = False
+    gives_feedback = True
 
     def seed(self, row: int, seed: int) -> None:
         """Starts a row anew, as `reset(seed=...)` does."""

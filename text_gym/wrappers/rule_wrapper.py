@@ -23,7 +23,7 @@ from text_gym.wrappers.reward_rule import (
     Step,
     StepRule,
 )
-from text_gym.wrappers.texts_so_far import TextTracker
+from text_gym.wrappers.texts_so_far import UNLISTED, TextTracker
 
 P = ParamSpec("P")
 ROW: Rows = np.zeros(1, dtype=np.intp)
@@ -109,7 +109,8 @@ class RuleWrapper(
         self._muted = False
         if self.rule.replaces:
             mute(env)
-        show_after(self)
+        if self.rule.gives_feedback:
+            show_after(self)
 
     @property
     def muted(self) -> bool:
@@ -168,14 +169,21 @@ class RuleWrapper(
         reward = float(payment.rewards[0])
         info["reward_components"] = components = {**inner, **terms}
         info.update({key: value[0].item() for key, value in payment.infos.items()})
-        if "text_episode" in info and hasattr(self.unwrapped, "show_reward"):
-            self.unwrapped.show_reward(self, reward, components)
+        if self.rule.gives_feedback and "text_episode" in info:
+            self._show(reward, components, payment)
         return reward
+
+    def _show(self, reward: float, components: dict[str, float], payment: Payment) -> None:
+        """Tells the environment what the text was worth, for rendering and curricula."""
+        if hasattr(self.unwrapped, "show_reward"):
+            worth = {name: float(term[0]) for name, term in payment.worth.items()}
+            earlier = sum(worth[name] - components[name] for name in worth)
+            self.unwrapped.show_reward(self, reward + earlier, {**components, **worth})
 
     def _begin(self, observation: Observation, info: dict[str, Any]) -> None:
         if isinstance(self.rule, StepRule) and "prompt_length" in info and not self.muted:
             assert self.tracker is not None
-            self.tracker.begin(ROW, info["prompt_length"])
+            self.tracker.begin(ROW, info["prompt_length"], info.get("prompt_id", UNLISTED))
             self.rule.begin(ROW, self.tracker.texts(ROW, *_batched(observation)))
 
 

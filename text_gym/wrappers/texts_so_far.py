@@ -22,40 +22,37 @@ from text_gym.prompts import Prompt
 from text_gym.task import TextTask
 
 Rows = NDArray[np.intp]
+UNLISTED = -1
 
 
 class TextReader:
     """Turns token ids into partial `Episode`s.
 
-    A prompt is recognised by its ids among the listed prompts of the tasks, and then has its
-    reference and metadata; any other is decoded, and has neither. (Of listed prompts with the same
-    ids the last is taken.)
+    A listed prompt, which `info["prompt_id"]` names, has its reference and metadata; any other is
+    decoded, and has neither.
 
     Args:
-        tasks: Asked for the tasks of the rows, which share a tokenizer, when a text is first read.
+        tasks: Asked for the task of each row, or of all, when a text is first read.
     """
 
     def __init__(self, tasks: Callable[[], Sequence[TextTask]]) -> None:
-        self._tasks = tasks
+        self._ask = tasks
 
     @cached_property
-    def _tokenizer(self) -> Any:
-        return self._tasks()[0].tokenizer
+    def _tasks(self) -> Sequence[TextTask]:
+        return self._ask()
 
-    @cached_property
-    def _listed(self) -> dict[bytes, Prompt]:
-        return {
-            task.encode(prompt).token_ids.tobytes(): prompt
-            for task in self._tasks()
-            for prompt in task.source.prompts or ()
-        }
-
-    def read(self, token_ids: NDArray[np.int64], prompt_length: int) -> Episode:
-        """Returns the text as if it had reached its token limit here."""
+    def read(
+        self, row: int, prompt_id: int, token_ids: NDArray[np.int64], prompt_length: int
+    ) -> Episode:
+        """Returns a row's text as if it had reached its token limit here."""
+        task = self._tasks[row % len(self._tasks)]
         prompt_ids = token_ids[:prompt_length].copy()
-        prompt = self._listed.get(prompt_ids.tobytes())
-        if prompt is None:
-            prompt = Prompt(self._tokenizer.decode(prompt_ids))
+        prompts = task.source.prompts
+        if prompts is None or prompt_id == UNLISTED:
+            prompt = Prompt(task.tokenizer.decode(prompt_ids))
+        else:
+            prompt = prompts[prompt_id]
         return Episode(
             prompt=prompt.text,
             prompt_ids=prompt_ids,
@@ -63,7 +60,7 @@ class TextReader:
             stop_reason="length",
             reference=prompt.reference,
             metadata=prompt.metadata,
-            decode=self._tokenizer.decode,
+            decode=task.tokenizer.decode,
         )
 
 
@@ -72,15 +69,19 @@ class TextsSoFar:
     """Holds k partial texts.
 
     Attributes:
+        rows: Where they are written, shape (k,).
         input_ids: Token ids, right-padded with 0, int64 (k, L).
         lengths: Number of tokens, shape (k,).
         prompt_lengths: How many of them are the prompt's, shape (k,).
+        prompt_ids: The prompts' places in the list, or `UNLISTED`, shape (k,).
         reader: Turns ids into texts.
     """
 
+    rows: Rows
     input_ids: NDArray[np.int64]
     lengths: NDArray[np.intp]
     prompt_lengths: NDArray[np.intp]
+    prompt_ids: NDArray[np.intp]
     reader: TextReader
 
     @property
@@ -91,10 +92,12 @@ class TextsSoFar:
     def episodes(self, where: Iterable[int] | None = None) -> list[Episode]:
         """Returns the texts at the indices `where`, or all, with stop reason `"length"`."""
         indices = range(len(self.lengths)) if where is None else where
-        return [
-            self.reader.read(self.input_ids[i, : self.lengths[i]], int(self.prompt_lengths[i]))
-            for i in indices
-        ]
+        return [self._episode(index) for index in indices]
+
+    def _episode(self, index: int) -> Episode:
+        token_ids = self.input_ids[index, : self.lengths[index]]
+        row, prompt_id = int(self.rows[index]), int(self.prompt_ids[index])
+        return self.reader.read(row, prompt_id, token_ids, int(self.prompt_lengths[index]))
 
 
 class TextTracker:
@@ -120,6 +123,7 @@ class TextTracker:
             )
         self._reader = TextReader(tasks)
         self._prompt_lengths = np.zeros(num_rows, dtype=np.intp)
+        self._prompt_ids = np.full(num_rows, UNLISTED, dtype=np.intp)
         self._writing = np.zeros(num_rows, dtype=np.bool_)
 
     @property
@@ -127,9 +131,10 @@ class TextTracker:
         """The rows that are being written, ascending."""
         return np.flatnonzero(self._writing)
 
-    def begin(self, rows: Rows, prompt_lengths: NDArray[Any]) -> None:
-        """Notes that an episode begins in each of `rows`."""
+    def begin(self, rows: Rows, prompt_lengths: Any, prompt_ids: Any) -> None:
+        """Notes that an episode begins in each of `rows`, from these prompts."""
         self._prompt_lengths[rows] = prompt_lengths
+        self._prompt_ids[rows] = prompt_ids
         self._writing[rows] = True
 
     def end(self, rows: Rows) -> None:
@@ -139,12 +144,14 @@ class TextTracker:
     def texts(self, rows: Rows, input_ids: NDArray[Any], mask: NDArray[Any]) -> TextsSoFar:
         """Returns the texts of `rows` from their observations, (k, L) each."""
         lengths = mask.sum(axis=-1, dtype=np.intp)
-        return TextsSoFar(input_ids, lengths, self._prompt_lengths[rows], self._reader)
+        prompt_lengths, prompt_ids = self._prompt_lengths[rows], self._prompt_ids[rows]
+        return TextsSoFar(rows, input_ids, lengths, prompt_lengths, prompt_ids, self._reader)
 
     def get_state(self) -> dict[str, Any]:
         """Returns what `set_state` needs to go on from here."""
         return {
             "prompt_lengths": self._prompt_lengths.tolist(),
+            "prompt_ids": self._prompt_ids.tolist(),
             "writing": self._writing.tolist(),
         }
 
@@ -159,4 +166,5 @@ class TextTracker:
                 f"state must be of {len(self._writing)} rows, got {len(state['writing'])}"
             )
         self._prompt_lengths = np.array(state["prompt_lengths"], dtype=np.intp)
+        self._prompt_ids = np.array(state["prompt_ids"], dtype=np.intp)
         self._writing = np.array(state["writing"], dtype=np.bool_)

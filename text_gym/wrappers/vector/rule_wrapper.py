@@ -19,10 +19,9 @@ from text_gym.wrappers.reward_rule import (
     Rows,
     Step,
     StepRule,
-    Values,
 )
 from text_gym.wrappers.rule_wrapper import Resumable, mute, refuse_twice, show_after
-from text_gym.wrappers.texts_so_far import TextTracker
+from text_gym.wrappers.texts_so_far import UNLISTED, TextTracker
 
 P = ParamSpec("P")
 Seed = int | Sequence[int | None] | None
@@ -59,7 +58,8 @@ class RuleWrapper(
         self.muted = False
         if self.rule.replaces:
             mute(env)
-        show_after(self)
+        if self.rule.gives_feedback:
+            show_after(self)
 
     def reset(
         self, *, seed: Seed = None, options: dict[str, Any] | None = None
@@ -133,8 +133,10 @@ class RuleWrapper(
         apart = infos["_final_info"][rows] if "final_info" in infos else np.zeros(len(rows), bool)
         for target, here in ((infos, ~apart), (infos.get("final_info", {}), apart)):
             if here.any():
-                self._write(target, rows[here], _part(payment, here))
-                self._show(target, rows[here], payment.rewards[here])
+                part = _part(payment, here)
+                self._write(target, rows[here], part)
+                if self.rule.gives_feedback:
+                    self._show(target, rows[here], part)
         return rewards
 
     def _write(self, infos: dict[str, Any], rows: Rows, payment: Payment) -> None:
@@ -154,23 +156,28 @@ class RuleWrapper(
         for key, values in payment.infos.items():
             _add(infos, key, rows, values, self.num_envs)
 
-    def _show(self, infos: dict[str, Any], rows: Rows, rewards: Values) -> None:
-        """Shows finished texts to whoever watches, with what they were paid."""
+    def _show(self, infos: dict[str, Any], rows: Rows, payment: Payment) -> None:
+        """Tells the environment what finished texts were worth, for rendering and curricula."""
         if "text_episode" not in infos or not hasattr(self.unwrapped, "show_reward"):
             return
         components = infos["reward_components"]
         names = [name for name in components if f"_{name}" in components]
-        for row, reward in zip(rows.tolist(), rewards.tolist(), strict=True):
+        for index, row in enumerate(rows.tolist()):
             if infos["_text_episode"][row]:
                 paid = {n: float(components[n][row]) for n in names if components[f"_{n}"][row]}
-                episode = infos["text_episode"][row]
-                self.unwrapped.show_reward(self, row, episode, reward, paid)
+                worth = {name: float(term[index]) for name, term in payment.worth.items()}
+                earlier = sum(worth[name] - paid[name] for name in worth)
+                reward, episode = float(payment.rewards[index]), infos["text_episode"][row]
+                self.unwrapped.show_reward(self, row, episode, reward + earlier, {**paid, **worth})
 
     def _begin(self, observations: Observation, infos: dict[str, Any]) -> None:
         if isinstance(self.rule, StepRule) and "prompt_length" in infos and not self.muted:
             assert self.tracker is not None
             rows = np.flatnonzero(infos["_prompt_length"])
-            self.tracker.begin(rows, infos["prompt_length"][rows])
+            prompt_ids = np.full(self.num_envs, UNLISTED)
+            if "prompt_id" in infos:
+                prompt_ids = np.where(infos["_prompt_id"], infos["prompt_id"], UNLISTED)
+            self.tracker.begin(rows, infos["prompt_length"][rows], prompt_ids[rows])
             ids, mask = observations["input_ids"][rows], observations["attention_mask"][rows]
             self.rule.begin(rows, self.tracker.texts(rows, ids, mask))
 
@@ -194,6 +201,7 @@ def _part(payment: Payment, here: NDArray[np.bool_]) -> Payment:
         payment.rewards[here],
         {name: term[here] for name, term in payment.terms.items()},
         {key: values[here] for key, values in payment.infos.items()},
+        worth={name: term[here] for name, term in payment.worth.items()},
     )
 
 

@@ -1,0 +1,175 @@
+"""Restricting what may be written: `Constrain`.
+
+What the constraints mean is `text_gym.constraints.Composition`, for one environment and for a
+vector alike; the wrappers tell it what is written and publish its masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+from numpy.typing import NDArray
+
+from text_gym.constraints.composition import Composition, EmptyMaskError, Text
+from text_gym.constraints.constraint import Constraint, Vocabulary
+from text_gym.task import Observation, TextTask
+from text_gym.wrappers.lazy_info import Deferred, LazyInfo
+
+KEY = "action_mask"
+Constraints = Constraint | Sequence[Constraint]
+
+
+def composition_of(constraints: Constraints, task: TextTask) -> Composition:
+    """Returns what follows the texts of a task; raises ValueError without a constraint."""
+    given = (constraints,) if isinstance(constraints, Constraint) else tuple(constraints)
+    if not given:
+        raise ValueError(f"constraints must name at least one constraint, got {constraints!r}")
+    return Composition.of(given, Vocabulary.of(task))
+
+
+def inner_masks(env: Any) -> Callable[[], NDArray[np.bool_]] | None:
+    """Returns `action_masks` of the outermost wrapper from `env` inwards that has it, or None.
+
+    The masks of the environment itself need no second look: they are part of the vocabulary.
+    """
+    while hasattr(env, "env"):
+        if hasattr(env, "action_masks"):
+            masks: Callable[[], NDArray[np.bool_]] = env.action_masks
+            return masks
+        env = env.env
+    return None
+
+
+def recorded(texts: Sequence[Text | None]) -> dict[str, Any]:
+    """Returns the texts of all rows in lists; survives JSON and pickle."""
+    return {"texts": [text and [text.prompt_ids.tolist(), text.tokens] for text in texts]}
+
+
+def replayed(composition: Composition, state: Mapping[str, Any], rows: int) -> list[Text | None]:
+    """Returns the texts of a state; raises ValueError if it is of another number of rows."""
+    if len(state["texts"]) != rows:
+        raise ValueError(f"state must be of {rows} rows, got {len(state['texts'])}")
+    return [text and composition.replay(*text) for text in state["texts"]]
+
+
+def constraints_of(env: Any) -> list[Constraint]:
+    """Returns the constraints of every layer, from `env` inwards."""
+    found: list[Constraint] = []
+    while env is not None:
+        if hasattr(env, "composition"):
+            found.extend(env.composition.constraints)
+        env = getattr(env, "env", None)
+    return found
+
+
+class Constrain(gym.Wrapper[Observation, int, Observation, int], RecordConstructorArgs):
+    """Offers masks of the tokens that constraints allow.
+
+    `info["action_mask"]` (int8, (V,)), after every reset and step, and `action_masks()` (bool)
+    restrict the next token. A mask costs nothing unless it is read, now or later. It is the
+    learner's part to heed it: the environment accepts every token, and a constraint that looks
+    ahead has nothing more to say of a text in which it was broken. When a text has ended, the mask
+    is that of the vocabulary.
+
+    Constraints given together are looked ahead for together, see `text_gym.constraints`. In nested
+    wrappers each keeps its own, and a token must pass all of them.
+
+    Args:
+        env: A `TextGenEnv`, in whatever wrappers.
+        constraints: One, or several that must all hold.
+
+    Raises:
+        EmptyMaskError: If no text satisfies the constraints; or, when a mask is read, if it would
+            be empty. The message names the constraints and the text.
+        ValueError: If there is no constraint, or one names an id outside the vocabulary.
+
+    Example:
+        >>> import gymnasium as gym, text_gym
+        >>> from text_gym.constraints import BannedStrings, EndsWith, MinimumLength
+        >>> from text_gym.wrappers import Constrain
+        >>> env = gym.make("TextGen-v0", max_new_tokens=3)
+        >>> env = Constrain(env, [MinimumLength(2), EndsWith("thanks"), BannedStrings(["fine"])])
+        >>> _, info = env.reset(seed=0)
+        >>> words = env.unwrapped.tokenizer
+        >>> fine, thanks = words.encode("fine thanks")
+        >>> info["action_mask"][[fine, thanks, words.eos_token_id]]
+        array([0, 1, 0], dtype=int8)
+        >>> for word in (thanks, words.encode("day")[0]):
+        ...     info = env.step(word)[-1]
+        >>> words.decode(info["action_mask"].nonzero()[0])
+        'thanks'
+    """
+
+    def __init__(self, env: gym.Env[Observation, int], constraints: Constraints) -> None:
+        RecordConstructorArgs.__init__(self, constraints=constraints, _disable_deepcopy=True)
+        super().__init__(env)
+        self.composition = composition_of(constraints, env.get_wrapper_attr("task"))
+        self._inner_masks = inner_masks(env)
+        self._text: Text | None = None
+        self._masks = Deferred(self._allowed_now)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Resets the environment and the constraints."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._start(observation, info)
+        return observation, self._published(info)
+
+    def step(self, action: int) -> tuple[Observation, Any, bool, bool, dict[str, Any]]:
+        """Steps the environment and tells the constraints what was written."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if "prompt_length" in info:  # under `Autoreset`
+            self._start(observation, info)
+        elif terminated or truncated:
+            self._text = None
+        elif self._text is not None:
+            self._text = self.composition.advance(self._text, int(action))
+        return observation, reward, terminated, truncated, self._published(info)
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Returns the tokens allowed now, bool (V,)."""
+        return self._masks.read().astype(np.bool_)
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns the text being written, and nothing of the environment inside."""
+        return recorded([self._text])
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a state that `get_state` returned.
+
+        Raises:
+            ValueError: If it is the state of a vector of more than one row.
+        """
+        (self._text,) = replayed(self.composition, state, 1)
+        self._masks = Deferred(self._allowed_now)
+
+    def _start(self, observation: Observation, info: dict[str, Any]) -> None:
+        prompt_ids = observation["input_ids"][: info["prompt_length"]]
+        self._text = self.composition.start(prompt_ids.copy())
+
+    def _published(self, info: dict[str, Any]) -> LazyInfo:
+        published = info.copy() if isinstance(info, LazyInfo) else LazyInfo(info)
+        text = self._text
+        inner = None if self._inner_masks is None else lambda: info[KEY]
+        self._masks = Deferred(lambda: self._allowed(text, inner))
+        published[KEY] = self._masks
+        return published
+
+    def _allowed_now(self) -> NDArray[np.int8]:
+        return self._allowed(self._text, self._inner_masks)
+
+    def _allowed(
+        self, text: Text | None, inner: Callable[[], NDArray[Any]] | None
+    ) -> NDArray[np.int8]:
+        """Returns the mask after `text`, (V,), of which `inner` gives the part from inside."""
+        mask = self.composition.allowed(text)
+        if inner is not None and text is not None:
+            mask = mask & (inner() != 0)
+            if not mask.any():
+                raise EmptyMaskError(self.composition.dead_end(constraints_of(self), text))
+        return mask.view(np.int8)
