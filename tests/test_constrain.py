@@ -153,8 +153,9 @@ def test_masks_of_the_environment_itself_hold_as_well(bpe_with_special_tokens: A
     expected[tokenizer.eos_token_id] = 0
     assert np.array_equal(env.reset(seed=0)[1]["action_mask"], expected)
     plain.step(5)
-    final = env.step(5)[-1], env.step(tokenizer.eos_token_id)[-1]
-    assert np.array_equal(final[1]["action_mask"], plain.step(tokenizer.eos_token_id)[-1]["action_mask"])  # fmt: skip
+    env.step(5)
+    final, expected = (one.step(tokenizer.eos_token_id)[-1]["action_mask"] for one in (env, plain))
+    assert np.array_equal(final, expected)
 
 
 def test_forbidden_tokens_are_accepted() -> None:
@@ -196,9 +197,8 @@ def test_no_constraint_is_refused(constraints: Any) -> None:
 def test_it_follows_an_environment_that_resets_itself() -> None:
     env = Constrain(Autoreset(TextGenEnv(**TASK)), [MinimumLength(2)])
     info = env.reset(seed=0)[1]
-    may_end = [EOS in allowed(info)]
-    for action in (A, A, EOS, A, A, A):
-        may_end.append(EOS in allowed(env.step(action)[-1]))
+    infos = [info, *(env.step(action)[-1] for action in (A, A, EOS, A, A, A))]
+    may_end = [EOS in allowed(info) for info in infos]
     assert may_end == [False, False, True, True, False, False, True]
 
 
@@ -267,37 +267,43 @@ def count_single(steps: int, read: Callable[[Any, dict[str, Any]], Any]) -> int:
     return constraint.count
 
 
-@pytest.mark.parametrize(
-    ("read", "each"),
-    [
-        (lambda env, info: None, 0),
-        (lambda env, info: ("action_mask" in info, len(info), list(info), info.keys()), 0),
-        (lambda env, info: info.get("prompt_length"), 0),
-        (lambda env, info: copy.deepcopy(info), 0),
-        (lambda env, info: info.copy(), 0),
-        (lambda env, info: info["action_mask"], 1),
-        (lambda env, info: env.get_wrapper_attr("action_masks")(), 1),
-        (lambda env, info: (info["action_mask"], info["action_mask"], info.get("action_mask")), 1),
-        (lambda env, info: (info["action_mask"], env.get_wrapper_attr("action_masks")()), 1),
-        (lambda env, info: (copy.deepcopy(info)["action_mask"], info["action_mask"]), 1),
-        (lambda env, info: dict(info), 1),
-    ],
-)
-def test_a_mask_is_computed_when_it_is_read_and_once(read: Any, each: int) -> None:
+def masks_of(env: Any) -> Any:
+    return env.get_wrapper_attr("action_masks")()
+
+
+READERS: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
+    "nothing": (lambda env, info: None, 0),
+    "keys": (lambda env, info: ("action_mask" in info, len(info), list(info), info.keys()), 0),
+    "something else": (lambda env, info: info.get("prompt_length"), 0),
+    "a deep copy": (lambda env, info: copy.deepcopy(info), 0),
+    "a copy": (lambda env, info: info.copy(), 0),
+    "the info": (lambda env, info: info["action_mask"], 1),
+    "the method": (lambda env, info: masks_of(env), 1),
+    "twice": (lambda env, info: (info["action_mask"], info.get("action_mask")), 1),
+    "both dialects": (lambda env, info: (info["action_mask"], masks_of(env)), 1),
+    "itself and a copy": (lambda env, info: (copy.deepcopy(info)["action_mask"], info.items()), 1),
+    "everything": (lambda env, info: dict(info), 1),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_mask_is_computed_when_it_is_read_and_once(reader: str) -> None:
+    read, each = READERS[reader]
     assert count_single(20, read) == 20 * each
 
 
-@pytest.mark.parametrize(
-    ("read", "each"),
-    [
-        (lambda envs, infos: None, 0),
-        (lambda envs, infos: infos["_action_mask"], 0),
-        (lambda envs, infos: (envs.env.action_masks(), infos["action_mask"]), 1),
-    ],
-)
-def test_masks_of_a_vector_are_computed_when_they_are_read_and_once(read: Any, each: int) -> None:
+VECTOR_READERS: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
+    "nothing": (lambda envs, infos: None, 0),
+    "which rows": (lambda envs, infos: infos["_action_mask"], 0),
+    "both dialects": (lambda envs, infos: (envs.env.action_masks(), infos["action_mask"]), 1),
+}
+
+
+@pytest.mark.parametrize("reader", VECTOR_READERS)
+def test_masks_of_a_vector_are_computed_when_they_are_read_and_once(reader: str) -> None:
     constraint = Counting()
     envs = RecordVectorStatistics(envs_of(4, DISABLED, constraint, max_new_tokens=50))
+    read, each = VECTOR_READERS[reader]
     read(envs, envs.reset(seed=0)[1])
     for _ in range(20):
         read(envs, envs.step(np.zeros(4, dtype=np.int64))[-1])
@@ -358,30 +364,35 @@ def lazy() -> LazyInfo:
     return LazyInfo(first=1, mask=Deferred(lambda: np.arange(3)), last=[2])
 
 
-@pytest.mark.parametrize(
-    "read",
-    [
-        lambda info: info["mask"],
-        lambda info: info.get("mask"),
-        lambda info: info.setdefault("mask", 0),
-        lambda info: info.pop("mask"),
-        lambda info: dict(info)["mask"],
-        lambda info: {**info}["mask"],
-        lambda info: dict(info.items())["mask"],
-        lambda info: list(info.values())[1],
-        lambda info: info.copy()["mask"],
-        lambda info: copy.copy(info)["mask"],
-        lambda info: copy.deepcopy(info)["mask"],
-        lambda info: pickle.loads(pickle.dumps(info))["mask"],
-        lambda info: (info | {})["mask"],
-        lambda info: ({} | info)["mask"],
-        lambda info: {"a": 0, **info}["mask"],
-        lambda info: (lambda **kwargs: kwargs["mask"])(**info),
-        lambda info: [info.popitem() for _ in range(2)][1][1],
-    ],
-)
-def test_every_way_of_reading_gives_the_array(read: Callable[[LazyInfo], Any]) -> None:
-    value = read(lazy())
+WAYS: dict[str, Callable[[LazyInfo], Any]] = {
+    "[]": lambda info: info["mask"],
+    "get": lambda info: info.get("mask"),
+    "setdefault": lambda info: info.setdefault("mask", 0),
+    "pop": lambda info: info.pop("mask"),
+    "popitem": lambda info: [info.popitem() for _ in range(2)][1][1],
+    "items": lambda info: next(value for key, value in info.items() if key == "mask"),
+    "values": lambda info: list(info.values())[1],
+    "dict": lambda info: dict(info)["mask"],
+    "{**}": lambda info: {"other": 0, **info}["mask"],
+    "f(**)": lambda info: (lambda **kwargs: kwargs["mask"])(**info),
+    "|": lambda info: (info | {})["mask"],
+    "right |": lambda info: ({} | info)["mask"],
+    "update": lambda info: updated({}, info)["mask"],
+    ".copy": lambda info: info.copy()["mask"],
+    "copy": lambda info: copy.copy(info)["mask"],
+    "deepcopy": lambda info: copy.deepcopy(info)["mask"],
+    "pickle": lambda info: pickle.loads(pickle.dumps(info))["mask"],
+}
+
+
+def updated(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    one.update(other)
+    return one
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_reading_gives_the_array(way: str) -> None:
+    value = WAYS[way](lazy())
     assert isinstance(value, np.ndarray)
     assert value.tolist() == [0, 1, 2]
 
@@ -643,7 +654,7 @@ class Many(CharTokenizer):
         super().__init__("".join(chr(0x100 + index) for index in range(50_000)))
 
 
-def test_a_large_vocabulary_costs_a_row_per_distinct_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_vocabulary_costs_a_row_per_distinct_mask() -> None:
     tokenizer = Many()
     letter = tokenizer.decode([7])
     constraints: list[Constraint] = [BannedStrings([letter * 2]), EndsWith(letter)]

@@ -412,7 +412,7 @@ def test_writing_on_what_was_handed_out_changes_nothing_later(bpe_with_special_t
             expected, returned = clean.step(action), scribbled.step(action)
             assert data_equivalence(returned, expected, exact=True)
             if "text_episode" in returned[4]:
-                scribble(returned[4]["text_episode"].prompt_ids)
+                assert not returned[4]["text_episode"].prompt_ids.flags.writeable
                 scribble(returned[4]["text_episode"].completion_ids)
             scribble(returned)
             scribble(scribbled.action_masks())
