@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -51,12 +51,8 @@ TASK: dict[str, Any] = {
     "reward_function": lambda prompt, completion: float(len(completion)),
     "max_new_tokens": 5,
 }
-CONSTRAINTS = [
-    MinimumLength(2),
-    BannedStrings(["aa", "b."]),
-    EndsWith("."),
-    NoRepeatNgram(2, prompt=True),
-]
+CONSTRAINTS = [MinimumLength(2), BannedStrings(["aa", "b."]), NoRepeatNgram(2, prompt=True)]
+WORDING = [MinimumLength(2), BannedStrings(["aa", "b."]), EndsWith("."), MatchRegex(".{2,}")]
 
 
 class Counting(HistoryConstraint):
@@ -102,11 +98,11 @@ def test_masks_follow_the_text_in_both_dialects() -> None:
     env = env_of()
     info = env.reset(seed=0, options={"prompt": "ca"})[1]
     expected = [
-        (A, {A, B, C, DOT}),  # EOS would be early; "ca" is the prompt's
-        (B, {B, C, DOT}),  # "aa" is banned
-        (C, {A, B, C}),  # "b." is banned
-        (DOT, {B, C, DOT}),  # "ca" stood in the prompt
-        (EOS, {A, B, DOT, EOS} - {A, B}),  # one token left: the text must end with "."
+        (A, {A, B, C, DOT}),  # EOS would be early
+        (B, {B, C, DOT}),  # "aa" is banned, and EOS still early
+        (C, {A, B, C, EOS}),  # "b." is banned
+        (C, {B, C, DOT, EOS}),  # "ca" stood in the prompt
+        (EOS, {B, DOT, EOS}),  # and "cc" in the text
         (None, {A, B, C, DOT, EOS}),  # the text has ended
     ]
     for action, tokens in expected:
@@ -119,7 +115,7 @@ def test_masks_follow_the_text_in_both_dialects() -> None:
 
 
 def test_gymnasium_and_sb3_find_the_masks_where_they_look() -> None:
-    env = TimeLimit(RecordEpisodeStatistics(env_of()), 100)
+    env = TimeLimit(RecordEpisodeStatistics(env_of(WORDING)), 100)
     info = env.reset(seed=1)[1]
     env.action_space.seed(0)
     ended, episodes = False, []
@@ -142,7 +138,7 @@ def test_gymnasium_and_sb3_find_the_masks_where_they_look() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
 def test_gymnasium_finds_no_fault() -> None:
-    check_env(env_of())
+    check_env(Constrain(gym.make("TextGen-v0").unwrapped, [MinimumLength(2), MatchRegex(".+")]))
 
 
 def test_masks_of_the_environment_itself_hold_as_well(bpe_with_special_tokens: Any) -> None:
@@ -449,9 +445,11 @@ def assert_same(native: Any, sync: Any) -> None:
 
 @pytest.mark.parametrize("heeds", [True, False], ids=["heeding the masks", "ignoring the masks"])
 @pytest.mark.parametrize("limit", ["terminate", "truncate"])
+@pytest.mark.parametrize("constraints", [CONSTRAINTS, WORDING], ids=["history", "wording"])
 @every_mode
-def test_the_twins_say_the_same(mode: AutoresetMode, limit: str, heeds: bool) -> None:
-    constraints = CONSTRAINTS if heeds else [*CONSTRAINTS[:3], MatchRegex(".{2,}")]
+def test_the_twins_say_the_same(
+    mode: AutoresetMode, constraints: Any, limit: str, heeds: bool
+) -> None:
     native, sync = pair(mode, limit=limit, stop_token_ids=[C], constraints=constraints)
     results = native.reset(seed=5), sync.reset(seed=5)
     assert_same(*results)
@@ -471,7 +469,7 @@ def test_the_twins_say_the_same(mode: AutoresetMode, limit: str, heeds: bool) ->
             more = ended | (rng.random(4) < 0.2)
             assert_same(*(e.reset(options={"reset_mask": more.copy()}) for e in (native, sync)))
     assert episodes > 50
-    assert len(seen) > 6
+    assert len(seen) >= 4
 
 
 def test_the_single_wrapper_under_a_sync_vector_reports_gymnasiums_arrays() -> None:
@@ -534,7 +532,7 @@ def test_views_of_observations_that_change_do_no_harm() -> None:
 
 
 def test_a_spec_rebuilds_the_wrapper() -> None:
-    task = {"max_new_tokens": 4, "prompts": ["how", "fine"]}
+    task = {"max_new_tokens": 3, "prompts": ["how", "fine"]}
     env = Constrain(gym.make("TextGen-v0", **task), [MinimumLength(2), EndsWith("thanks")])
     env = RemainingTokens(Constrain(env, BannedStrings(["day"])))
     spec = pickle.loads(pickle.dumps(env.spec))
@@ -613,37 +611,43 @@ def policy_of(vocab_size: int, length: int) -> CausalLMPolicy:
     return CausalLMPolicy.from_config(config)
 
 
-def vectors(mode: AutoresetMode) -> Iterator[Any]:
-    yield envs_of(4, mode)
-    yield SyncVectorEnv([env_of] * 4, autoreset_mode=mode)
+def obeys_history(prompt: str, completion: str) -> bool:
+    text = prompt + completion
+    pairs = [text[i : i + 2] for i in range(len(text) - 1)]
+    old, new = pairs[: len(prompt) - 1], pairs[len(prompt) - 1 :]
+    return len(new) == len(set(new)) and not set(old) & set(new)
 
 
+def obeys_wording(prompt: str, completion: str) -> bool:
+    return completion.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("constraints", "obeys"),
+    [(CONSTRAINTS, obeys_history), (WORDING, obeys_wording)],
+    ids=["history", "wording"],
+)
 @pytest.mark.parametrize("mode", [DISABLED, SAME_STEP], ids=lambda mode: mode.name)
-def test_a_rollout_samples_nothing_forbidden_and_training_agrees(mode: AutoresetMode) -> None:
-    generator = torch.Generator()
-    rollouts = []
-    for envs in vectors(mode):
-        generator.manual_seed(0)
-        rollouts.append(collect_rollout(policy_of(5, 9), envs, 40, generator, seed=0))
-        rollout = rollouts[-1]
-        episodes = [info["text_episode"] for info in rollout.infos]
-        for episode in episodes:
-            written = episode.completion
-            assert len(written) >= 2
-            assert written.endswith(".")
-            assert "aa" not in written
-            assert "b." not in written
-            text = episode.prompt + written
-            pairs = [text[i : i + 2] for i in range(len(text) - 1)]
-            assert not set(pairs[len(episode.prompt) - 1 :]) & set(pairs[: len(episode.prompt) - 1])
-        chosen = rollout.texts.completion_mask
-        masks = rollout.texts.action_masks
+def test_a_rollout_samples_nothing_forbidden_and_training_agrees(
+    mode: AutoresetMode, constraints: Any, obeys: Callable[[str, str], bool]
+) -> None:
+    policy, rollouts = policy_of(5, 9), []
+    sync = SyncVectorEnv([lambda: env_of(constraints)] * 4, autoreset_mode=mode)
+    for envs in (envs_of(4, mode, constraints), sync):
+        generator = torch.Generator().manual_seed(0)
+        rollout = collect_rollout(policy, envs, 60, generator, seed=0)
+        rollouts.append(rollout)
+        for episode in (info["text_episode"] for info in rollout.infos):
+            assert len(episode.completion) >= 2
+            assert "aa" not in episode.completion
+            assert "b." not in episode.completion
+            assert obeys(episode.prompt, episode.completion)
+        chosen, masks = rollout.texts.completion_mask, rollout.texts.action_masks
         per_token = masks.table[masks.numbers][chosen]
         assert per_token.gather(1, rollout.texts.input_ids[chosen][:, None]).all()
-        assert (per_token.sum(dim=1) < 5).any()
-        log_probs = policy_of(5, 9)(rollout.texts).log_probs
-        assert_close(log_probs[chosen], rollout.log_probs[chosen], atol=1e-5, rtol=1e-5)
-        assert (log_probs[chosen][per_token.sum(dim=1) == 1] == 0).all()  # no choice, no doubt
+        assert (per_token.sum(dim=1) < 5).float().mean() > 0.8
+        log_probs = policy(rollout.texts).log_probs[chosen]
+        assert_close(log_probs, rollout.log_probs[chosen], atol=1e-5, rtol=1e-5)
     assert torch.equal(rollouts[0].texts.input_ids, rollouts[1].texts.input_ids)
 
 

@@ -161,7 +161,9 @@ class GroupedPrompts(PromptSource):
             raise ValueError(f"size must be at least 1, got {size}")
         self._source = as_prompt_source(source)
         self._size = size
-        self.restart()
+        self._prompt: Prompt | None = None
+        self._drawn = 0
+        self._group_id = -1
 
     @property
     def prompts(self) -> Sequence[Prompt] | None:
@@ -187,9 +189,7 @@ class GroupedPrompts(PromptSource):
     def restart(self) -> None:
         """Begins with group 0 at the next draw."""
         self._source.restart()
-        self._prompt: Prompt | None = None
-        self._drawn = 0
-        self._group_id = -1
+        self._prompt, self._drawn, self._group_id = None, 0, -1
 
     def get_state(self) -> dict[str, Any]:
         """Returns the present group and the inner source's state."""
@@ -237,7 +237,7 @@ class CurriculumPrompts(ListedPrompts):
         self._places: dict[str, list[int]] = defaultdict(list)
         for index, prompt in enumerate(self._prompts):
             self._places[prompt.text].append(index)
-        self.restart()
+        self._success = np.full(len(self._prompts), 0.5)
 
     @property
     def success_rates(self) -> Sequence[float]:

@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 from gymnasium.error import ResetNeeded
-from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from text_gym.env import TextGenEnv, check_render_mode
 from text_gym.episode import Episode, StopReason
+from text_gym.prompt_streams import PromptStreams
 from text_gym.rendering import render_text
 from text_gym.rewards.function import Scores, reward_name, score
 from text_gym.row_state import RowState
 from text_gym.task import LENGTH, STOP_REASONS, EncodedPrompt, Observation, TextTask
+from text_gym.text_rows import TextRows
 from text_gym.vector_infos import RowInfos
 
 Flags = NDArray[np.bool_]
@@ -86,15 +87,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
-        length = self.task.max_length
-        self._input_ids = np.zeros((num_envs, length), dtype=np.int64)
-        self._attention_mask = np.zeros((num_envs, length), dtype=np.int8)
-        self._flat_ids = self._input_ids.reshape(-1)
-        self._flat_mask = self._attention_mask.reshape(-1)
-        # Of each row: where its text begins, ends and must end, in the flat arrays.
-        self._first = [row * length for row in range(num_envs)]
-        self._end = np.array(self._first)
-        self._limit = np.array(self._first)
+        self._texts = TextRows(num_envs, self.task.max_length)
         self._ended = np.ones(num_envs, dtype=np.bool_)
         self._n_ended = num_envs
         self._starts: list[EncodedPrompt | None] = [None] * num_envs
@@ -102,7 +95,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         # What each row's finished text was paid: its place in the scores of its step.
         self._paid: list[tuple[Scores, int] | None] = [None] * num_envs
         self._reward_name = reward_name(self.task.reward_function)
-        self._streams: list[np.random.Generator | None] = [None] * num_envs
+        self._prompts = PromptStreams(self.task, num_envs)
         mask = self.task.action_mask
         shape = (num_envs, self.tokenizer.vocab_size)
         self._masks = None if mask is None else np.broadcast_to(mask, shape)
@@ -129,7 +122,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         rows = self._rows_to_reset(options.get("reset_mask"))
         self._seed(seed, rows)
         infos: dict[str, Any] = {}
-        self._begin(rows, self._given(options, rows), infos)
+        self._begin(rows, self._prompts.given(options, rows, self.np_random), infos)
         self._add_masks(infos, rows)
         return self._observation(), infos
 
@@ -161,11 +154,11 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             last = self._finish(ended, codes, rewards, terminations, truncations)
             if self.autoreset_mode is AutoresetMode.SAME_STEP:
                 self._publish_final(ended, last, infos)
-                self._begin(ended, self._drawn(ended), infos)
+                self._begin(ended, self._prompts.draw(ended, self.np_random), infos)
             else:
                 infos = last
         if idle and self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            self._begin(idle, self._drawn(idle), infos)
+            self._begin(idle, self._prompts.draw(idle, self.np_random), infos)
             rows = slice(None)
         self._add_masks(infos, rows)
         return self._observation(), rewards, terminations, truncations, infos
@@ -226,7 +219,6 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         start = self._starts[row]
         if start is None:
             raise ResetNeeded(f"reset must be called before get_state, row {row} has no text")
-        stream = self._streams[row]
         reward, components = self._reward(row)
         return {
             "row": RowState(
@@ -235,7 +227,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
                 stop_reason=self._reasons[row],
                 reward=reward,
                 components=components,
-                random_state=None if stream is None else stream.bit_generator.state,
+                random_state=self._prompts.get_state(row),
             )
         }
 
@@ -250,18 +242,14 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     def _set_row(self, row: int, state: RowState) -> None:
         start = self.task.encode(state.prompt)
         self._write([row], [start])
-        end = self._end[row] + len(state.completion_ids)
-        self._flat_ids[self._end[row] : end] = state.completion_ids
-        self._flat_mask[self._end[row] : end] = 1
-        self._end[row] = end
+        self._texts.extend(row, state.completion_ids)
         self._reasons[row] = state.stop_reason
         if state.reward is not None:
             terms = {name: np.array([term]) for name, term in state.components.items()}
             self._paid[row] = (Scores(np.array([state.reward]), terms), 0)
         self._ended[row] = state.stop_reason is not None
         self._n_ended = int(np.count_nonzero(self._ended))
-        if state.random_state is not None:
-            self._random(row).bit_generator.state = state.random_state
+        self._prompts.set_state(row, state.random_state)
 
     def _rows_to_reset(self, mask: Any) -> list[int]:
         if mask is None:
@@ -286,31 +274,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         if first is None:
             return
         super().reset(seed=first)
-        self.task.source.restart()
-        for row in rows:
-            if seeds[row] is not None:
-                self._streams[row], _ = seeding.np_random(seeds[row])
-
-    def _random(self, row: int) -> np.random.Generator:
-        stream = self._streams[row]
-        if stream is None:
-            stream, _ = seeding.np_random(None)
-            self._streams[row] = stream
-        return stream
-
-    def _given(self, options: Mapping[str, Any], rows: Sequence[int]) -> list[EncodedPrompt]:
-        """Returns the prompts that the caller of `reset` named, or draws them."""
-        prompt, prompt_id = options.get("prompt"), options.get("prompt_id")
-        if prompt is None and prompt_id is None:
-            return self._drawn(rows)
-        prompts = _per_row(prompt, "prompt", self.num_envs)
-        prompt_ids = _per_row(prompt_id, "prompt_id", self.num_envs)
-        return [self.task.given(prompts[row], prompt_ids[row]) for row in rows]
-
-    def _drawn(self, rows: Sequence[int]) -> list[EncodedPrompt]:
-        if self.task.source.shared:
-            return [self.task.draw(self.np_random) for _ in rows]
-        return [self.task.draw(self._random(row)) for row in rows]
+        self._prompts.seed(seeds, rows)
 
     def _begin(
         self, rows: list[int], starts: Sequence[EncodedPrompt], infos: dict[str, Any]
@@ -334,17 +298,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     def _write(self, rows: Sequence[int], starts: Sequence[EncodedPrompt]) -> None:
         """Makes the prompt of each of `rows` its whole text."""
         for row, start in zip(rows, starts, strict=True):
-            length = len(start.token_ids)
-            first = self._first[row]
-            end, old_end = first + length, int(self._end[row])
-            self._flat_ids[first:end] = start.token_ids
-            self._flat_mask[first:end] = 1
-            if old_end > end:
-                self._flat_ids[end:old_end] = 0
-                self._flat_mask[end:old_end] = 0
+            self._texts.start(row, start.token_ids, self.task.max_new_tokens)
             self._starts[row] = start
-            self._end[row] = end
-            self._limit[row] = end + self.task.max_new_tokens
 
     def _checked(self, actions: ArrayLike) -> NDArray[np.int64]:
         if self._n_ended == self.num_envs and not any(self._starts):
@@ -364,12 +319,9 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         # As unsigned numbers, negative ids are large ones: one comparison finds both.
         if tokens.view(np.uint64).max() >= self.tokenizer.vocab_size:
             raise ValueError(f"actions must be in {self.single_action_space}, got {tokens}")
-        end = self._end[rows]
-        self._flat_ids[end] = tokens
-        self._flat_mask[end] = 1
-        self._end[rows] = end = end + 1
+        full = self._texts.append(rows, tokens)
         codes = self.task.stop_codes[tokens]
-        places = ((codes != 0) | (end == self._limit[rows])).nonzero()[0]
+        places = ((codes != 0) | full).nonzero()[0]
         if not places.size:
             return [], []
         ended = places if isinstance(rows, slice) else rows[places]
@@ -431,8 +383,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     def _completion(self, row: int) -> NDArray[np.int64]:
         start = self._starts[row]
         assert start is not None
-        first = self._first[row] + len(start.token_ids)
-        return self._flat_ids[first : self._end[row]].copy()
+        return self._texts.after(row, len(start.token_ids))
 
     def _episode(self, row: int, code: int) -> Episode:
         start = self._starts[row]
@@ -444,15 +395,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     ) -> None:
         """Files the last observation and infos of `rows` as Gymnasium's SAME_STEP mode does."""
         self._add_masks(last, rows)
-        final = [
-            {
-                "input_ids": self._input_ids[row].copy(),
-                "attention_mask": self._attention_mask[row].copy(),
-            }
-            for row in rows
-        ]
         filed = RowInfos(self.num_envs, rows)
-        filed.objects(infos, "final_obs", final)
+        filed.objects(infos, "final_obs", self._texts.observations_of(rows))
         infos["final_info"], infos["_final_info"] = last, filed.mask
 
     def _add_masks(self, infos: dict[str, Any], rows: Any) -> None:
@@ -464,15 +408,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         infos["action_mask"], infos["_action_mask"] = masks, reported
 
     def _observation(self) -> Observation:
-        if self.copy:
-            return {
-                "input_ids": self._input_ids.copy(),
-                "attention_mask": self._attention_mask.copy(),
-            }
-        return {
-            "input_ids": _read_only(self._input_ids),
-            "attention_mask": _read_only(self._attention_mask),
-        }
+        return self._texts.observation(copy=self.copy)
 
     def _print(self, row: int, text: str) -> None:
         sys.stdout.write(f"[{row}]\n{text}\n\n")
@@ -500,18 +436,3 @@ def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     except ValueError:
         names = [one.value for one in AutoresetMode]
         raise ValueError(f"autoreset_mode must be one of {names}, got {mode!r}") from None
-
-
-def _per_row(given: Any, name: str, n: int) -> Sequence[Any]:
-    """Returns one value per row of what is given for all, or already per row."""
-    if not isinstance(given, list | tuple | np.ndarray):
-        return [given] * n
-    if len(given) != n:
-        raise ValueError(f"options[{name!r}] must name {n} prompts, got {given!r}")
-    return given
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    view = array[:]
-    view.setflags(write=False)
-    return view

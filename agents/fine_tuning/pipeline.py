@@ -26,6 +26,7 @@ from agents.fine_tuning.toy import toy_policy
 from agents.policy import CausalLMPolicy
 from agents.ppo import PPO
 from text_gym import HuggingFaceTokenizer, Prompt, small_talk
+from text_gym.prompts import read_prompts
 from text_gym.rewards import RewardFunction, Sentiment, WordCount
 
 SMALL_TALK_MODEL = Path(__file__).parents[1] / "models" / "small_talk"
@@ -88,9 +89,8 @@ def load_prompts(name: str, console: Console) -> Split:
         prompts = [Prompt(text) for text in small_talk.PROMPTS]
         heldout = prompts[::4]
         return Split([prompt for prompt in prompts if prompt not in heldout], heldout)
-    source = text_gym.prompts.as_prompt_source(name)
-    assert source.prompts is not None
-    return Split(source.prompts, source.prompts)
+    prompts = read_prompts(name)
+    return Split(prompts, prompts)
 
 
 def _chitchat_prompts(split: small_talk.Split) -> list[Prompt]:

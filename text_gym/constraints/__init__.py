@@ -15,7 +15,9 @@ Give them to `text_gym.wrappers.Constrain`, or to its twin for vectors:
 
 All but `NoRepeatNgram` look ahead: a token is allowed only if, after it, the text can still be
 finished in a way that all of them allow, within the token limit. With `limit="truncate"` a text
-that is cut off is not finished, and need not satisfy them.
+that is cut off is not finished, and need not satisfy them. `NoRepeatNgram` forbids what it forbids
+without looking ahead, so beside constraints that keep a text from ending it may leave no token;
+reading the mask is an error then.
 
 A constraint of your own derives from `TokenConstraint` (the same tokens always), `TextConstraint`
 (an automaton over the bytes of the text) or `HistoryConstraint` (anything else).

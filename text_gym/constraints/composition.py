@@ -32,7 +32,7 @@ from text_gym.constraints.token_trie import VocabularyTries
 from text_gym.episode import TokenIds
 
 _CACHED_BYTES = 2**26
-_OVERHEAD = 512  # of a mask and its key, about
+_OVERHEAD = 512  # of a mask and its keys, about
 
 
 class EmptyMaskError(ValueError):
@@ -89,7 +89,8 @@ class Composition:
             *(c.rule(narrowed) for c in constraints if isinstance(c, HistoryConstraint)),
         ]
         self._masks: OrderedDict[Hashable, Mask] = OrderedDict()
-        self._most_masks = max(_CACHED_BYTES // (vocabulary.size + _OVERHEAD), 16)
+        self._distinct: WeakValueDictionary[bytes, Mask] = WeakValueDictionary()
+        self._most_masks = max(_CACHED_BYTES // (2 * vocabulary.size + _OVERHEAD), 16)
 
     @classmethod
     def of(cls, constraints: Sequence[Constraint], vocabulary: Vocabulary) -> Composition:
@@ -142,7 +143,7 @@ class Composition:
         return reduce(self.advance, written, text)
 
     def allowed(self, text: Text | None) -> Mask:
-        """Returns the tokens that may be written next, (V,), read-only.
+        """Returns the tokens that may be written next, (V,), read-only; equal masks are one.
 
         Args:
             text: None for a text that has ended: what may follow it is up to the vocabulary alone.
@@ -170,7 +171,7 @@ class Composition:
             if not mask.any():
                 raise EmptyMaskError(self.dead_end(self.constraints, text))
         mask.setflags(write=False)
-        return mask
+        return self._distinct.setdefault(mask.tobytes(), mask)
 
     def dead_end(self, constraints: Sequence[Constraint], text: Text) -> str:
         """Returns the message that nothing may be written after this text."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,9 +68,11 @@ def _has(font: FreeTypeFont, character: str) -> bool:
 
 @functools.cache
 def _without_shaping(font: FreeTypeFont) -> FreeTypeFont:
-    from PIL.ImageFont import Layout
+    from PIL import ImageFont
 
-    return font.font_variant(layout_engine=Layout.BASIC)
+    if isinstance(font.path, io.BytesIO):  # the font inside Pillow, read once already
+        font.path.seek(0)
+    return ImageFont.truetype(font.path, font.size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def shortened(text: str, font: FreeTypeFont, width: float) -> str:

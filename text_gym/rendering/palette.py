@@ -34,7 +34,7 @@ def _shades(
 LIGHT = _shades((230, 127, 18), (251, 200, 134), (240, 240, 238), (169, 206, 244), (84, 150, 222))
 """For black letters on a white page, from lowest to highest."""
 
-DARK = _shades((180, 88, 6), (110, 68, 28), (46, 46, 51), (38, 74, 117), (46, 113, 188))
+DARK = _shades((172, 82, 4), (110, 68, 28), (46, 46, 51), (38, 74, 117), (42, 108, 182))
 """For white letters on a dark page, from lowest to highest."""
 
 

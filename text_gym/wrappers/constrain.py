@@ -6,7 +6,7 @@ vector alike; the wrappers tell it what is written and publish its masks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -31,17 +31,14 @@ def composition_of(constraints: Constraints, task: TextTask) -> Composition:
     return Composition.of(given, Vocabulary.of(task))
 
 
-def inner_masks(env: Any) -> Callable[[], NDArray[np.bool_]] | None:
-    """Returns `action_masks` of the outermost wrapper from `env` inwards that has it, or None.
+def inner_constrain(env: Any) -> Any:
+    """Returns the outermost `Constrain` from `env` inwards, or None.
 
     The masks of the environment itself need no second look: they are part of the vocabulary.
     """
-    while hasattr(env, "env"):
-        if hasattr(env, "action_masks"):
-            masks: Callable[[], NDArray[np.bool_]] = env.action_masks
-            return masks
-        env = env.env
-    return None
+    while env is not None and not hasattr(env, "composition"):
+        env = getattr(env, "env", None)
+    return env
 
 
 def recorded(texts: Sequence[Text | None]) -> dict[str, Any]:
@@ -108,9 +105,10 @@ class Constrain(gym.Wrapper[Observation, int, Observation, int], RecordConstruct
         RecordConstructorArgs.__init__(self, constraints=constraints, _disable_deepcopy=True)
         super().__init__(env)
         self.composition = composition_of(constraints, env.get_wrapper_attr("task"))
-        self._inner_masks = inner_masks(env)
+        self._inner = inner_constrain(env)
         self._text: Text | None = None
-        self._masks = Deferred(self._allowed_now)
+        self.masks = self._deferred()
+        """Those of the next token, int8 (V,)."""
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -133,7 +131,7 @@ class Constrain(gym.Wrapper[Observation, int, Observation, int], RecordConstruct
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Returns the tokens allowed now, bool (V,)."""
-        return self._masks.read().astype(np.bool_)
+        return self.masks.read().astype(np.bool_)
 
     def get_state(self) -> dict[str, Any]:
         """Returns the text being written, and nothing of the environment inside."""
@@ -146,30 +144,27 @@ class Constrain(gym.Wrapper[Observation, int, Observation, int], RecordConstruct
             ValueError: If it is the state of a vector of more than one row.
         """
         (self._text,) = replayed(self.composition, state, 1)
-        self._masks = Deferred(self._allowed_now)
+        self.masks = self._deferred()
 
     def _start(self, observation: Observation, info: dict[str, Any]) -> None:
         prompt_ids = observation["input_ids"][: info["prompt_length"]]
         self._text = self.composition.start(prompt_ids.copy())
 
     def _published(self, info: dict[str, Any]) -> LazyInfo:
+        self.masks = self._deferred()
         published = info.copy() if isinstance(info, LazyInfo) else LazyInfo(info)
-        text = self._text
-        inner = None if self._inner_masks is None else lambda: info[KEY]
-        self._masks = Deferred(lambda: self._allowed(text, inner))
-        published[KEY] = self._masks
+        published[KEY] = self.masks
         return published
 
-    def _allowed_now(self) -> NDArray[np.int8]:
-        return self._allowed(self._text, self._inner_masks)
+    def _deferred(self) -> Deferred:
+        text, inner = self._text, self._inner and self._inner.masks
+        return Deferred(lambda: self._allowed(text, inner))
 
-    def _allowed(
-        self, text: Text | None, inner: Callable[[], NDArray[Any]] | None
-    ) -> NDArray[np.int8]:
-        """Returns the mask after `text`, (V,), of which `inner` gives the part from inside."""
+    def _allowed(self, text: Text | None, inner: Deferred | None) -> NDArray[np.int8]:
+        """Returns the mask after `text`, (V,), with that from inside."""
         mask = self.composition.allowed(text)
-        if inner is not None and text is not None:
-            mask = mask & (inner() != 0)
-            if not mask.any():
+        if inner is not None:
+            mask = mask & (inner.read() == 1)
+            if text is not None and not mask.any():
                 raise EmptyMaskError(self.composition.dead_end(constraints_of(self), text))
         return mask.view(np.int8)

@@ -53,7 +53,7 @@ class PaddedTokens(
         >>> env = PaddedTokens(gym.make("TextGen-v0", max_new_tokens=3))
         >>> _ = env.reset(seed=0)
         >>> env.step(7)[0]
-        array([ 9,  2, 31, 30,  7, 33, 33])
+        array([12,  5,  1, 31,  7, 33, 33])
     """
 
     def __init__(self, env: gym.Env[Observation, int]) -> None:

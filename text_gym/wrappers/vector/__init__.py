@@ -9,6 +9,7 @@
 - `NoisyFeedback`: flips, replaces or blurs the feedback at random.
 - `NormalizeFeedback`: divides the feedback by its running standard deviation.
 - `OverlongPenalty`: punishes texts that come close to a length.
+- `PaddedTokens`: shows the texts as one array of symbols, padding included.
 - `PotentialShaping`: adds differences of a potential, which keep the optimal policy.
 - `ReferenceLogProb`: adds the log-probability under a reference policy to every step.
 - `RemainingTokens`: adds the number of tokens left to the observations.
@@ -28,6 +29,7 @@ from text_gym.wrappers.vector.feedback import Feedback
 from text_gym.wrappers.vector.noisy_feedback import NoisyFeedback
 from text_gym.wrappers.vector.normalize_feedback import NormalizeFeedback
 from text_gym.wrappers.vector.overlong_penalty import OverlongPenalty
+from text_gym.wrappers.vector.padded_tokens import PaddedTokens
 from text_gym.wrappers.vector.potential_shaping import PotentialShaping
 from text_gym.wrappers.vector.reference_log_prob import ReferenceLogProb
 from text_gym.wrappers.vector.remaining_tokens import RemainingTokens
@@ -43,6 +45,7 @@ __all__ = [
     "NoisyFeedback",
     "NormalizeFeedback",
     "OverlongPenalty",
+    "PaddedTokens",
     "PotentialShaping",
     "ReferenceLogProb",
     "RemainingTokens",

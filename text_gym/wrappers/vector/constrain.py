@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from text_gym.wrappers.constrain import (
     Constraints,
     composition_of,
     constraints_of,
-    inner_masks,
+    inner_constrain,
     recorded,
     replayed,
 )
@@ -61,9 +61,10 @@ class Constrain(
         RecordConstructorArgs.__init__(self, constraints=constraints, _disable_deepcopy=True)
         super().__init__(env)
         self.composition = composition_of(constraints, env.unwrapped.task)  # type: ignore[attr-defined]
-        self._inner_masks = inner_masks(env)
+        self._inner = inner_constrain(env)
         self._texts: list[Text | None] = [None] * env.num_envs
-        self._masks = Deferred(self._allowed_now)
+        self.masks = self._deferred()
+        """Those of the next tokens, int8 (n, V)."""
 
     def reset(
         self, *, seed: Any = None, options: dict[str, Any] | None = None
@@ -96,7 +97,7 @@ class Constrain(
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Returns the tokens allowed now, bool (n, V); for idle rows, those of the vocabulary."""
-        return self._masks.read().view(np.bool_)
+        return self.masks.read().view(np.bool_)
 
     def get_state(self) -> dict[str, Any]:
         """Returns the texts being written, and nothing of the environments inside."""
@@ -109,7 +110,7 @@ class Constrain(
             ValueError: If it is the state of another number of rows.
         """
         self._texts = replayed(self.composition, state, self.num_envs)
-        self._masks = Deferred(self._allowed_now)
+        self.masks = self._deferred()
 
     def _start(self, observations: Observation, infos: dict[str, Any]) -> None:
         for row in np.flatnonzero(infos["_prompt_length"]).tolist():
@@ -117,10 +118,8 @@ class Constrain(
             self._texts[row] = self.composition.start(prompt_ids.copy())
 
     def _published(self, infos: dict[str, Any], reported: NDArray[np.bool_]) -> LazyInfo:
+        masks = self.masks = self._deferred()
         published = infos.copy() if isinstance(infos, LazyInfo) else LazyInfo(infos)
-        texts = list(self._texts)
-        inner = None if self._inner_masks is None else lambda: infos[KEY]
-        masks = self._masks = Deferred(lambda: self._allowed(texts, inner))
         published[KEY] = Deferred(lambda: _only(reported, masks.read()))
         published[f"_{KEY}"] = reported
         return published
@@ -133,33 +132,24 @@ class Constrain(
         final = LazyInfo({**infos["final_info"], KEY: masks, f"_{KEY}": ended.copy()})
         return {**infos, "final_info": final}
 
-    def _allowed_now(self) -> NDArray[np.int8]:
-        return self._allowed(self._texts, self._inner_masks)
+    def _deferred(self) -> Deferred:
+        texts, inner = list(self._texts), self._inner and self._inner.masks
+        return Deferred(lambda: self._allowed(texts, inner))
 
-    def _allowed(self, texts: Texts, inner: Callable[[], NDArray[Any]] | None) -> NDArray[np.int8]:
-        """Returns the masks after `texts`, (n, V), of which `inner` gives the part from inside."""
+    def _allowed(self, texts: Texts, inner: Deferred | None) -> NDArray[np.int8]:
+        """Returns the masks after `texts`, (n, V), with those from inside."""
         rows = [self.composition.allowed(text) for text in texts]
         if all(row is rows[0] for row in rows):
             masks = np.broadcast_to(rows[0], (len(rows), len(rows[0])))
         else:
             masks = np.stack(rows)
-        return (masks if inner is None else self._joined(texts, masks, inner())).view(np.int8)
-
-    def _joined(
-        self, texts: Texts, masks: NDArray[np.bool_], inner: NDArray[Any]
-    ) -> NDArray[np.bool_]:
-        """Returns what both allow; ended texts, for which none may be reported, stay as they are.
-
-        Raises:
-            EmptyMaskError: If that is nothing.
-        """
-        ended = np.array([text is None for text in texts])
-        joined: NDArray[np.bool_] = masks & ((inner != 0) | ended[:, None])
-        for row in np.flatnonzero(~joined.any(axis=1)).tolist():
-            text = texts[row]
-            if text is not None:
+        if inner is not None:
+            masks = masks & (inner.read() == 1)
+            for row in np.flatnonzero(~masks.any(axis=1)).tolist():
+                text = texts[row]
+                assert text is not None
                 raise EmptyMaskError(self.composition.dead_end(constraints_of(self), text))
-        return joined
+        return masks.view(np.int8)
 
 
 def _only(reported: NDArray[np.bool_], masks: NDArray[np.int8]) -> NDArray[np.int8]:
