@@ -451,7 +451,7 @@ def test_what_was_handed_out_does_not_change_later() -> None:
         ({"stop_token_ids": [0, 5]}, r"stop_token_ids must be integers in \[0, 5\), got \[5\]"),
         ({"stop_token_ids": [-1]}, r"stop_token_ids must be integers in \[0, 5\), got \[-1\]"),
         ({"stop_token_ids": ["."]}, r"stop_token_ids must be integers in \[0, 5\), got \['.'\]"),
-        ({"render_mode": "rgb_array"}, r"render_mode must be None or one of .*got 'rgb_array'"),
+        ({"render_mode": "depth_array"}, r"render_mode must be None or one of .*got 'depth_array'"),
     ],
 )
 def test_a_wrong_argument_is_named_with_its_rule_and_value(

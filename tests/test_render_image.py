@@ -47,6 +47,7 @@ def lines_of(pieces: list[str], width: int) -> list[str]:
         (["one\n", "\ntwo"], 9, ["one", "", "two"]),
         (["a\u0301" * 5], 6, ["a\u0301|a\u0301|a\u0301", "a\u0301|a\u0301"]),
         (["a   b"], 3, ["a", "   ", "b"]),
+        (["ab"], 0, ["a", "b"]),
         (["    "], 3, [" | | | "]),
         (["abc", "   d"], 3, ["abc", "   ", "d"]),
     ],
@@ -82,7 +83,8 @@ def base_characters(text: str) -> int:
 
 
 def colours_in(picture: Any) -> set[tuple[int, ...]]:
-    return {tuple(colour) for colour in np.unique(picture.reshape(-1, 3), axis=0).tolist()}
+    packed = np.unique(picture.reshape(-1, 3).astype(np.int64) @ (1 << 16, 1 << 8, 1))
+    return {(colour >> 16, colour >> 8 & 255, colour & 255) for colour in packed.tolist()}
 
 
 def first_column(picture: Any, colour: tuple[int, ...]) -> int:
@@ -171,11 +173,33 @@ def test_a_footer_that_is_too_long_ends_at_the_margin() -> None:
     assert colours_in(picture[:, 640 - MARGIN + 2 :]) == {PAPER}
 
 
-def test_while_a_text_grows_its_beginning_stays_and_its_end_is_in_view() -> None:
+def test_one_column_of_paper_parts_tokens_and_none_parts_the_words_of_a_token() -> None:
+    tops_of_tiles = render_image("Hi", ["two words", " and", "more"], [1.0, 1.0, 1.0])[100:102]
+    tiled = (tops_of_tiles == LIGHT[16]).all(axis=(0, 2))
+    changes = np.flatnonzero(np.diff(tiled[MARGIN:].astype(int))) + MARGIN
+    assert len(changes) == 5  # three tiles: where each ends, where the next two begin
+    assert [changes[2 * i + 1] - changes[2 * i] for i in range(2)] == [1, 1]
+
+
+def test_of_a_long_text_the_end_is_shown_and_the_heading_says_so() -> None:
+    pieces = [" word"] * 300
+    start = render_image("Hi", pieces, [1.0] + [0.0] * 299)[90:380]
+    end = render_image("Hi", pieces, [0.0] * 299 + [1.0])[90:380]
+    assert LIGHT[16] not in colours_in(start)
+    assert LIGHT[16] in colours_in(end)
+    fits, too_long = (render_image("\n".join("abcdefgh"[-n:]), []) for n in (4, 5))
+    assert np.array_equal(fits[34:], too_long[34:])
+    assert np.array_equal(fits[:34, :75], too_long[:34, :75])  # both begin with "Prompt"
+    assert not np.array_equal(fits[:34], too_long[:34])
+
+
+def test_a_character_without_width_has_a_tile_all_the_same() -> None:
+    assert LIGHT[16] in colours_in(render_image("Hi", ["\ufffc"], [1.0])[90:150])
+
+
+def test_while_a_text_grows_its_beginning_stays_in_place() -> None:
     short, longer = (render_image("Hi", [" word"] * n) for n in (2, 3))
     assert np.array_equal(short[:110, :130], longer[:110, :130])
-    end = [*[" word"] * 300, " ZEBRA"]
-    assert not np.array_equal(render_image("Hi", end)[90:420], render_image("Hi", end[:-1])[90:420])
 
 
 def test_numbers_must_be_one_per_token() -> None:

@@ -638,6 +638,48 @@ def test_prompts_of_one_text_keep_their_own_references() -> None:
         envs.step(np.array([A, A, B]))
 
 
+def test_rows_that_name_a_prompt_and_rows_that_list_one_keep_apart() -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    def potential(episodes: Any) -> Any:
+        seen.extend((episode.prompt, episode.reference) for episode in episodes)
+        return np.zeros(len(episodes))
+
+    prompts = [{"prompt": "ab", "reference": "a"}, {"prompt": "ab", "reference": "b"}]
+    envs = vector.PotentialShaping(TextGenVectorEnv(2, **task_of(prompts=prompts)), potential)
+    envs.reset(options={"prompt": ["c", None], "prompt_id": [None, 1]})
+    assert seen == [("c", None), ("ab", "b")]
+    envs.reset(options={"prompt": [None, "c"], "prompt_id": [0, None]})
+    assert seen[2:] == [("ab", "a"), ("c", None)]
+
+
+def test_rows_of_a_sync_vector_may_have_different_prompts() -> None:
+    prompts = [{"prompt": "ab", "reference": reference} for reference in ("a", "b")]
+    fns = [lambda prompt=prompt: env_of(prompts=[prompt]) for prompt in prompts]
+    envs = vector.ChunkedFeedback(SyncVectorEnv(fns), ExactMatch(), every=1)
+    envs.reset(seed=0)
+    assert envs.step(np.array([A, A]))[1].tolist() == [1, 0]
+
+
+def test_references_are_known_again_after_a_state_was_set() -> None:
+    prompts = [{"prompt": "ab", "reference": "aa"}]
+    env, twin = (env_of(prompts=prompts) for _ in range(2))
+    wrapped = wrappers.ChunkedFeedback(env, ExactMatch(), every=1)
+    play(wrapped, [A], seed=0)
+    twin.set_state(env.get_state())
+    resumed = wrappers.ChunkedFeedback(twin, ExactMatch(), every=1)
+    resumed.set_state(wrapped.get_state())
+    assert resumed.step(A)[1] == 1.0
+
+
+def test_a_reset_in_the_middle_of_a_text_starts_its_payments_anew() -> None:
+    shaped = wrappers.PotentialShaping(env_of(prompts=["ab"]), letters)
+    chunked = wrappers.ChunkedFeedback(env_of(prompts=["ab"]), letters, every=2)
+    for env, expected in ((shaped, [1.0, 1.0]), (chunked, [0.0, 2.0])):
+        play(env, [A, A, A], seed=0)
+        assert play(env, [A, A]).rewards == expected
+
+
 def test_a_reward_with_references_can_be_paid_in_chunks() -> None:
     prompts = [{"prompt": "ab", "reference": "aa"}]
     env = wrappers.ChunkedFeedback(env_of(prompts=prompts), ExactMatch(), every=1)

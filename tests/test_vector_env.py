@@ -520,7 +520,7 @@ def test_action_masks_are_bool_and_a_row_each(bpe_with_special_tokens: Any) -> N
     [
         ({"num_envs": 0}, "num_envs must be at least 1, got 0"),
         ({"autoreset_mode": "Never"}, r"autoreset_mode must be one of \['NextStep'.*got 'Never'"),
-        ({"render_mode": "rgb_array"}, "render_mode must be None or one of .*got 'rgb_array'"),
+        ({"render_mode": "depth_array"}, "render_mode must be None or one of .*got 'depth_array'"),
         ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, got 0"),
     ],
 )

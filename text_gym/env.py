@@ -12,7 +12,7 @@ from gymnasium.error import ResetNeeded
 
 from text_gym.episode import StopReason, TokenIds
 from text_gym.prompt_sources import Sampling
-from text_gym.rendering import render_text
+from text_gym.rendering import render_image, render_text, token_pieces
 from text_gym.rewards import RewardFunction
 from text_gym.rewards.function import score
 from text_gym.row_state import RowState
@@ -81,7 +81,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
         stop_token_ids: Tokens that end the text, besides EOS; they stay part of it.
         limit: `"terminate"` or `"truncate"`: what reaching `max_new_tokens` means.
         sampling: `"with_replacement"` (the default) or `"without_replacement"`, for listed prompts.
-        render_mode: `"ansi"`, `"human"` or None.
+        render_mode: `"ansi"`, `"human"`, `"rgb_array"` (needs the extra `render`) or None.
 
     Raises:
         ValueError: If an argument breaks its rule; the message names both.
@@ -103,7 +103,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  # as Gymnasium declares it
-        "render_modes": ["ansi", "human"],
+        "render_modes": ["ansi", "human", "rgb_array"],
         "render_fps": 4,
     }
 
@@ -284,16 +284,31 @@ class TextGenEnv(gym.Env[Observation, Any]):
             return np.ones(self.tokenizer.vocab_size, dtype=np.bool_)
         return self.task.action_mask.astype(np.bool_)
 
-    def render(self) -> str | None:
-        """Returns the text so far under `"ansi"`; `"human"` prints it as it ends."""
+    def render(self) -> Any:
+        """Returns the text so far: a str under `"ansi"`, an image under `"rgb_array"`.
+
+        `"human"` prints the text as it ends, and returns None here. An image is uint8 (H, W, 3).
+        """
+        if self.render_mode == "rgb_array":
+            start, completion = self._text_so_far()
+            return render_image(
+                start.prompt.text,
+                token_pieces(completion, self.tokenizer.decode),
+                stop_reason=self._stop_reason,
+                reward=self._reward,
+                components=self._components,
+            )
         return self._rendered() if self.render_mode == "ansi" else None
 
-    def _rendered(self) -> str:
+    def _text_so_far(self) -> tuple[EncodedPrompt, TokenIds]:
         if self._start is None:
             raise ResetNeeded("reset must be called before render")
-        completion = self._input_ids[len(self._start.token_ids) : self._length]
+        return self._start, self._input_ids[len(self._start.token_ids) : self._length]
+
+    def _rendered(self) -> str:
+        start, completion = self._text_so_far()
         return render_text(
-            self._start.prompt.text,
+            start.prompt.text,
             self.tokenizer.decode(completion),
             self._stop_reason,
             self._reward,

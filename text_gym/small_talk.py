@@ -31,7 +31,7 @@ WORDS: tuple[str, ...] = (
     *("how", "what", "and", "not", "very", "so", "hello", "yes", "no", "thanks"),
     *("fine", "good", "great", "happy", "love", "tired", "sad", "day", "today"),
 )
-"""A toy vocabulary of 31 words: with end-of-text, V = 32."""
+"""A toy vocabulary of 31 words: with a question mark and end-of-text, V = 33."""
 
 PROMPTS: tuple[str, ...] = (
     "How are you?",

@@ -91,9 +91,14 @@ class TextTask:
         wrong = [token for token in stop_token_ids if not action_space.contains(token)]
         if wrong:
             raise ValueError(f"stop_token_ids must be integers in [0, {vocab_size}), got {wrong}")
+        eos = self.tokenizer.eos_token_id
+        if not action_space.contains(eos):
+            raise ValueError(
+                f"tokenizer.eos_token_id must be an integer in [0, {vocab_size}), got {eos!r}"
+            )
         codes = np.full(vocab_size, GOES_ON, dtype=np.int8)
         codes[list(stop_token_ids)] = STOP
-        codes[self.tokenizer.eos_token_id] = EOS
+        codes[eos] = EOS
         return codes
 
     def _room_for_prompts(self, max_prompt_tokens: int | None) -> int:
@@ -116,6 +121,11 @@ class TextTask:
     def _tokenized(self, prompt: Prompt) -> TokenIds:
         text = self.prompt_template.replace("{prompt}", prompt.text)
         token_ids = np.array(self.tokenizer.encode(text), dtype=np.int64)
+        vocab_size = self.tokenizer.vocab_size
+        if token_ids.size and not 0 <= token_ids.min() <= token_ids.max() < vocab_size:
+            raise ValueError(
+                f"tokenizer.encode must return ids in [0, {vocab_size}), got {token_ids} of {text!r}"
+            )
         token_ids.setflags(write=False)  # episodes share them
         return token_ids
 
@@ -136,8 +146,20 @@ class TextTask:
         return EncodedPrompt(prompt, token_ids)
 
     def draw(self, np_random: np.random.Generator) -> EncodedPrompt:
-        """Returns the prompt of a new episode."""
-        return self.encode(self.source.draw(np_random))
+        """Returns the prompt of a new episode.
+
+        Raises:
+            RuntimeError: If the source has ended. A StopIteration let out would end whatever loop
+                the caller is in, silently.
+            TypeError: If it yields something that is no prompt.
+        """
+        try:
+            drawn = self.source.draw(np_random)
+        except StopIteration as error:
+            raise RuntimeError(
+                f"prompts must not end while episodes start, got StopIteration from {self.source!r}"
+            ) from error
+        return self.encode(as_prompt(drawn))
 
     def given(self, prompt: Any, prompt_id: Any) -> EncodedPrompt:
         """Returns the prompt that a caller of `reset` named, by itself or by its place in the list.

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from text_gym.env import TextGenEnv, check_render_mode
 from text_gym.episode import Episode, StopReason
 from text_gym.prompt_streams import PromptStreams
-from text_gym.rendering import render_text
+from text_gym.rendering import render_image, render_text, token_pieces
 from text_gym.rewards.function import Scores, reward_name, score
 from text_gym.row_state import RowState
 from text_gym.task import LENGTH, STOP_REASONS, EncodedPrompt, Observation, TextTask
@@ -43,7 +43,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             `"Disabled"`).
         copy: Whether observations are copies. False hands out read-only views that change with the
             next step.
-        render_mode: `"ansi"`, `"human"` or None.
+        render_mode: `"ansi"`, `"human"`, `"rgb_array"` (needs the extra `render`) or None.
         **task: The arguments of `TextGenEnv`.
 
     Raises:
@@ -182,11 +182,12 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
                 text = (episode.prompt, episode.completion, episode.stop_reason)
                 self._print(row, render_text(*text, reward, components))
 
-    def render(self) -> tuple[str, ...] | None:
-        """Returns the texts so far under `"ansi"`; `"human"` prints them as they end."""
-        if self.render_mode != "ansi":
-            return None
-        return tuple(self._rendered(row) for row in range(self.num_envs))
+    def render(self) -> tuple[Any, ...] | None:
+        """Returns what `TextGenEnv.render` does, for each row; None under `"human"`."""
+        rows = range(self.num_envs)
+        if self.render_mode == "rgb_array":
+            return tuple(self._image(row) for row in rows)
+        return tuple(self._rendered(row) for row in rows) if self.render_mode == "ansi" else None
 
     def get_state(self) -> dict[str, Any]:
         """Returns all that the environment's future depends on, as a copy.
@@ -413,10 +414,25 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     def _print(self, row: int, text: str) -> None:
         sys.stdout.write(f"[{row}]\n{text}\n\n")
 
-    def _rendered(self, row: int) -> str:
+    def _image(self, row: int) -> NDArray[np.uint8]:
+        start = self._shown_start(row)
+        reward, components = self._reward(row)
+        return render_image(
+            start.prompt.text,
+            token_pieces(self._completion(row), self.tokenizer.decode),
+            stop_reason=self._reasons[row],
+            reward=reward,
+            components=components,
+        )
+
+    def _shown_start(self, row: int) -> EncodedPrompt:
         start = self._starts[row]
         if start is None:
             raise ResetNeeded("reset must be called before render")
+        return start
+
+    def _rendered(self, row: int) -> str:
+        start = self._shown_start(row)
         text = self.tokenizer.decode(self._completion(row))
         return render_text(start.prompt.text, text, self._reasons[row], *self._reward(row))
 

@@ -67,7 +67,11 @@ PRESETS: dict[str, tuple[str, FineTuning]] = {
             max_new_tokens=20,
             total_episodes=1000,
             num_envs=50,
-            ppo=PPOConfig(learning_rate=3e-4, n_episodes=100, batch_size=50, kl_coef=0.2),
+            # One point per word: λ = 1, because the value head starts at 0 and needs longer than
+            # 1,000 episodes to learn values of this size.
+            ppo=PPOConfig(
+                learning_rate=5e-5, n_episodes=100, batch_size=50, kl_coef=1.0, gae_lambda=1.0
+            ),
         ),
     ),
     "toy": (

@@ -55,12 +55,11 @@ class History:
     def append(self, token: int) -> None:
         """Adds a token, and the n-gram that it completes."""
         place = len(self.tokens)
-        if place >= self.n - 1:
-            self._followers.setdefault(self.before(place), []).append((place, token))
+        self._followers.setdefault(self.before(place), []).append((place, token))
         self.tokens.append(token)
 
     def before(self, place: int) -> tuple[int, ...]:
-        """Returns the n - 1 tokens before a place."""
+        """Returns the n - 1 tokens before a place; fewer near the start, so that they match none."""
         return tuple(self.tokens[max(place - self.n + 1, 0) : place])
 
     def followers(self, length: int) -> frozenset[int]:

@@ -15,18 +15,13 @@ Needs numpy alone. The gradient of the exact objective, for policies that learn,
 
 from __future__ import annotations
 
-from text_gym.exact.best_of_n import BestOfN, best_of_n
+from text_gym.exact.best_of_n import BestOfN
 from text_gym.exact.evaluation import PolicyValue
 from text_gym.exact.policies import LogProbs, TabularPolicy, policy_of_weights
-from text_gym.exact.reward_distribution import (
-    Frontier,
-    RewardDistribution,
-    frontier,
-    reward_distribution,
-)
+from text_gym.exact.reward_distribution import Frontier, RewardDistribution
 from text_gym.exact.soft_optimum import SoftOptimum
 from text_gym.exact.solution import Solution
-from text_gym.exact.solve import solve
+from text_gym.exact.solver import solve
 from text_gym.exact.tree import TextTree, count_completions
 
 __all__ = [
@@ -39,10 +34,7 @@ __all__ = [
     "Solution",
     "TabularPolicy",
     "TextTree",
-    "best_of_n",
     "count_completions",
-    "frontier",
     "policy_of_weights",
-    "reward_distribution",
     "solve",
 ]

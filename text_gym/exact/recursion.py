@@ -71,3 +71,16 @@ def log_sum_exp(table: Table) -> Values:
     with np.errstate(divide="ignore"):  # log 0 = −∞ is meant
         sums = np.log(np.exp(table - shift).sum(axis=-1))
     return np.asarray(sums + shift[..., 0])
+
+
+def log_mean_exp(log_probs: Table, table: Table) -> Values:
+    """Returns log Σ p·exp(x) of each row, (S,), for x ≤ 0 with p summing to 1.
+
+    As log(1 + Σ p·(exp(x) − 1)) where that sum is near 0: the logarithm of a sum near 1 would lose
+    the digits that count.
+    """
+    shift = (np.exp(log_probs) * np.expm1(table)).sum(axis=-1)
+    near_one = shift > -0.5
+    return np.where(
+        near_one, np.log1p(np.where(near_one, shift, 0.0)), log_sum_exp(log_probs + table)
+    )

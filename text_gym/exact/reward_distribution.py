@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from text_gym.exact.recursion import expectation, log_sum_exp
+from text_gym.exact.recursion import expectation, log_mean_exp
 
 
 class RewardDistribution(NamedTuple):
@@ -90,9 +90,9 @@ def frontier(distribution: RewardDistribution, betas: ArrayLike) -> Frontier:
     values, expected_rewards, kls = (np.empty(len(betas)) for _ in range(3))
     for index, beta in enumerate(betas):
         with np.errstate(over="ignore"):  # exp(−∞) = 0 is meant
-            logits = distribution.log_probs + (distribution.rewards - highest) / beta
-        log_total = log_sum_exp(logits)
-        log_tilted = logits - log_total
+            exponents = (distribution.rewards - highest) / beta
+        log_total = log_mean_exp(distribution.log_probs, exponents)
+        log_tilted = distribution.log_probs + exponents - log_total
         tilted = np.exp(log_tilted)
         values[index] = highest + beta * log_total
         expected_rewards[index] = tilted @ distribution.rewards

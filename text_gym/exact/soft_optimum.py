@@ -8,7 +8,7 @@ import numpy as np
 
 from text_gym.exact.evaluation import evaluate
 from text_gym.exact.policies import TabularPolicy
-from text_gym.exact.recursion import Table, Tables, Values, backed_up, log_sum_exp
+from text_gym.exact.recursion import Table, Tables, Values, backed_up, log_mean_exp
 
 
 class SoftOptimum(NamedTuple):
@@ -58,9 +58,9 @@ def soft_optimum(rewards: Tables, reference: TabularPolicy, beta: float) -> Soft
         highest = np.where(possible, table, -np.inf).max(axis=1)
         gaps = np.where(possible, table - highest[:, None], 0.0)
         with np.errstate(over="ignore"):  # exp(−∞) = 0 is meant
-            logits = log_probs + gaps / beta
-        log_totals = log_sum_exp(logits)
-        tables.append(logits - log_totals[:, None])
+            exponents = gaps / beta
+        log_totals = log_mean_exp(log_probs, exponents)
+        tables.append(log_probs + exponents - log_totals[:, None])
         return np.asarray(highest + beta * log_totals)
 
     values, action_values = backed_up(reference.tree, rewards, soft_maximum)

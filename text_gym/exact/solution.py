@@ -50,7 +50,7 @@ class Solution:
 
     tree: TextTree
     rewards: Tables
-    chunk: int = 16_384
+    chunk: int = 512
 
     @property
     def n_completions(self) -> int:

@@ -49,7 +49,7 @@ class ChunkRule(StepRule):
 
     def pay(self, step: Step) -> Payment:
         """Returns what the texts gained since they were last scored, where a chunk is complete."""
-        due = (step.texts.written % self.every == 0) & ~step.terminated
+        due = step.texts.written % self.every == 0
         due[step.finished] = True
         where = np.flatnonzero(due)
         finished = dict(zip(step.finished.tolist(), step.episodes, strict=True))

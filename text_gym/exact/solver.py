@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from text_gym.exact.scoring import score_completions
 from text_gym.exact.solution import Solution
 from text_gym.exact.tree import Mask, Masks, grow
-from text_gym.prompts import as_prompt
 from text_gym.rewards import RewardFunction, as_reward_function
 from text_gym.task import EncodedPrompt, TextTask
 
@@ -23,9 +22,10 @@ def solve(
     env: Any,
     prompt: Any = None,
     *,
+    prompt_id: int | None = None,
     reward_function: RewardFunction | Callable[[str, str], float] | None = None,
     max_completions: int = 2_000_000,
-    chunk: int = 16_384,
+    chunk: int = 512,
 ) -> Solution:
     """Enumerates and scores every completion of one prompt.
 
@@ -39,7 +39,9 @@ def solve(
 
     Args:
         env: A `TextGenEnv` or `TextGenVectorEnv`, wrapped or not, or a `TextTask`.
-        prompt: What `reset(options={"prompt": ...})` takes; the only prompt if there is but one.
+        prompt: What `reset(options={"prompt": ...})` takes. Where there is but one prompt, neither
+            this nor its place in the list need be given.
+        prompt_id: The prompt's place in the list of prompts.
         reward_function: Scores the completions; by default the task's own.
         max_completions: Most completions to enumerate.
         chunk: Most completions scored, and states shown to a policy, at once.
@@ -67,7 +69,7 @@ def solve(
         (0.8253, 1.1163, 0.291)
     """
     task = _task_of(env, reward_is_given=reward_function is not None)
-    start = _prompt_of(task, prompt)
+    start = _prompt_of(task, prompt, prompt_id)
     function = task.reward_function if reward_function is None else reward_function
     tree = grow(
         start.token_ids,
@@ -92,9 +94,9 @@ def _task_of(env: Any, *, reward_is_given: bool) -> TextTask:
     return task
 
 
-def _prompt_of(task: TextTask, prompt: Any) -> EncodedPrompt:
-    if prompt is not None:
-        return task.encode(as_prompt(prompt))
+def _prompt_of(task: TextTask, prompt: Any, prompt_id: int | None) -> EncodedPrompt:
+    if prompt is not None or prompt_id is not None:
+        return task.given(prompt, prompt_id)
     listed = task.source.prompts
     if listed is None or len(listed) != 1:
         count = "prompts that cannot be listed" if listed is None else f"{len(listed)} prompts"
