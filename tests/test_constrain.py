@@ -154,6 +154,13 @@ def test_masks_of_the_environment_itself_hold_as_well(bpe_with_special_tokens: A
     assert np.array_equal(final, expected)
 
 
+def test_stop_tokens_end_a_text_as_eos_does() -> None:
+    env = env_of([MinimumLength(2), EndsWith(".")], stop_token_ids=[C, DOT])
+    assert allowed(env.reset(seed=0)[1]) == {A, B}
+    assert allowed(env.step(A)[-1]) == {A, B, DOT}
+    assert env.step(DOT)[-1]["stop_reason"] == "stop"
+
+
 def test_forbidden_tokens_are_accepted() -> None:
     env = env_of([MatchRegex("a+"), BannedTokens([DOT])])
     env.reset(seed=0)
@@ -395,6 +402,7 @@ def test_every_way_of_reading_gives_the_array(way: str) -> None:
 
 def test_a_lazy_dict_is_a_dict() -> None:
     info = lazy()
+    assert info["mask"] is info["mask"]
     assert list(info) == list(info.keys()) == ["first", "mask", "last"]
     assert (len(info), "mask" in info, "other" in info) == (3, True, False)
     assert info.get("other") is None

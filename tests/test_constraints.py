@@ -76,7 +76,11 @@ def vocabulary_of(
 
 
 def reachable(composition: Composition, limit: int) -> set[Ids]:
-    """Writes every finished text that the masks let through; EOS is part of it."""
+    """Writes every finished text that the masks let through; EOS is part of it.
+
+    Only constraints on the history may run into a dead end.
+    """
+    looks_ahead = not any(isinstance(c, HistoryConstraint) for c in composition.constraints)
     vocabulary = composition.vocabulary
     ending = {vocabulary.eos, *vocabulary.stop_ids.tolist()}
     finished: set[Ids] = set()
@@ -86,6 +90,7 @@ def reachable(composition: Composition, limit: int) -> set[Ids]:
         try:
             allowed = np.flatnonzero(composition.allowed(text)).tolist()
         except EmptyMaskError:
+            assert not looks_ahead
             continue
         for token in allowed:
             after = (*ids, token)
@@ -287,6 +292,16 @@ def test_what_no_text_satisfies_is_refused_at_once(
     assert f"at most {limit} tokens" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "constraints",
+    [[MatchRegex(r"b\.a")], [EndsWith("."), BannedTokens([2])], [MinimumLength(4), EndsWith(".b")]],
+    ids=str,
+)
+def test_a_text_does_not_go_on_after_a_stop_token(constraints: list[Constraint]) -> None:
+    with pytest.raises(EmptyMaskError, match="allow no text of at most 4 tokens"):
+        Composition(constraints, vocabulary_of(LETTERS, 4, stop_ids=[2]))
+
+
 def test_without_eos_a_text_goes_on_to_the_limit_and_is_right_there() -> None:
     constraints = [BannedTokens([LETTERS.eos_token_id]), MatchRegex("a+b")]
     composition = Composition(constraints, vocabulary_of(LETTERS, 4))
@@ -398,12 +413,30 @@ def test_a_composition_is_built_once_while_it_is_held() -> None:
     first = Composition.of([constraint], vocabulary)
     assert Composition.of([constraint], vocabulary_of(LETTERS)) is first
     assert Composition.of([constraint], vocabulary_of(LETTERS, 5)) is not first
+    assert Composition.of([constraint], vocabulary_of(LETTERS, stop_ids=[1])) is not first
     assert Composition.of([constraint], vocabulary_of(CharTokenizer("ab."))) is not first
-    assert len(built) == 3
+    assert len(built) == 4
     del first
     gc.collect()
     Composition.of([constraint], vocabulary)
-    assert len(built) == 4
+    assert len(built) == 5
+
+
+def test_the_tokens_of_a_vocabulary_are_read_once_while_they_are_held() -> None:
+    decoded: list[int] = []
+
+    class Counted(PieceTokenizer):
+        def decode(self, token_ids: Iterable[int]) -> str:
+            decoded.append(1)
+            return super().decode(token_ids)
+
+    tokenizer = Counted(["a", "b"])
+    kept = Composition([EndsWith("a")], vocabulary_of(tokenizer))
+    once = len(decoded)
+    other = Composition([EndsWith("b")], vocabulary_of(tokenizer))
+    assert len(decoded) == once > 0
+    assert kept.allowed(kept.replay([], [0]))[2]
+    assert not other.allowed(other.replay([], [0]))[2]
 
 
 # Values

@@ -92,9 +92,10 @@ class TextTask:
         if wrong:
             raise ValueError(f"stop_token_ids must be integers in [0, {vocab_size}), got {wrong}")
         eos = self.tokenizer.eos_token_id
-        if not action_space.contains(eos):
+        if not action_space.contains(eos) or eos in self.tokenizer.excluded_token_ids:
             raise ValueError(
-                f"tokenizer.eos_token_id must be an integer in [0, {vocab_size}), got {eos!r}"
+                f"tokenizer.eos_token_id must be an integer in [0, {vocab_size}) that is not "
+                f"excluded, got {eos!r}"
             )
         codes = np.full(vocab_size, GOES_ON, dtype=np.int8)
         codes[list(stop_token_ids)] = STOP

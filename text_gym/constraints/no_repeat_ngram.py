@@ -59,7 +59,7 @@ class History:
         self.tokens.append(token)
 
     def before(self, place: int) -> tuple[int, ...]:
-        """Returns the n - 1 tokens before a place; fewer near the start, so that they match none."""
+        """Returns the n - 1 tokens before a place; near the start fewer, which match none."""
         return tuple(self.tokens[max(place - self.n + 1, 0) : place])
 
     def followers(self, length: int) -> frozenset[int]:
