@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from agents.ppo import PPO
     from agents.record import Rollout
     from agents.rollout import collect_rollout
+    from agents.sb3_vec_env import GymnasiumVecEnv
 
 __all__ = [
     "PPO",
     "Callback",
     "CausalLMPolicy",
+    "GymnasiumVecEnv",
     "PPOConfig",
     "Rollout",
     "StopOnScore",
@@ -31,6 +33,7 @@ __all__ = [
 _MODULES = {
     "Callback": "callbacks",
     "CausalLMPolicy": "policy",
+    "GymnasiumVecEnv": "sb3_vec_env",
     "PPO": "ppo",
     "PPOConfig": "config",
     "Rollout": "record",
