@@ -454,6 +454,39 @@ def without_eos_in_episode(o: Any, r: Any, terminated: Any, truncated: Any, info
     return o, r, terminated, truncated, {**info, "text_episode": shortened}
 
 
+def text_if_truncated(o: Any, r: Any, terminated: Any, truncated: Any, info: Any) -> Any:
+    extra = {"text_episode": Episode.from_text()} if truncated else {}
+    return o, r, terminated, truncated, {**info, **extra}
+
+
+class Endless(gym.Wrapper[Any, Any, Any, Any]):
+    """Never says that the text is over."""
+
+    def step(self, action: Any) -> Any:
+        if self.unwrapped._stop_reason is None:  # type: ignore[attr-defined]
+            self.last = self.env.step(action)[0]
+        return self.last, 0.0, False, False, {}
+
+
+class MaskedWithoutMethod(TextGenEnv):
+    def _mask_info(self) -> Any:
+        return {"action_mask": np.ones(V, dtype=np.int8)}
+
+    @property
+    def action_masks(self) -> Any:
+        raise AttributeError("action_masks")
+
+
+class OtherSpaces(TextGenEnv):
+    """States other spaces than it keeps."""
+
+    def __init__(self, action: Any = None, **observations: Any) -> None:
+        super().__init__(**task_of())
+        self.action_space = self.action_space if action is None else action
+        stated = {**self.observation_space.spaces, **observations}
+        self.observation_space = spaces.Dict(stated)
+
+
 ALL = np.ones(V, dtype=np.int8)
 BROKEN_TEXT: dict[str, tuple[Callable[[], Any], str]] = {
     "shifted observation": (
@@ -520,8 +553,8 @@ BROKEN_TEXT: dict[str, tuple[Callable[[], Any], str]] = {
         "episode 2, step 4: reward must be 0 where a text is truncated, got 1.0",
     ),
     "a finished text at a truncating limit": (
-        lambda: with_info("text_episode", Episode.from_text(), only_last=True, limit="truncate"),
-        r"info\['text_episode'\]",
+        lambda: ends(text_if_truncated, limit="truncate"),
+        r"episode 2, step 4: info\['text_episode'\] must be left out of a truncated text",
     ),
     "reward of 32 bits": (
         lambda: Altered(env_of(), step=lambda o, r, e, u, i: (o, np.float32(r), e, u, i)),
@@ -566,6 +599,38 @@ BROKEN_TEXT: dict[str, tuple[Callable[[], Any], str]] = {
     "no EOS in the action space": (
         lambda: WithoutEos(**task_of()),
         r"action_space: must contain EOS, token 5, got Discrete\(5\)",
+    ),
+    "actions that are no token ids": (
+        lambda: OtherSpaces(spaces.MultiDiscrete([V])),
+        r"action_space: must be Discrete, got MultiDiscrete",
+    ),
+    "actions that start at 1": (
+        lambda: OtherSpaces(spaces.Discrete(V, start=1)),
+        "action_space: must start at 0: an action is a token id",
+    ),
+    "a mask in two dimensions": (
+        lambda: OtherSpaces(attention_mask=spaces.Box(0, 1, (8, 1), np.int8)),
+        r"observation_space\['attention_mask'\]: must be Box\(0, 1, \(L,\), int8\), got",
+    ),
+    "an unbounded space of ids": (
+        lambda: OtherSpaces(input_ids=spaces.Box(0, 2**62, (8,), np.int64)),
+        r"observation_space\['input_ids'\]: must be Box\(0, 4, \(L,\), int64\), got",
+    ),
+    "a mask of another length": (
+        lambda: OtherSpaces(attention_mask=spaces.Box(0, 1, (9,), np.int8)),
+        r"L must be the same for both keys, got \{'input_ids': 8, 'attention_mask': 9\}",
+    ),
+    "info that is no dict": (
+        lambda: Altered(env_of(), step=lambda *r: (*r[:-1], [])),
+        r"episode 0, step 1: info must be a dict, got \[\]",
+    ),
+    "no end": (
+        lambda: Endless(env_of()),
+        "episode 0, step 9: a text that fills the context must end",
+    ),
+    "masks in infos only": (
+        lambda: MaskedWithoutMethod(**task_of()),
+        r"reset: action_masks\(\) must be there too",
     ),
     "an action for padding": (
         lambda: WithPaddingAction(**task_of()),
@@ -779,6 +844,20 @@ class UnseededVector(TextGenVectorEnv):
         return super().reset(options=options)
 
 
+class UnlikeTheOthers(TextGenVectorEnv):
+    """Adds to every seed a number of its own."""
+
+    made = itertools.count()
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.number = next(self.made)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        shifted = seed + self.number if isinstance(seed, int) else seed
+        return super().reset(seed=shifted, options=options)
+
+
 class OneSeedForAllRows(TextGenVectorEnv):
     def reset(self, *, seed: Any = None, options: Any = None) -> Any:
         seeds = [seed] * self.num_envs if isinstance(seed, int) else seed
@@ -856,6 +935,14 @@ def dropping(*keys: str) -> Callable[..., Any]:
 
 def with_mask(mask: Any) -> Callable[..., Any]:
     return with_infos(lambda infos: {**infos, "x": np.zeros(3), "_x": mask.copy()})
+
+
+def final_infos(change: Callable[[Any], Any]) -> Callable[..., Any]:
+    return with_infos(
+        lambda infos: (
+            {**infos, "final_info": change(infos["final_info"])} if "final_info" in infos else infos
+        )
+    )
 
 
 def sharing_flags(o: Any, rewards: Any, terminations: Any, _: Any, infos: Any) -> Any:
@@ -950,6 +1037,24 @@ BROKEN_VECTORS: dict[str, tuple[Made, str]] = {
         steps(final_obs_batched, SAME_STEP),
         r"row \d: infos\['final_obs'\] must be in the single observation space",
     ),
+    "no mask in the last infos": (
+        steps(final_infos(lambda infos: {"stop_reason": infos["stop_reason"]}), SAME_STEP),
+        r"infos\['final_info'\] must have the mask '_stop_reason'",
+    ),
+    "last infos of rows that did not end": (
+        steps(
+            final_infos(lambda infos: {**infos, "_stop_reason": np.ones(3, np.bool_)}), SAME_STEP
+        ),
+        r"infos\['final_info'\]\['_stop_reason'\] must be False in rows \[",
+    ),
+    "a list of infos": (
+        steps(with_infos(lambda infos: [{}, {}, {}])),
+        "infos must be a dict, got",
+    ),
+    "an instance unlike the others": (
+        native(UnlikeTheOthers),
+        "the same seed must give a new instance the same run",
+    ),
     "a reset that counts as a step": (
         native(CountingTheReset),
         "every call must return what SyncVectorEnv returns",
@@ -1037,6 +1142,19 @@ def test_a_vector_that_closes_only_once_is_found_out() -> None:
 def test_a_run_in_which_nothing_ends_proves_nothing() -> None:
     with pytest.raises(ConformanceError, match="some episode must end in 5 steps"):
         check_vector_env(lambda: CartPoleVectorEnv(2), steps=5)
+
+
+def test_idle_rows_must_be_seen() -> None:
+    with pytest.raises(ConformanceError, match="every row must end, to see it idle, or give more"):
+        check_vector_env(lambda: envs_of(DISABLED, max_new_tokens=9), idle_rows=True, steps=2)
+
+
+def test_a_check_leaves_the_state_of_wrappers_as_it_was() -> None:
+    env = single("normalization")
+    env.reset(seed=0)
+    env.step(EOS)
+    check_text_env(env)
+    assert (env.rule.count, env.rule.mean) == (1, 10.0)
 
 
 def test_another_space_than_that_of_the_single_environment_is_found() -> None:

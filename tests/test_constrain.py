@@ -323,6 +323,16 @@ def test_nesting_computes_nothing_either() -> None:
     assert (inner.count, outer.count) == (1, 1)
 
 
+def test_nesting_vectors_computes_nothing_either() -> None:
+    inner, outer = Counting(), Counting()
+    envs = vector_wrappers.Constrain(envs_of(2, SAME_STEP, inner), outer)
+    envs.reset(seed=0)
+    infos = [envs.step([A, A])[-1] for _ in range(5)][-1]  # the texts end, and others start
+    assert (inner.count, outer.count) == (0, 0)
+    infos["action_mask"], envs.action_masks(), infos["final_info"]["action_mask"]
+    assert (inner.count, outer.count) == (2, 2)
+
+
 def test_a_mask_read_late_is_that_of_its_step() -> None:
     prompt, kept = env_of(), env_of()
     texts = [
@@ -560,22 +570,23 @@ def test_constraints_are_not_copied_with_the_spec() -> None:
     assert wrappers["Constrain"]["constraints"] is constraint
 
 
-def test_a_state_goes_on_where_it_was_taken() -> None:
-    env = Constrain(env_of([NoRepeatNgram(2), EndsWith(".")]), MinimumLength(3))
+@pytest.mark.parametrize("outermost_first", [True, False])
+def test_a_state_goes_on_where_it_was_taken(outermost_first: bool) -> None:
+    env = Constrain(env_of([NoRepeatNgram(1)]), MinimumLength(3))
     env.reset(seed=0)
     for action in (A, B):
         env.step(action)
-    states = [json.loads(json.dumps(one.get_state())) for one in (env, env.env)]
+    layers = [env, env.env] if outermost_first else [env.env, env]
+    states = [json.loads(json.dumps(layer.get_state())) for layer in layers]
     world = env.unwrapped.get_state()
-    masks = env.action_masks(), env.step(A)[-1]["action_mask"]
-    for action in (C, DOT):
-        env.step(action)
+    masks = env.action_masks(), env.step(C)[-1]["action_mask"]
+    assert [np.flatnonzero(mask).tolist() for mask in masks] == [[C, DOT], [DOT, EOS]]
     env.reset(seed=9)
     env.unwrapped.set_state(world)
-    for one, state in zip((env, env.env), states, strict=True):
-        one.set_state(state)
+    for layer, state in zip(layers, states, strict=True):
+        layer.set_state(state)
     assert np.array_equal(env.action_masks(), masks[0])
-    assert np.array_equal(env.step(A)[-1]["action_mask"], masks[1])
+    assert np.array_equal(env.step(C)[-1]["action_mask"], masks[1])
 
 
 def test_a_state_of_a_vector_keeps_every_row() -> None:
@@ -586,6 +597,8 @@ def test_a_state_of_a_vector_keeps_every_row() -> None:
     state = json.loads(json.dumps(envs.get_state()))
     expected = envs.action_masks()
     other = envs_of(3, DISABLED)
+    other.reset(seed=1)
+    assert not np.array_equal(other.action_masks(), expected)
     other.set_state(state)
     assert np.array_equal(other.action_masks(), expected)
     assert state["texts"][1] is None

@@ -393,7 +393,7 @@ def test_masks_are_cached_and_cannot_be_written_to() -> None:
 
 
 def test_the_cache_of_masks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("text_gym.constraints.composition._CACHED_BYTES", 0)
+    monkeypatch.setattr(sys.modules[Composition.__module__], "_CACHED_BYTES", 0)
     composition = Composition([NoRepeatNgram(1)], vocabulary_of(CharTokenizer("abcdefghij")))
     for ids in itertools.permutations(range(10), 2):
         mask = composition.allowed(composition.replay([], ids))

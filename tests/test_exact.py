@@ -19,6 +19,7 @@ from text_gym.constraints import BannedStrings, BannedTokens, EndsWith, MinimumL
 from text_gym.exact import RewardDistribution, Solution, count_completions, policy_of_weights, solve
 from text_gym.exact.best_of_n import best_of_n, log_best_probs
 from text_gym.exact.reward_distribution import frontier, reward_distribution
+from text_gym.exact.tree import grow
 from text_gym.rewards import RewardError
 from text_gym.task import TextTask
 from text_gym.wrappers import Constrain, Feedback, RemainingTokens
@@ -327,7 +328,20 @@ def test_constraints_that_leave_too_much_are_refused_before_it_is_scored(
     env = TextGenEnv(["ca"], LETTERS, reward, max_new_tokens=4)
     with pytest.raises(ValueError, match=r"max_completions must be .* got 50"):
         solve(Constrain(env, BannedStrings(["cc"])), max_completions=50)
+    with pytest.raises(ValueError, match="got 20 for 34 texts of at most 3 of 4 tokens"):
+        solve(Constrain(env, BannedStrings(["cc"])), max_completions=20)  # 12 ended, 22 begun
     assert reward.calls == []
+
+
+def test_few_allowed_tokens_of_many_do_not_make_tables_without_bound() -> None:
+    def two_of_many(tokens: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(np.arange(1000) < 2, (len(tokens), 1000))
+
+    codes = np.zeros(1000, dtype=np.int8)
+    prompt = np.array([0])
+    assert grow(prompt, codes, 2, two_of_many, 200).n_completions == 4
+    with pytest.raises(ValueError, match="got 199 for 2 states times 1,000 tokens"):
+        grow(prompt, codes, 2, two_of_many, 199)
 
 
 # The highest reward
@@ -356,6 +370,23 @@ def test_the_optimal_policy_has_the_optimal_return_and_no_regret(name: str) -> N
         solution.optimal_return, abs=1e-12
     )
     assert solution.regret(solution.optimal_policy) == pytest.approx(0, abs=1e-12)
+
+
+def test_tokens_that_are_not_allowed_are_never_best_though_all_rewards_are_negative() -> None:
+    solution = solution_of("holes", reward_function=lambda prompt, completion: -1 - len(completion))
+    assert solution.optimal_return == -1
+    assert solution.optimal_completions() == [(EOS,)]
+    for depth, table in zip(solution.tree.depths, solution.optimal_policy.tables, strict=True):
+        assert (table[~depth.allowed] == -np.inf).all()
+
+
+def test_tokens_that_go_on_and_holes_are_no_completions_though_their_cells_hold_zero() -> None:
+    free = solution_of("holes", reward_function=lambda prompt, completion: -len(completion))
+    assert free.optimal_return == 0
+    assert free.optimal_completions() == [(EOS,)]
+    level = solution_of("holes", reward_function=lambda prompt, completion: 0.0)
+    for depth, table in zip(level.tree.depths, level.optimal_policy.tables, strict=True):
+        np.testing.assert_array_equal(table > -np.inf, depth.allowed)
 
 
 # A given policy
@@ -418,6 +449,8 @@ def test_a_table_is_the_policy_it_was_made_from_in_every_state_however_padded() 
     elsewhere = solution_of().tabulate(table)  # of another tree: asked like any function
     for ours, theirs in zip(elsewhere.tables, table.tables, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
+    shorter = solution_of(max_new_tokens=2)
+    assert shorter.evaluate(table).entropy == pytest.approx(shorter.evaluate(policy_of(0)).entropy)
 
 
 @pytest.mark.parametrize(
@@ -577,6 +610,8 @@ def test_what_the_reference_never_writes_the_soft_optimum_never_writes() -> None
     curve = SOLUTION.frontier(no_b, 0.01)
     assert curve.values[0] == pytest.approx(found.value, abs=1e-12)
     assert SOLUTION.reward_distribution(no_b).rewards.max() == 0
+    coldest = SOLUTION.soft_optimum(no_b, 5e-324)
+    assert coldest.value == coldest.expected_reward == 0
 
 
 @pytest.mark.parametrize("beta", [0.0, -1.0, math.inf, math.nan])
@@ -677,6 +712,13 @@ def test_the_probabilities_of_the_best_add_up_to_one_even_in_the_tails(
     assert np.logaddexp.reduce(log_best) == pytest.approx(0, abs=1e-6)
     if n == 1:
         np.testing.assert_allclose(log_best, log_probs, rtol=1e-6, atol=1e-9)
+
+
+def test_rounding_is_not_magnified_by_many_draws() -> None:
+    log_probs = np.log(np.random.default_rng(0).dirichlet(np.ones(1000)))
+    distribution = RewardDistribution(np.arange(1000.0), log_probs)
+    assert abs(np.logaddexp.accumulate(log_probs)[-1]) > 1e-17  # there is something to magnify
+    assert best_of_n(distribution, 10**17).expected_reward == pytest.approx(999, rel=1e-12)
 
 
 def test_a_rare_best_reward_is_found_n_times_as_often() -> None:

@@ -201,10 +201,10 @@ def test_texts_are_collected_frame_by_frame() -> None:
 @pytest.mark.skipif(not SHOWS_PICTURES, reason="no pictures to film")
 def test_a_text_is_filmed(tmp_path: Path) -> None:
     pytest.importorskip("moviepy")
-    env = RecordVideo(made(render_mode="rgb_array"), str(tmp_path), lambda episode: True)
+    env = RecordVideo(made(render_mode="rgb_array"), str(tmp_path / "films"), lambda episode: True)
     write(env, A, B, EOS)
     env.close()
-    (film,) = tmp_path.glob("*.mp4")
+    (film,) = (tmp_path / "films").glob("*.mp4")
     assert film.stat().st_size > 0
 
 
@@ -323,14 +323,14 @@ def test_vectors_are_filmed(tmp_path: Path) -> None:
     pytest.importorskip("moviepy")
     envs = gymnasium_vector.RecordVideo(
         gym.make_vec("TextGen-v0", 2, render_mode="rgb_array", **task_of()),
-        str(tmp_path),
+        str(tmp_path / "films"),
         lambda episode: True,
     )
     envs.reset(seed=0)
     for actions in ([A, B], [EOS, EOS], [A, A]):
         envs.step(np.array(actions))
     envs.close()
-    assert list(tmp_path.glob("*.mp4"))
+    assert list((tmp_path / "films").glob("*.mp4"))
 
 
 def test_the_package_is_found_by_name_without_being_imported_first() -> None:

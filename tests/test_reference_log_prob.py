@@ -10,6 +10,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from text_gym import CharTokenizer, TextGenEnv, TextGenVectorEnv
+from text_gym.exact import solve
 from text_gym.wrappers import ReferenceLogProb, vector
 
 A, B, EOS = range(3)
@@ -91,6 +92,15 @@ class Tree:
             return value_of(q)
 
         return value(()), log_policy
+
+    def policy(self, log_policy: dict[State, float]) -> Any:
+        """Return a policy by states as a function of token ids."""
+
+        def log_probs(input_ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+            states = [tuple(ids[1:n]) for ids, n in zip(input_ids.tolist(), lengths, strict=True)]
+            return np.array([[log_policy[(*s, token)] for token in range(3)] for s in states])
+
+        return log_probs
 
     def objective(self, log_policy: dict[State, float]) -> float:
         """E[R] − β·KL(π‖π₀), by summing over completions."""
@@ -183,6 +193,17 @@ def test_the_usual_bonus_stops_short_of_the_optimum() -> None:
     _, log_policy = tree.solve(myopic)
     regret = optimum - tree.objective(log_policy)
     assert 0.01 < regret < 1.0
+
+
+def test_the_exact_solver_measures_the_same_regret() -> None:
+    tree = Tree()
+    solution = solve(TextGenEnv(**task_of()))
+    optimum, log_policy = tree.solve(soft)
+    assert solution.soft_optimum(reference, BETA).value == pytest.approx(optimum)
+    assert solution.regret(tree.policy(log_policy), reference, BETA) == pytest.approx(0, abs=1e-9)
+    _, log_policy = tree.solve(myopic)
+    regret = solution.regret(tree.policy(log_policy), reference, BETA)
+    assert regret == pytest.approx(optimum - tree.objective(log_policy))
 
 
 def test_with_one_step_per_text_the_usual_bonus_is_exact() -> None:

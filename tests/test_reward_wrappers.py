@@ -289,22 +289,54 @@ def test_a_stack_of_everything_is_the_same_for_twins(autoreset: AutoresetMode) -
     drive([outer, SyncVectorEnv([inner] * 3, autoreset_mode=autoreset)], steps=60)
 
 
-def test_arrays_that_were_handed_out_are_left_alone() -> None:
-    inside = vector.ReferenceLogProb(TextGenVectorEnv(2, **task_of()), hashed_log_probs)
-    kept: list[Any] = []
+class Foreign(gym.vector.VectorWrapper):
+    """Pays row 0 one more on every step, as `x`, and keeps what it handed out."""
 
-    class Keeper(gym.vector.VectorWrapper):
-        def step(self, actions: Any) -> Any:
-            result = self.env.step(actions)
-            kept.append((result[1], result[4]["reward_components"], copy.deepcopy(result[1:])))
-            return result
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self.handed_out: list[Any] = []
 
-    envs = vector.PotentialShaping(Keeper(inside), letters)
+    def step(self, actions: Any) -> Any:
+        observations, rewards, terminations, truncations, infos = self.env.step(actions)
+        row_0 = np.array([True, False])
+        rewards = rewards + row_0
+        infos["reward_components"] = {"x": row_0 * 1.0, "_x": row_0.copy()}
+        infos["_reward_components"] = row_0.copy()
+        self.handed_out.append((rewards, dict(infos), copy.deepcopy((rewards, infos))))
+        return observations, rewards, terminations, truncations, infos
+
+    def assert_untouched(self) -> None:
+        for rewards, infos, before in self.handed_out:
+            assert_same([(rewards, infos)], before)
+
+
+def test_terms_of_other_rows_are_kept_and_arrays_that_were_handed_out_left_alone() -> None:
+    foreign = Foreign(TextGenVectorEnv(2, **task_of()))
+    envs: Any = vector.OverlongPenalty(foreign, max_tokens=1, buffer=1, name="x")
+    envs = vector.ReferenceLogProb(envs, hashed_log_probs)
     envs.reset(seed=0)
-    envs.step(np.array([A, EOS]))
-    rewards, components, before = kept[0]
-    assert_same([rewards], before[0])
-    assert_same([components], before[3]["reward_components"])
+    infos = envs.step(np.array([A, EOS]))[4]
+    components = infos["reward_components"]
+    assert components["x"].tolist() == [1.0, -1.0]
+    assert components["_x"].tolist() == [True, True]
+    assert infos["_reward_components"].tolist() == [True, True]
+    foreign.assert_untouched()
+    with pytest.raises(ValueError, match=r"name must differ .*got \['x'\]"):
+        envs.step(np.array([EOS, A]))
+
+
+def test_feedback_that_replaces_forgets_foreign_terms_of_the_rows_it_pays() -> None:
+    foreign = Foreign(TextGenVectorEnv(2, **task_of()))
+    envs = vector.Feedback(foreign, count_a, name="only")
+    envs.reset(seed=0)
+    _, rewards, *_, infos = envs.step(np.array([A, EOS]))
+    assert rewards.tolist() == [1, 0]
+    assert infos["reward_components"]["_x"].tolist() == [True, False]
+    assert infos["reward_components"]["_only"].tolist() == [False, True]
+    _, rewards, *_, infos = envs.step(np.array([EOS, A]))
+    assert rewards.tolist() == [1, 0]
+    assert infos["reward_components"].keys() == {"only", "_only"}
+    foreign.assert_untouched()
 
 
 # Seeds

@@ -98,6 +98,20 @@ def test_restored_vector_repeats_the_future(mode: AutoresetMode) -> None:
     assert data_equivalence(future(other, actions), expected, exact=True)
 
 
+@pytest.mark.parametrize(
+    "duplicate",
+    [copy.deepcopy, lambda envs: pickle.loads(pickle.dumps(envs))],
+    ids=["deepcopy", "pickle"],
+)
+def test_copied_vector_goes_on_by_itself(duplicate: Any) -> None:
+    envs = TextGenVectorEnv(2, prompts=PROMPTS, tokenizer=TOKENIZER, max_new_tokens=5)
+    envs.reset(seed=0)
+    envs.step(np.array([0, 1]))
+    twin = duplicate(envs)
+    expected = [envs.step(np.array([2, 2])) for _ in range(8)]
+    assert data_equivalence([twin.step(np.array([2, 2])) for _ in range(8)], expected, exact=True)
+
+
 def test_row_forks_into_other_rows_and_into_a_single_environment() -> None:
     envs = TextGenVectorEnv(3, prompts=PROMPTS, tokenizer=TOKENIZER, max_new_tokens=6)
     envs.reset(seed=0)

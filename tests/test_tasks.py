@@ -248,6 +248,20 @@ def test_walks_are_paid_by_shortness() -> None:
     assert rewards_of(reward, "d", "cba", "cbcba") == pytest.approx([1, 0])
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_goal_is_near_enough_to_every_node(seed: int) -> None:
+    lengths = shortest_walks(random_graph(8, 4, 0.2, seed))
+    assert len(lengths) == 8
+    assert max(lengths.values()) < 4
+
+
+def test_a_walk_ends_when_it_has_its_most_nodes() -> None:
+    env = make("RandomWalk", n_nodes=3, max_length=4, edge_probability=0.5)
+    env.reset(options={"prompt": "c"})
+    steps = [env.step(token)[1:4] for token in (1, 2, 1)]
+    assert steps == [(0, False, False), (0, False, False), (0, True, False)]
+
+
 def test_the_goal_ends_a_walk() -> None:
     env = make("RandomWalk", n_nodes=2, max_length=4, edge_probability=0.9)
     env.reset(seed=0)
@@ -326,6 +340,7 @@ def test_the_vector_takes_what_the_native_vector_takes() -> None:
     )
     assert envs.metadata["autoreset_mode"].value == "SameStep"
     assert envs.single_observation_space["input_ids"].shape == (2 + 3,)
+    assert not envs.reset(seed=0)[0]["input_ids"].flags.writeable
 
 
 @pytest.mark.parametrize(

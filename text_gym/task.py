@@ -122,10 +122,10 @@ class TextTask:
     def _tokenized(self, prompt: Prompt) -> TokenIds:
         text = self.prompt_template.replace("{prompt}", prompt.text)
         token_ids = np.array(self.tokenizer.encode(text), dtype=np.int64)
-        vocab_size = self.tokenizer.vocab_size
-        if token_ids.size and not 0 <= token_ids.min() <= token_ids.max() < vocab_size:
+        size = self.tokenizer.vocab_size
+        if token_ids.size and not 0 <= token_ids.min() <= token_ids.max() < size:
             raise ValueError(
-                f"tokenizer.encode must return ids in [0, {vocab_size}), got {token_ids} of {text!r}"
+                f"tokenizer.encode must return ids in [0, {size}), got {token_ids} of {text!r}"
             )
         token_ids.setflags(write=False)  # episodes share them
         return token_ids

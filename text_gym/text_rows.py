@@ -29,12 +29,20 @@ class TextRows:
     def __init__(self, n: int, length: int) -> None:
         self.input_ids = np.zeros((n, length), dtype=np.int64)
         self.attention_mask = np.zeros((n, length), dtype=np.int8)
-        self._flat_ids = self.input_ids.reshape(-1)
-        self._flat_mask = self.attention_mask.reshape(-1)
+        self._flatten()
         # Places in the flat arrays: where each row begins, where its text ends and must end.
         self._first = [row * length for row in range(n)]
         self._end = np.array(self._first)
         self._limit = np.array(self._first)
+
+    def _flatten(self) -> None:
+        self._flat_ids = self.input_ids.reshape(-1)
+        self._flat_mask = self.attention_mask.reshape(-1)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restores a copy, whose flat arrays must be views of its own arrays again."""
+        self.__dict__.update(state)
+        self._flatten()
 
     def start(self, row: int, token_ids: TokenIds, room: int) -> None:
         """Makes `token_ids` the whole text of a row, with room for so many more tokens."""

@@ -23,8 +23,8 @@ def frozen(data: Any) -> Any:
     if isinstance(data, tuple | list):
         return [frozen(value) for value in data]
     if isinstance(data, Episode):
-        parts = ("prompt_ids", "completion_ids", "metadata")
-        return dataclasses.replace(data, **{name: frozen(getattr(data, name)) for name in parts})
+        # Not dataclasses.replace: an episode from another process has its text, but no tokenizer.
+        return Episode.of_fields({name: frozen(value) for name, value in vars(data).items()})
     if not isinstance(data, np.ndarray):
         return data
     copied = data.copy()

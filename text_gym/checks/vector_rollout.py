@@ -164,8 +164,7 @@ class Player:
 
 def require_same(expected: list[Call], received: list[Call], rule: str, tolerance: float) -> None:
     """Requires that two runs returned the same, call by call."""
-    for call, other in zip(expected, received, strict=False):
+    for call, other in zip(expected, received, strict=True):
         for name in Call._fields[2:]:
             found = difference(getattr(call, name), getattr(other, name), name, tolerance)
             require(found is None, call.where, f"{rule}; {found}")
-    require(len(expected) == len(received), "the run", f"{rule}; rows were reset at other steps")

@@ -66,17 +66,15 @@ def log_best_probs(distribution: RewardDistribution, n: int) -> NDArray[np.float
     """Returns the log-probability that the best of n draws has each reward, (K,).
 
     With F the cumulative distribution, that is F(r)ⁿ − F(r')ⁿ, r' the next lower reward; computed
-    as F(r)ⁿ·(1 − (1 − π₀(r)/F(r))ⁿ), which neither tail spoils.
+    as F(r)ⁿ·(1 − (1 − π₀(r)/F(r))ⁿ), so that no small probability is lost.
 
     Raises:
         ValueError: If n is below 1.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
-    upwards = np.logaddexp.accumulate(distribution.log_probs)
-    downwards = np.logaddexp.accumulate(distribution.log_probs[::-1])[::-1]
-    above = np.append(np.exp(downwards[1:]), 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):  # log 0 = −∞ is meant
-        log_cumulative = np.where(above < 0.5, np.log1p(-np.minimum(above, 1.0)), upwards)
+    log_cumulative = np.logaddexp.accumulate(distribution.log_probs)
+    log_cumulative -= log_cumulative[-1]  # which rounding leaves near 0, and n would magnify
+    with np.errstate(divide="ignore"):  # log 0 = −∞ is meant
         log_rest = np.log1p(-np.minimum(np.exp(distribution.log_probs - log_cumulative), 1.0))
         return np.asarray(n * log_cumulative + np.log(-np.expm1(n * log_rest)))

@@ -168,7 +168,7 @@ def grow(
     Raises:
         ValueError: If there are more completions. Where the same tokens are allowed everywhere,
             they are counted beforehand; else it is raised at the depth at which they become too
-            many.
+            many, or the tables too large.
     """
     if not callable(masks):
         count = count_completions(stop_codes, masks, max_new_tokens)
@@ -183,11 +183,14 @@ def grow(
         goes_on = allowed & ((stop_codes == GOES_ON) & (len(depths) + 1 < max_new_tokens))
         begun = int(np.count_nonzero(goes_on))
         finished += int(np.count_nonzero(allowed)) - begun
-        if finished + begun > max_completions or (
-            begun * len(stop_codes) > MOST_CELLS_PER_COMPLETION * max_completions
-        ):
+        if finished + begun > max_completions:
             steps = len(depths) + 1
             raise ValueError(_too_many(finished + begun, max_completions, shape[1], steps))
+        if begun * shape[1] > MOST_CELLS_PER_COMPLETION * max_completions:
+            raise ValueError(
+                f"max_completions must be at least 1/{MOST_CELLS_PER_COMPLETION} of the cells of a "
+                f"table, got {max_completions:,} for {begun:,} states times {shape[1]:,} tokens"
+            )
         depths.append(Depth(tokens, allowed, goes_on))
         rows, last = np.nonzero(goes_on)
         tokens = np.column_stack([tokens[rows], last])

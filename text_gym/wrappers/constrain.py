@@ -102,7 +102,7 @@ class Constrain(gym.Wrapper[Observation, int, Observation, int], RecordConstruct
     """
 
     def __init__(self, env: gym.Env[Observation, int], constraints: Constraints) -> None:
-        RecordConstructorArgs.__init__(self, constraints=constraints, _disable_deepcopy=True)
+        RecordConstructorArgs.__init__(self, constraints=constraints)
         super().__init__(env)
         self.composition = composition_of(constraints, env.get_wrapper_attr("task"))
         self._inner = inner_constrain(env)
@@ -131,7 +131,7 @@ class Constrain(gym.Wrapper[Observation, int, Observation, int], RecordConstruct
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Returns the tokens allowed now, bool (V,)."""
-        return self.masks.read().astype(np.bool_)
+        return self.masks.read().view(np.bool_)
 
     def get_state(self) -> dict[str, Any]:
         """Returns the text being written, and nothing of the environment inside."""
@@ -144,7 +144,8 @@ class Constrain(gym.Wrapper[Observation, int, Observation, int], RecordConstruct
             ValueError: If it is the state of a vector of more than one row.
         """
         (self._text,) = replayed(self.composition, state, 1)
-        self.masks = self._deferred()
+        # What is inside may get its state only after this.
+        self.masks = Deferred(lambda: self._deferred().value)
 
     def _start(self, observation: Observation, info: dict[str, Any]) -> None:
         prompt_ids = observation["input_ids"][: info["prompt_length"]]
@@ -152,7 +153,7 @@ class Constrain(gym.Wrapper[Observation, int, Observation, int], RecordConstruct
 
     def _published(self, info: dict[str, Any]) -> LazyInfo:
         self.masks = self._deferred()
-        published = info.copy() if isinstance(info, LazyInfo) else LazyInfo(info)
+        published = LazyInfo.of(info)
         published[KEY] = self.masks
         return published
 
@@ -164,7 +165,7 @@ class Constrain(gym.Wrapper[Observation, int, Observation, int], RecordConstruct
         """Returns the mask after `text`, (V,), with that from inside."""
         mask = self.composition.allowed(text)
         if inner is not None:
-            mask = mask & (inner.read() == 1)
+            mask = mask & (inner.value == 1)
             if text is not None and not mask.any():
                 raise EmptyMaskError(self.composition.dead_end(constraints_of(self), text))
         return mask.view(np.int8)

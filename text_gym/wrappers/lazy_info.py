@@ -27,12 +27,17 @@ class Deferred:
         self._compute: Callable[[], NDArray[Any]] | None = compute
         self._value: NDArray[Any] | None = None
 
-    def read(self) -> NDArray[Any]:
-        """Returns the array: the reader's own, unless it repeats one row and is read-only."""
+    @property
+    def value(self) -> NDArray[Any]:
+        """The array itself, which must not be written to."""
         if self._compute is not None:
             self._value, self._compute = self._compute(), None
         assert self._value is not None
-        return self._value if self._value.strides[0] == 0 else np.array(self._value)
+        return self._value
+
+    def read(self) -> NDArray[Any]:
+        """Returns the array: the reader's own, unless it repeats one row and is read-only."""
+        return self.value if self.value.strides[0] == 0 else np.array(self.value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Returns itself: what it gives does not change, and nobody has read it yet."""
@@ -49,6 +54,11 @@ class LazyInfo(dict[str, Any]):
         >>> "answer" in info, len(info), info["answer"].tolist()
         (True, 2, [0, 1, 2])
     """
+
+    @classmethod
+    def of(cls, info: dict[str, Any]) -> LazyInfo:
+        """Returns a lazy copy of any info."""
+        return info.copy() if isinstance(info, LazyInfo) else cls(info)
 
     def __getitem__(self, key: str) -> Any:
         """Returns the value of `key`, computed if need be."""

@@ -58,7 +58,7 @@ class Constrain(
     def __init__(
         self, env: VectorEnv[Observation, Any, NDArray[Any]], constraints: Constraints
     ) -> None:
-        RecordConstructorArgs.__init__(self, constraints=constraints, _disable_deepcopy=True)
+        RecordConstructorArgs.__init__(self, constraints=constraints)
         super().__init__(env)
         self.composition = composition_of(constraints, env.unwrapped.task)  # type: ignore[attr-defined]
         self._inner = inner_constrain(env)
@@ -72,7 +72,7 @@ class Constrain(
         """Resets the environments; the constraints on rows that start begin anew."""
         observations, infos = self.env.reset(seed=seed, options=options)
         self._start(observations, infos)
-        return observations, self._published(infos, infos["_prompt_length"])
+        return observations, self._published(infos, infos["_prompt_length"].copy())
 
     def step(
         self, actions: Any
@@ -80,16 +80,13 @@ class Constrain(
         """Steps the environments and tells the constraints what was written."""
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
         active = np.array([text is not None for text in self._texts])
-        ended = terminations | truncations
         tokens = np.asarray(actions)
-        for row in np.flatnonzero(active & ~ended).tolist():
+        for row in np.flatnonzero(active).tolist():
             text = self._texts[row]
             assert text is not None
             self._texts[row] = self.composition.advance(text, int(tokens[row]))
-        for row in np.flatnonzero(ended).tolist():
+        for row in np.flatnonzero(terminations | truncations).tolist():
             self._texts[row] = None
-        if "final_info" in infos:
-            infos = self._with_final_masks(infos)
         if "prompt_length" in infos:
             self._start(observations, infos)
             active |= infos["_prompt_length"]
@@ -110,7 +107,8 @@ class Constrain(
             ValueError: If it is the state of another number of rows.
         """
         self._texts = replayed(self.composition, state, self.num_envs)
-        self.masks = self._deferred()
+        # What is inside may get its state only after this.
+        self.masks = Deferred(lambda: self._deferred().value)
 
     def _start(self, observations: Observation, infos: dict[str, Any]) -> None:
         for row in np.flatnonzero(infos["_prompt_length"]).tolist():
@@ -119,18 +117,20 @@ class Constrain(
 
     def _published(self, infos: dict[str, Any], reported: NDArray[np.bool_]) -> LazyInfo:
         masks = self.masks = self._deferred()
-        published = infos.copy() if isinstance(infos, LazyInfo) else LazyInfo(infos)
-        published[KEY] = Deferred(lambda: _only(reported, masks.read()))
+        published = LazyInfo.of(infos)
+        published[KEY] = Deferred(lambda: _only(reported, masks.value))
         published[f"_{KEY}"] = reported
+        if "final_info" in infos:
+            published["final_info"] = self._final(infos["final_info"], infos["_final_info"])
         return published
 
-    def _with_final_masks(self, infos: dict[str, Any]) -> dict[str, Any]:
-        """Files the masks of finished texts, those of the vocabulary, where Gymnasium does."""
-        ended = infos["_final_info"]
+    def _final(self, infos: dict[str, Any], ended: NDArray[np.bool_]) -> LazyInfo:
+        """Adds the masks of finished texts, those of the vocabulary, to their infos."""
         row = self.composition.allowed(None).view(np.int8)
-        masks = Deferred(lambda: _only(ended, np.broadcast_to(row, (len(ended), len(row)))))
-        final = LazyInfo({**infos["final_info"], KEY: masks, f"_{KEY}": ended.copy()})
-        return {**infos, "final_info": final}
+        final = LazyInfo.of(infos)
+        final[KEY] = Deferred(lambda: _only(ended, np.broadcast_to(row, (len(ended), len(row)))))
+        final[f"_{KEY}"] = ended.copy()
+        return final
 
     def _deferred(self) -> Deferred:
         texts, inner = list(self._texts), self._inner and self._inner.masks
@@ -144,7 +144,7 @@ class Constrain(
         else:
             masks = np.stack(rows)
         if inner is not None:
-            masks = masks & (inner.read() == 1)
+            masks = masks & (inner.value == 1)
             for row in np.flatnonzero(~masks.any(axis=1)).tolist():
                 text = texts[row]
                 assert text is not None
