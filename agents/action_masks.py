@@ -40,15 +40,14 @@ class MaskTable:
     def __init__(self, n_rows: int) -> None:
         self.current = np.zeros(n_rows, dtype=np.int64)
         self._numbers: dict[bytes, int] = {}
-        self._masks: list[NDArray[np.bool_]] = []
-        self._table: Tensor | None = None
+        self._masks = np.zeros((0, 0), dtype=np.bool_)  # room doubles as it fills
 
     def update(self, infos: dict[str, Any]) -> None:
         """Takes in the masks of one reset or step, of the rows that reported one."""
         if "action_mask" not in infos:
             return
         masks, rows = infos["action_mask"], np.flatnonzero(infos["_action_mask"])
-        if not self._masks:  # number 0: rows that never reported a mask are free
+        if not self._numbers:  # number 0: rows that never reported a mask are free
             self._number(np.ones_like(masks[0]))
         if masks.strides[0] == 0:  # one mask broadcast to all rows
             self.current[rows] = self._number(masks[0])
@@ -59,17 +58,18 @@ class MaskTable:
         allowed = mask.astype(np.bool_)
         key = np.packbits(allowed).tobytes()
         if key not in self._numbers:
-            self._numbers[key] = len(self._masks)
-            self._masks.append(allowed)
-            self._table = None
+            number = self._numbers[key] = len(self._numbers)
+            if number == len(self._masks):
+                room = np.zeros((max(8, 2 * number), len(allowed)), dtype=np.bool_)
+                room[:number] = self._masks[:number] if number else False
+                self._masks = room
+            self._masks[number] = allowed
         return self._numbers[key]
 
     @property
     def table(self) -> Tensor:
         """The distinct masks, (M, V) bool."""
-        if self._table is None:
-            self._table = torch.from_numpy(np.stack(self._masks))
-        return self._table
+        return torch.from_numpy(self._masks[: len(self._numbers)])
 
     def allowed(self, rows: Sequence[int]) -> Tensor:
         """Returns the masks in force for `rows`, (k, V) bool."""

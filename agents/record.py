@@ -194,5 +194,7 @@ def _of_row(infos: dict[str, Any], row: int) -> dict[str, Any]:
     return {
         key: _of_row(value, row) if isinstance(value, dict) else value[row]
         for key, value in infos.items()
-        if not key.startswith("_") and (f"_{key}" not in infos or infos[f"_{key}"][row])
+        if not key.startswith("_")
+        and key != "action_mask"  # kept by `MaskTable`; a row of it would keep all rows
+        and (f"_{key}" not in infos or infos[f"_{key}"][row])
     }

@@ -62,7 +62,9 @@ def collect_rollout(
     actions = np.zeros(envs.num_envs, dtype=np.int64)
 
     while record.unfinished:
-        logits = decoder.logits(None if masks is None else masks.allowed(decoder.rows))
+        logits = decoder.logits(
+            None if masks is None else masks.allowed(decoder.rows).to(policy.device)
+        )
         tokens = categorical.sample(logits, generator)
         log_probs = categorical.log_prob(logits, tokens)
         actions[decoder.rows] = tokens.numpy(force=True)

@@ -324,7 +324,7 @@ def test_vectors_are_filmed(tmp_path: Path) -> None:
     envs = gymnasium_vector.RecordVideo(
         gym.make_vec("TextGen-v0", 2, render_mode="rgb_array", **task_of()),
         str(tmp_path / "films"),
-        lambda episode: True,
+        episode_trigger=lambda episode: True,
     )
     envs.reset(seed=0)
     for actions in ([A, B], [EOS, EOS], [A, A]):
