@@ -7,7 +7,7 @@ nothing else.
 
 import gymnasium
 
-from text_gym import rewards, wrappers
+from text_gym import checks, constraints, rewards, tasks, wrappers
 from text_gym.env import TextGenEnv
 from text_gym.episode import Episode
 from text_gym.prompt_sources import (
@@ -39,7 +39,10 @@ __all__ = [
     "UniformPrompts",
     "WeightedPrompts",
     "WordTokenizer",
+    "checks",
+    "constraints",
     "rewards",
+    "tasks",
     "wrappers",
 ]
 __version__ = "0.1.0"
