@@ -1,8 +1,8 @@
-"""Measure how fast the environment steps, beside Gymnasium's own: `python benchmarks/env_throughput.py`.
+"""Measure how fast the environment steps: `python benchmarks/env_throughput.py`.
 
 Every figure is steps per second of all rows together; every ratio is taken within one run, round by
-round, and the median over rounds is reported. Tokens are random, with EOS at probability 1/32, so
-texts have about 32 tokens; the context is L = 84.
+round, and the median over rounds is reported. Tokens are random, with EOS at a
+probability that makes texts about 31 tokens long; the context is L = 84.
 """
 
 from __future__ import annotations
@@ -33,15 +33,18 @@ class Ids:
         self.excluded_token_ids = frozenset(range(excluded))
 
     def encode(self, text: str) -> list[int]:
+        """Returns one id per character."""
         return [ord(character) % self.eos_token_id for character in text]
 
     def decode(self, token_ids: Any) -> str:
+        """Returns one letter per id."""
         return "".join(chr(97 + index % 26) for index in token_ids)
 
 
 def task(
     vocab_size: int = 64, prompt_tokens: int = PROMPT_TOKENS, excluded: int = 0
 ) -> dict[str, Any]:
+    """Returns the arguments of an environment."""
     return {
         "prompts": ["p" * prompt_tokens],
         "tokenizer": Ids(vocab_size, excluded),
@@ -51,6 +54,7 @@ def task(
 
 
 def actions(vocab_size: int, n: int, steps: int) -> np.ndarray:
+    """Returns random tokens, (steps, n)."""
     np_random = np.random.default_rng(0)
     tokens = np_random.integers(0, vocab_size - 1, (steps, n))
     tokens[np_random.random((steps, n)) < EOS_PROBABILITY] = vocab_size - 1
@@ -58,6 +62,7 @@ def actions(vocab_size: int, n: int, steps: int) -> np.ndarray:
 
 
 def vector_seconds(envs: VectorEnv, tokens: np.ndarray) -> float:
+    """Returns the seconds per step and row of a vector."""
     envs.reset(seed=0)
     start = time.perf_counter()
     for row in tokens:
@@ -66,6 +71,7 @@ def vector_seconds(envs: VectorEnv, tokens: np.ndarray) -> float:
 
 
 def single_seconds(env: gym.Env, tokens: np.ndarray) -> float:
+    """Returns the seconds per step of one environment."""
     env.reset(seed=0)
     start = time.perf_counter()
     for token in tokens[:, 0].tolist():
@@ -86,10 +92,13 @@ def copy_seconds(n: int, steps: int) -> float:
 
 
 def native(n: int, **arguments: Any) -> VectorEnv:
+    """Returns the native vector environment."""
     return gym.make_vec("TextGen-v0", num_envs=n, **arguments)
 
 
 def measurements(steps: int) -> dict[str, Callable[[], float]]:
+    """Returns what is timed, by name."""
+
     def native_at(n: int, vocab_size: int = 64, **changes: Any) -> Callable[[], float]:
         copy = changes.pop("copy", True)
         envs = native(n, copy=copy, **task(vocab_size, **changes))
@@ -131,6 +140,7 @@ GOALS = [
 
 
 def main() -> None:
+    """Prints steps per second and ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1000, help="vector steps per round")
     parser.add_argument("--rounds", type=int, default=7)

@@ -28,6 +28,8 @@ from text_gym import (
     wrappers,
 )
 from text_gym.checks import ConformanceError, check_reward, check_text_env, check_vector_env
+from text_gym.checks.failure import require
+from text_gym.checks.returned_data import difference
 from text_gym.constraints import BannedStrings, MinimumLength
 
 LETTERS = CharTokenizer("abc.")
@@ -161,6 +163,9 @@ def test_our_vector_wrappers_conform_under_every_mode(name: str, mode: Autoreset
 def test_gymnasium_vectors_conform(mode: AutoresetMode) -> None:
     check_vector_env(
         lambda: SyncVectorEnv([env_of] * 2, autoreset_mode=mode), lambda: env_of(), steps=20
+    )
+    check_vector_env(
+        lambda: SyncVectorEnv([lambda: single("normalization")] * 2, autoreset_mode=mode), steps=20
     )
     check_vector_env(
         lambda: SyncVectorEnv([CartPoleEnv] * 2, autoreset_mode=mode), CartPoleEnv, steps=40
@@ -1132,6 +1137,53 @@ def test_a_broken_vector_environment_is_told_what_is_wrong(name: str) -> None:
     make, message = BROKEN_VECTORS[name]
     with pytest.raises(ConformanceError, match=message):
         check_vector_env(make, env_of, idle_rows=True, steps=30)
+
+
+class KeepingRewards(AlteredVector):
+    """Returns what was paid so far, and goes on from the array that it handed out."""
+
+    def reset(self, **arguments: Any) -> Any:
+        self.total = np.zeros(self.num_envs)
+        return self.env.reset(**arguments)
+
+    def step(self, actions: Any) -> Any:
+        observations, paid, *rest = self.env.step(actions)
+        self.total = self.total + paid
+        return observations, self.total, *rest
+
+
+def test_rewards_that_are_the_state_are_found() -> None:
+    message = "writing on what was returned must not change what follows; rewards"
+    with pytest.raises(ConformanceError, match=message):
+        check_vector_env(lambda: KeepingRewards(envs_of(SAME_STEP)), steps=20)
+
+
+@pytest.mark.parametrize(
+    ("expected", "received", "found"),
+    [
+        ({"a": 1}, {"a": True}, r"info['a'] is True instead of 1"),
+        ({"a": 1}, {"a": np.int64(1)}, r"info['a'] is np.int64(1) instead of 1"),
+        ({"a": 1}, {}, "info['a'] is missing"),
+        ({}, {"a": 1}, "info['a'] should not be there"),
+        (["x"], ["y"], "info[0] is 'y' instead of 'x'"),
+        (
+            np.zeros(2),
+            np.zeros(3),
+            "info is float64 of shape (3,) instead of float64 of shape (2,)",
+        ),
+        (np.zeros(2), np.array([0, 1.0]), "info[1] is 1.0 instead of 0.0"),
+        (np.array([np.nan]), np.array([np.nan]), None),
+        (np.array([None, 1], object), np.array([None, 2], object), "info[1] is 2 instead of 1"),
+    ],
+)
+def test_the_first_difference_is_named(expected: Any, received: Any, found: str | None) -> None:
+    assert difference(expected, received, "info") == found
+
+
+def test_long_values_are_cut_in_messages() -> None:
+    with pytest.raises(ConformanceError) as caught:
+        require(False, "here", "a text must be short", "x" * 1000)
+    assert len(str(caught.value)) < 400
 
 
 def test_a_vector_that_closes_only_once_is_found_out() -> None:

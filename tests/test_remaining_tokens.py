@@ -92,3 +92,9 @@ def test_an_idle_row_keeps_its_budget() -> None:
     envs.reset(seed=0)
     left = [envs.step([EOS, 0])[0]["remaining_tokens"].ravel().tolist() for _ in range(3)]
     assert left == [[2, 2], [2, 1], [2, 0]]
+
+
+def test_vector_wrapper_works_around_gymnasiums_own_vectors() -> None:
+    sync = gym.make_vec("TextGen-v0", num_envs=2, vectorization_mode="sync")
+    observations, _ = text_gym.wrappers.vector.RemainingTokens(sync).reset(seed=0)
+    assert observations["remaining_tokens"].tolist() == [[20], [20]]

@@ -74,11 +74,13 @@ def difference(expected: Any, received: Any, path: str, tolerance: float = 0.0) 
     if data_equivalence(expected, received, exact=True):
         return None
     mine, theirs = dict(leaves(expected, path)), dict(leaves(received, path))
-    for place in {**mine, **theirs}:
-        if place not in theirs:
+    for place in mine:
+        if not any(other.startswith(place) for other in theirs):
             return f"{place} is missing"
+    for place in theirs:
         if place not in mine:
             return f"{place} should not be there"
+    for place in mine:
         found = _leaf_difference(mine[place], theirs[place], place, tolerance)
         if found is not None:
             return found

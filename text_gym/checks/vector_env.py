@@ -21,7 +21,6 @@ from text_gym.checks.vector_rollout import (
     Call,
     Player,
     Seed,
-    mixed,
     mode_of,
     require_same,
     sampled_actions,
@@ -167,15 +166,13 @@ def _check_idle(make_envs: Callable[[], Vector], actions: list[Any], others: lis
 
 
 def _after_idling(envs: Vector, actions: list[Any], surplus: list[Any]) -> list[Call]:
-    """Lets every row end and idle, some of them with other actions; returns a run after that."""
+    """Lets every row end, and idle for some more actions; returns a run after that."""
     player = Player(envs)
     last = player.reset("reset(seed=0)", 0)
     idle = last.ended
     for step, action in enumerate([*actions, *surplus], start=1):
         if idle.all() and step <= len(actions):
             continue
-        if surplus:
-            action = mixed(envs, action, surplus[0], idle)
         before, last = last, player.step(f"step {step} after reset(seed=0)", action)
         check_at_rest(last, idle, "an idle row")
         check_left_alone(envs.observation_space, before, last, idle, "that is idle")

@@ -41,7 +41,9 @@ def render_text(
 
 def reward_line(reward: float, components: Mapping[str, float] | None = None) -> str:
     """Returns a reward and the terms that it is made of, in one line."""
-    parts = ", ".join(f"{name} {value:.4f}" for name, value in (components or {}).items())
+    parts = ", ".join(
+        f"{printable(name)} {value:.4f}" for name, value in (components or {}).items()
+    )
     return f"{reward:.4f}" + (f" ({parts})" if parts else "")
 
 

@@ -11,6 +11,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from text_gym.task import Observation
+from text_gym.wrappers.vector.rule_wrapper import tasks_of
 from text_gym.wrappers.remaining_tokens import KEY, remaining_tokens, with_remaining_tokens
 
 
@@ -22,7 +23,7 @@ class RemainingTokens(
     def __init__(self, env: VectorEnv[Observation, Any, NDArray[Any]]) -> None:
         RecordConstructorArgs.__init__(self)
         super().__init__(env)
-        self._max_new_tokens = env.unwrapped.task.max_new_tokens  # type: ignore[attr-defined]
+        self._max_new_tokens = tasks_of(env)[0].max_new_tokens
         self._prompt_lengths = np.zeros(env.num_envs, dtype=np.int64)
         self.single_observation_space = with_remaining_tokens(
             env.single_observation_space, self._max_new_tokens

@@ -54,7 +54,7 @@ class RuleWrapper(
         self.tracker = None
         if isinstance(self.rule, StepRule):
             space = env.single_observation_space
-            self.tracker = TextTracker(env.num_envs, space, lambda: _tasks(env))
+            self.tracker = TextTracker(env.num_envs, space, lambda: tasks_of(env))
         self.muted = False
         if self.rule.replaces:
             mute(env)
@@ -182,7 +182,7 @@ class RuleWrapper(
             self.rule.begin(rows, self.tracker.texts(rows, ids, mask))
 
 
-def _tasks(env: VectorEnv[Any, Any, Any]) -> Sequence[Any]:
+def tasks_of(env: VectorEnv[Any, Any, Any]) -> Sequence[Any]:
     """Returns the tasks of a native vector or of the rows of one of Gymnasium's."""
     base: Any = env.unwrapped
     return [base.task] if hasattr(base, "task") else base.get_attr("task")
