@@ -96,5 +96,5 @@ def test_an_idle_row_keeps_its_budget() -> None:
 
 def test_vector_wrapper_works_around_gymnasiums_own_vectors() -> None:
     sync = gym.make_vec("TextGen-v0", num_envs=2, vectorization_mode="sync")
-    observations, _ = text_gym.wrappers.vector.RemainingTokens(sync).reset(seed=0)
+    observations, _ = vector_wrappers.RemainingTokens(sync).reset(seed=0)
     assert observations["remaining_tokens"].tolist() == [[20], [20]]
