@@ -43,6 +43,7 @@ def rollout_metrics(
         "score_std": rollout.scores.std(correction=0),
         "score_min": rollout.scores.min(),
         "score_max": rollout.scores.max(),
+        "kl_penalty_mean": kl_coef * kl.mean(),
         "penalised_score_mean": (rollout.scores - kl_coef * kl).mean(),
         "kl": kl.mean(),
         "kl_k3": k3.mean(),

@@ -30,6 +30,7 @@ class PolicyLoss(NamedTuple):
             advantage points.
         approx_kl: KL(π_old ‖ π) in nats per token, by the k3 estimator.
         ratio_mean: Mean of π / π_old.
+        ratio_var: Its population variance.
         ratio_min: Smallest π / π_old.
         ratio_max: Largest π / π_old.
     """
@@ -38,6 +39,7 @@ class PolicyLoss(NamedTuple):
     clip_fraction: Tensor
     approx_kl: Tensor
     ratio_mean: Tensor
+    ratio_var: Tensor
     ratio_min: Tensor
     ratio_max: Tensor
 
@@ -118,6 +120,7 @@ def clipped_surrogate_loss(
             clip_fraction=masked_mean((ratio < low) | (ratio > high), mask),
             approx_kl=masked_mean(kl_estimate(old_log_probs, log_probs, "k3"), mask),
             ratio_mean=counted.mean(),
+            ratio_var=counted.var(correction=0),
             ratio_min=counted.min(),
             ratio_max=counted.max(),
         )

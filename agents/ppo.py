@@ -328,6 +328,7 @@ class PPO:
             "clip_fraction": share * policy.clip_fraction.item(),
             "clip_fraction_vf": share * value.clip_fraction.item(),
             "ratio_mean": share * policy.ratio_mean.item(),
+            "ratio_var": share * policy.ratio_var.item(),
             "ratio_min": policy.ratio_min.item(),
             "ratio_max": policy.ratio_max.item(),
         }

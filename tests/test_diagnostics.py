@@ -67,6 +67,7 @@ EXPECTED = {
     "rollout/kl_k3": (2 * (math.exp(-0.5) - 0.5) + math.e - 2) / 2,
     # 3 + 0.1 * 0.5 and -1 - 0.1 * 0.5.
     "rollout/penalised_score_mean": 1.0,
+    "rollout/kl_penalty_mean": 0.0,
     "rollout/entropy": 1.2,
     "rollout/length_mean": 1.5,
     "rollout/length_max": 2.0,
@@ -92,6 +93,7 @@ def test_the_price_of_kl_is_charged_per_completion() -> None:
     metrics = rollout_metrics(rollout, old, old.log_probs - MASK.float(), kl_coef=0.1)
     assert metrics["rollout/kl"] == pytest.approx(1.5)  # two tokens and one, a nat each
     assert metrics["rollout/kl_per_token"] == pytest.approx(1.0)
+    assert metrics["rollout/kl_penalty_mean"] == pytest.approx(0.15)
     assert metrics["rollout/penalised_score_mean"] == pytest.approx(1 - 0.15)
 
 

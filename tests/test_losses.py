@@ -80,6 +80,7 @@ def test_surrogate_and_its_statistics_by_hand() -> None:
     assert result.clip_fraction.item() == pytest.approx(2 / 3, abs=1e-6)
     assert result.approx_kl.item() == pytest.approx(math.log(4 / 3) / 3, abs=1e-14)
     assert result.ratio_mean.item() == pytest.approx(1.0, abs=1e-14)
+    assert result.ratio_var.item() == pytest.approx(1 / 6, abs=1e-14)
     assert result.ratio_min.item() == pytest.approx(0.5, abs=1e-14)
     assert result.ratio_max.item() == pytest.approx(1.5, abs=1e-14)
 
