@@ -30,7 +30,7 @@ class PolicyLoss(NamedTuple):
             advantage points.
         approx_kl: KL(π_old ‖ π) in nats per token, by the k3 estimator.
         ratio_mean: Mean of π / π_old.
-        ratio_var: Its population variance.
+        ratio_var: Mean of (π / π_old - 1)², its variance where the mean is 1, as it is on average.
         ratio_min: Smallest π / π_old.
         ratio_max: Largest π / π_old.
     """
@@ -120,7 +120,7 @@ def clipped_surrogate_loss(
             clip_fraction=masked_mean((ratio < low) | (ratio > high), mask),
             approx_kl=masked_mean(kl_estimate(old_log_probs, log_probs, "k3"), mask),
             ratio_mean=counted.mean(),
-            ratio_var=counted.var(correction=0),
+            ratio_var=(counted - 1).square().mean(),
             ratio_min=counted.min(),
             ratio_max=counted.max(),
         )
