@@ -285,8 +285,9 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         for row in rows:
             self._reasons[row] = None
             self._paid[row] = None
-        self._n_ended -= int(np.count_nonzero(self._ended[rows]))
-        self._ended[rows] = False
+        for row in rows:
+            self._n_ended -= int(self._ended[row])
+            self._ended[row] = False
         lengths = [len(start.token_ids) for start in starts]
         filed = RowInfos(self.num_envs, rows)
         filed.numbers(infos, "prompt_length", lengths, np.int64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -225,7 +226,7 @@ def _checked(values: Any, name: str, episodes: Sequence[Episode]) -> NDArray[np.
             f"(dtype {array.dtype}); on {_show([episodes[index]])}"
         )
     array = array.astype(np.float64)
-    if not np.isfinite(array).all():
+    if not all(map(math.isfinite, array.tolist())):  # few values: faster than two array operations
         index = int(np.flatnonzero(~np.isfinite(array))[0])
         raise RewardValueError(
             f"reward {name!r} must return finite numbers; received {array[index]}; "
@@ -235,7 +236,8 @@ def _checked(values: Any, name: str, episodes: Sequence[Episode]) -> NDArray[np.
 
 
 def _is_real(value: Any) -> bool:
-    return np.asarray(value).dtype.kind in "biuf"
+    array = value if isinstance(value, np.ndarray) else np.asarray(value)
+    return array.dtype.kind in "biuf"
 
 
 def _show(episodes: Sequence[Episode], limit: int = 3) -> str:
