@@ -48,7 +48,7 @@ padding token. Contexts are at most {n_positions} tokens long.
 
 ## Data
 
-The conversations of [chitchat-dataset](https://pypi.org/project/chitchat-dataset/) 0.9.0 (MIT;
+The conversations of `chitchat-dataset` 0.9.0 (MIT;
 Myers, Etchart and Fulda, *Conversational Scaffolding: An Analogy-Based Approach to Response
 Prioritization in Open-Domain Dialogs*, 2020), in which two people chat in writing. Consecutive
 messages of one person are one turn; consecutive turns are a prompt and a reply. Turns of more than
