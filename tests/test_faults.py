@@ -312,6 +312,7 @@ class Vocabulary:
         ({"eos_token_id": -1}, r"eos_token_id must be an integer in \[0, 5\).*got -1"),
         ({"eos_token_id": "."}, r"eos_token_id must be an integer in \[0, 5\).*got '\.'"),
         ({"excluded_token_ids": frozenset({EOS})}, "that is not excluded, got 4"),
+        ({"excluded_token_ids": frozenset({-1, 9})}, r"must be in \[0, 5\), got \[-1, 9\]"),
         (
             {"encode": lambda text: [0, 7]},
             r"tokenizer.encode must return ids in \[0, 5\), got \[0 7\] of 'ab'",

@@ -91,6 +91,11 @@ class TextTask:
         wrong = [token for token in stop_token_ids if not action_space.contains(token)]
         if wrong:
             raise ValueError(f"stop_token_ids must be integers in [0, {vocab_size}), got {wrong}")
+        outside = sorted(self.tokenizer.excluded_token_ids - set(range(vocab_size)))
+        if outside:
+            raise ValueError(
+                f"tokenizer.excluded_token_ids must be in [0, {vocab_size}), got {outside}"
+            )
         eos = self.tokenizer.eos_token_id
         if not action_space.contains(eos) or eos in self.tokenizer.excluded_token_ids:
             raise ValueError(
