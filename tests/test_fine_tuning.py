@@ -87,6 +87,13 @@ def test_existing_run_is_never_overwritten(run_folder: Path) -> None:
         pipeline.run("toy", config)
 
 
+def test_run_that_cannot_start_leaves_no_folder_behind(tmp_path: Path) -> None:
+    config = tiny("tutorial", tmp_path / "runs", model=str(tmp_path / "nowhere"))
+    with pytest.raises((OSError, ValueError)):
+        pipeline.run("tutorial", config)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_package_prompts_are_split_into_disjoint_halves() -> None:
     split = pipeline.load_prompts("small-talk", Console())
     train, heldout = ({prompt.text for prompt in part} for part in split)

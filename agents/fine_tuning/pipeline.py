@@ -50,11 +50,11 @@ def run(preset: str, config: FineTuning) -> Path:
     torch.set_num_threads(config.threads)
     transformers_logging.disable_progress_bar()
     folder = config.output / (config.name or _run_name(preset, config.ppo.seed))
-    record = RunFolder(folder, config)
     split = load_prompts(config.prompts, console)
     policy, tokenizer = load_policy(config)
     envs = make_envs(config, split.train, tokenizer, config.num_envs)
     eval_envs = make_envs(config, split.heldout, tokenizer, config.eval_episodes)
+    record = RunFolder(folder, config)
     console.print(key_values(f"PPO: {preset}", _header(config, split, policy)))
 
     agent = PPO(policy, envs, config.ppo, callbacks=[record, ProgressBar(console)])
