@@ -12,10 +12,11 @@ import torch
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from agents.fine_tuning import pipeline
+from agents.evaluation import evaluate
+from agents.fine_tuning import environments, models, pipeline, prompts
 from agents.fine_tuning.console import printable, replies
 from agents.fine_tuning.presets import PRESETS, FineTuning
-from text_gym import small_talk
+from text_gym import Prompt, small_talk
 
 
 def tiny(preset: str, output: Path, **changes: object) -> FineTuning:
@@ -67,7 +68,7 @@ def test_tuned_model_loads_with_plain_transformers(run_folder: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(run_folder / "policy")
     tokenizer = AutoTokenizer.from_pretrained(run_folder / "policy")
     assert model.config.vocab_size == len(tokenizer) == 2048
-    start = AutoModelForCausalLM.from_pretrained(pipeline.SMALL_TALK_MODEL, dtype=torch.float32)
+    start = AutoModelForCausalLM.from_pretrained(models.SMALL_TALK_MODEL, dtype=torch.float32)
     moved = (model.lm_head.weight - start.lm_head.weight).detach().abs().max()
     assert 0 < float(moved) < 0.1
 
@@ -95,7 +96,7 @@ def test_run_that_cannot_start_leaves_no_folder_behind(tmp_path: Path) -> None:
 
 
 def test_package_prompts_are_split_into_disjoint_halves() -> None:
-    split = pipeline.load_prompts("small-talk", Console())
+    split = prompts.load_prompts("small-talk", Console())
     train, heldout = ({prompt.text for prompt in part} for part in split)
     assert train.isdisjoint(heldout)
     assert train | heldout == set(small_talk.PROMPTS)
@@ -103,7 +104,7 @@ def test_package_prompts_are_split_into_disjoint_halves() -> None:
 
 def test_chitchat_prompts_come_from_conversations_that_pretraining_never_saw() -> None:
     pytest.importorskip("chitchat_dataset")
-    split = pipeline.load_prompts("chitchat", Console())
+    split = prompts.load_prompts("chitchat", Console())
     assert {prompt.text for prompt in split.heldout} == {
         pair.prompt for pair in small_talk.chitchat_pairs("heldout")
     }
@@ -117,7 +118,7 @@ def test_missing_dataset_is_announced_and_the_package_prompts_serve(
         raise ModuleNotFoundError("the conversations need chitchat-dataset")
 
     monkeypatch.setattr(small_talk, "chitchat_pairs", missing)
-    split = pipeline.load_prompts("chitchat", Console(width=200))
+    split = prompts.load_prompts("chitchat", Console(width=200))
     assert len(split.train) + len(split.heldout) == len(small_talk.PROMPTS)
     assert "chitchat-dataset; using the package's own prompts instead" in capsys.readouterr().out
 
@@ -149,10 +150,10 @@ def test_help_shows_every_option_without_loading_torch() -> None:
 
 def test_replies_are_shown_side_by_side() -> None:
     console = Console(width=120, record=True)
-    policy, _ = pipeline.load_policy(tiny("toy", Path("unused")))
+    policy, _ = models.load_policy(tiny("toy", Path("unused")))
     config = tiny("toy", Path("unused"))
-    envs = pipeline.make_envs(config, [pipeline.Prompt("How are you?")], None, 8)
-    one = pipeline.evaluate(policy, policy, envs, 8, seed=0)
+    envs = environments.make_envs(config, [Prompt("How are you?")], None, 8)
+    one = evaluate(policy, policy, envs, 8, seed=0)
     console.print(replies(one, one, n=3))
     shown = console.export_text()
     assert shown.count("How are you?") == 3

@@ -7,37 +7,25 @@ nor rewards.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import gymnasium as gym
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
 import text_gym
 from agents.evaluation import Evaluation, evaluate
 from agents.fine_tuning.console import ProgressBar, evaluations, key_values, replies
+from agents.fine_tuning.environments import make_envs
+from agents.fine_tuning.models import load_policy
 from agents.fine_tuning.presets import FineTuning
+from agents.fine_tuning.prompts import Split, load_prompts
 from agents.fine_tuning.run_folder import RunFolder
-from agents.fine_tuning.toy import toy_policy
 from agents.policy import CausalLMPolicy
 from agents.ppo import PPO
-from text_gym import HuggingFaceTokenizer, Prompt, small_talk
-from text_gym.prompts import read_prompts
-from text_gym.rewards import RewardFunction, Sentiment, WordCount
-
-SMALL_TALK_MODEL = Path(__file__).parents[1] / "models" / "small_talk"
-TOY_EOS_PROBABILITY = 0.2
-
-
-class Split(NamedTuple):
-    """Prompts to learn from, and prompts to judge on."""
-
-    train: Sequence[Prompt]
-    heldout: Sequence[Prompt]
+from text_gym import HuggingFaceTokenizer
 
 
 def run(preset: str, config: FineTuning) -> Path:
@@ -75,64 +63,6 @@ def run(preset: str, config: FineTuning) -> Path:
         f"{record.tokens / seconds:,.0f} tokens/s. Written to {folder}/"
     )
     return folder
-
-
-def load_prompts(name: str, console: Console) -> Split:
-    """Returns the prompts that a run's `prompts` option names."""
-    if name == "chitchat":
-        try:
-            return Split(*(_chitchat_prompts(split) for split in ("rl", "heldout")))
-        except ModuleNotFoundError as error:
-            console.print(f"[yellow]{error}; using the package's own prompts instead[/yellow]")
-            name = "small-talk"
-    if name == "small-talk":
-        prompts = [Prompt(text) for text in small_talk.PROMPTS]
-        heldout = prompts[::4]
-        return Split([prompt for prompt in prompts if prompt not in heldout], heldout)
-    prompts = read_prompts(name)
-    return Split(prompts, prompts)
-
-
-def _chitchat_prompts(split: small_talk.Split) -> list[Prompt]:
-    pairs = small_talk.chitchat_pairs(split)
-    return [Prompt(text) for text in dict.fromkeys(pair.prompt for pair in pairs)]
-
-
-def load_policy(config: FineTuning) -> tuple[CausalLMPolicy, Any]:
-    """Returns the policy and tokenizer that a run's `model` option names.
-
-    For the toy the tokenizer is None: `TextGen-v0` has its own.
-    """
-    if config.model == "toy":
-        env = text_gym.TextGenEnv(max_new_tokens=config.max_new_tokens)
-        return toy_policy(
-            env.tokenizer.vocab_size,
-            env.tokenizer.eos_token_id,
-            length=env.task.max_length,
-            eos_probability=TOY_EOS_PROBABILITY,
-            seed=config.ppo.seed,
-        ), None
-    source = SMALL_TALK_MODEL if config.model == "small-talk" else config.model
-    policy = CausalLMPolicy.from_pretrained(source, temperature=config.temperature)
-    return policy, HuggingFaceTokenizer.from_pretrained(source, vocab_size=policy.vocab_size)
-
-
-def make_envs(
-    config: FineTuning, prompts: Sequence[Prompt], tokenizer: Any, num_envs: int
-) -> VectorEnv[Any, Any, Any]:
-    """Returns `num_envs` environments that draw each prompt once before any is drawn again."""
-    rewards: dict[str, type[RewardFunction]] = {"sentiment": Sentiment, "word_count": WordCount}
-    return gym.make_vec(
-        "TextGen-v0",
-        num_envs=num_envs,
-        prompts=prompts,
-        tokenizer=tokenizer,
-        reward_function=rewards[config.reward](),
-        prompt_template=config.prompt_template,
-        max_new_tokens=config.max_new_tokens,
-        sampling="without_replacement",
-        autoreset_mode=AutoresetMode.DISABLED,
-    )
 
 
 def _judged(agent: PPO, envs: VectorEnv[Any, Any, Any], config: FineTuning) -> Evaluation:

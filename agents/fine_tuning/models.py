@@ -1,0 +1,34 @@
+"""The policy and the tokenizer that a run names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import text_gym
+from agents.fine_tuning.presets import FineTuning
+from agents.fine_tuning.toy import toy_policy
+from agents.policy import CausalLMPolicy
+from text_gym import HuggingFaceTokenizer
+
+SMALL_TALK_MODEL = Path(__file__).parents[1] / "models" / "small_talk"
+TOY_EOS_PROBABILITY = 0.2
+
+
+def load_policy(config: FineTuning) -> tuple[CausalLMPolicy, Any]:
+    """Returns the policy and tokenizer that a run's `model` option names.
+
+    For the toy the tokenizer is None: `TextGen-v0` has its own.
+    """
+    if config.model == "toy":
+        env = text_gym.TextGenEnv(max_new_tokens=config.max_new_tokens)
+        return toy_policy(
+            env.tokenizer.vocab_size,
+            env.tokenizer.eos_token_id,
+            length=env.task.max_length,
+            eos_probability=TOY_EOS_PROBABILITY,
+            seed=config.ppo.seed,
+        ), None
+    source = SMALL_TALK_MODEL if config.model == "small-talk" else config.model
+    policy = CausalLMPolicy.from_pretrained(source, temperature=config.temperature)
+    return policy, HuggingFaceTokenizer.from_pretrained(source, vocab_size=policy.vocab_size)
