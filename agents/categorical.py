@@ -10,7 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_EXCLUDED = torch.finfo(torch.float32).min
+EXCLUDED = torch.finfo(torch.float32).min
+"""The logit of an action outside the mask: finite, so that 0 times it is 0."""
+_JUST_BELOW_1 = 1 - 2.0**-52
 
 
 def masked_logits(logits: Tensor, action_mask: Tensor | None) -> Tensor:
@@ -20,13 +22,27 @@ def masked_logits(logits: Tensor, action_mask: Tensor | None) -> Tensor:
         logits: (N, V).
         action_mask: (N, V) bool, True = allowed; None allows everything.
     """
-    return logits if action_mask is None else logits.masked_fill(~action_mask, _EXCLUDED)
+    return logits if action_mask is None else logits.masked_fill(~action_mask, EXCLUDED)
 
 
-def sample(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Draws one action per row of logits (N, V) and returns them, (N,)."""
+def sample(logits: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draws one action per row of logits (N, V), by inverting the distribution function.
+
+    One uniform number per row decides, where `torch.multinomial` draws one per action. Sums are
+    kept in float64, so that the last of 50,000 actions gets its share.
+
+    Returns:
+        The actions and their log-probs, (N,) each.
+    """
     probabilities = torch.softmax(logits, dim=-1)
-    return torch.multinomial(probabilities, 1, generator=generator).squeeze(-1)
+    cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)
+    uniform = torch.rand(
+        len(logits), 1, generator=generator, dtype=torch.float64, device=logits.device
+    )
+    # Rounding must not carry the threshold up to the total, past every action.
+    threshold = uniform * (cumulative[:, -1:] * _JUST_BELOW_1)
+    actions = torch.searchsorted(cumulative, threshold, right=True)
+    return actions.squeeze(-1), probabilities.gather(-1, actions).squeeze(-1).log()
 
 
 def log_prob(logits: Tensor, actions: Tensor) -> Tensor:

@@ -166,10 +166,12 @@ def clipped_value_loss(
     if clip_range_vf is None:
         largest = squared_error
     else:
-        change = (values - old_values).clamp(-clip_range_vf, clip_range_vf)
-        largest = torch.maximum(
-            squared_error, torch.where(mask, old_values + change - returns, 0).square()
-        )
+        change = values - old_values
+        clipped = old_values + change.clamp(-clip_range_vf, clip_range_vf)
+        # Within the range `clipped` is `values` but for rounding, which must not count as clipping.
+        counted = mask & (change.abs() > clip_range_vf)
+        clipped_error = torch.where(counted, clipped - returns, 0).square()
+        largest = torch.maximum(squared_error, clipped_error)
     return ValueLoss(
         loss=_token_mean(0.5 * largest, mask, n_tokens),
         clip_fraction=masked_mean((largest > squared_error).detach(), mask),

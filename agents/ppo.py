@@ -260,7 +260,10 @@ class PPO:
             logits = self.policy.logits(
                 last, None if allowed is None else torch.atleast_2d(allowed)
             )
-        tokens = logits.argmax(-1) if deterministic else categorical.sample(logits, self.predicting)
+        if deterministic:
+            tokens = logits.argmax(-1)
+        else:
+            tokens, _ = categorical.sample(logits, self.predicting)
         actions = tokens.numpy(force=True)
         return (actions if batched else actions[0]), state
 

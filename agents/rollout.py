@@ -65,8 +65,7 @@ def collect_rollout(
         logits = decoder.logits(
             None if masks is None else masks.allowed(decoder.rows).to(policy.device)
         )
-        tokens = categorical.sample(logits, generator)
-        log_probs = categorical.log_prob(logits, tokens)
+        tokens, log_probs = categorical.sample(logits, generator)
         actions[decoder.rows] = tokens.numpy(force=True)
         with stopwatch("environment"):
             observations, rewards, terminations, truncations, infos = envs.step(actions)

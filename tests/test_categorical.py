@@ -42,7 +42,8 @@ def test_a_single_allowed_action_is_certain() -> None:
     logits = masked_logits(LOGITS, torch.tensor([[False, True, False]]))
     assert log_prob(logits, torch.tensor([1])).item() == 0
     assert entropy(logits).item() == 0
-    assert sample(logits, torch.Generator().manual_seed(0)).item() == 1
+    action, log_prob_of_it = sample(logits, torch.Generator().manual_seed(0))
+    assert (action.item(), log_prob_of_it.item()) == (1, 0)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 5), st.integers(2, 9))
@@ -63,7 +64,7 @@ def test_agrees_with_torch_distributions(seed: int, n: int, v: int) -> None:
 def test_excluded_actions_get_neither_samples_nor_gradient() -> None:
     logits = torch.zeros(1, 4, requires_grad=True)
     masked = masked_logits(logits, torch.tensor([[True, False, True, False]]))
-    draws = sample(masked.detach().expand(2_000, 4), torch.Generator().manual_seed(0))
+    draws, _ = sample(masked.detach().expand(2_000, 4), torch.Generator().manual_seed(0))
     assert set(draws.tolist()) == {0, 2}
     (log_prob(masked, torch.tensor([0])).sum() + entropy(masked).sum()).backward()
     assert logits.grad is not None
@@ -72,7 +73,8 @@ def test_excluded_actions_get_neither_samples_nor_gradient() -> None:
 
 def test_samples_follow_the_probabilities() -> None:
     n = 40_000
-    draws = sample(LOGITS.expand(n, 3), torch.Generator().manual_seed(0))
+    draws, log_probs = sample(LOGITS.expand(n, 3), torch.Generator().manual_seed(0))
+    assert_close(log_probs, log_prob(LOGITS.expand(n, 3), draws), rtol=0, atol=1e-12)
     observed = torch.bincount(draws, minlength=3).double()
     expected = n * torch.tensor([1 / 8, 3 / 8, 4 / 8], dtype=torch.float64)
     chi_square = ((observed - expected) ** 2 / expected).sum().item()
@@ -82,7 +84,21 @@ def test_samples_follow_the_probabilities() -> None:
 def test_sampling_is_a_function_of_the_generator() -> None:
     logits = torch.zeros(50, 9)
     before = torch.get_rng_state()
-    first = sample(logits, torch.Generator().manual_seed(3))
-    assert torch.equal(first, sample(logits, torch.Generator().manual_seed(3)))
-    assert not torch.equal(first, sample(logits, torch.Generator().manual_seed(4)))
+    first, _ = sample(logits, torch.Generator().manual_seed(3))
+    assert torch.equal(first, sample(logits, torch.Generator().manual_seed(3))[0])
+    assert not torch.equal(first, sample(logits, torch.Generator().manual_seed(4))[0])
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("size", [3, 50_000])
+def test_the_largest_and_the_smallest_uniform_number_choose_possible_actions(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed = torch.zeros(1, size, dtype=torch.bool)
+    allowed[0, 1:-1] = True
+    logits = masked_logits(torch.randn(1, size), allowed)
+    generator = torch.Generator()
+    for uniform, expected in ((0.0, 1), (1 - 2.0**-53, size - 2)):
+        drawn = torch.full((1, 1), uniform, dtype=torch.float64)
+        monkeypatch.setattr(torch, "rand", lambda *args, drawn=drawn, **kwargs: drawn)
+        assert sample(logits, generator)[0].item() == expected

@@ -472,5 +472,6 @@ def test_the_registered_vector_environment_is_collected() -> None:
     assert isinstance(envs.single_action_space, spaces.Discrete)
     policy = policy_for(int(envs.single_action_space.n), 24)
     rollout = collect_rollout(policy, envs, 6, seeded(), seed=0)
-    words = [len(info["text_episode"].completion.split()) for info in rollout.infos]
+    completions = [info["text_episode"].completion for info in rollout.infos]
+    words = [sum(word[0].isalpha() for word in text.split()) for text in completions]
     assert rollout.scores.tolist() == words

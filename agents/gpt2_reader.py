@@ -1,0 +1,245 @@
+"""GPT-2 read one token at a time, without the library's calls around its arithmetic.
+
+A small model on a CPU spends more time on the way to its matrix products than in them. `GPT2Reader`
+computes what `transformers`' GPT-2 computes, on the same parameters, with the fewest calls: the new
+token of every row and all prompts that start pass through a layer's products together, and only
+attention treats them apart. It knows one architecture and nothing of sampling or environments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import GPT2LMHeadModel
+from transformers.pytorch_utils import Conv1D
+
+from agents.policy import CausalLMPolicy
+
+_ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "gelu_new": partial(functional.gelu, approximate="tanh"),
+    "gelu": functional.gelu,
+    "relu": functional.relu,
+}
+
+
+class _Prompts(NamedTuple):
+    """Prompts that start in this step, left-padded to P tokens.
+
+    Attributes:
+        lines: Where they go, (k,).
+        lengths: Tokens of each, (k,).
+        input_ids: (k, P), 0 before the prompt.
+        attention_mask: (k, 1, P, P) bool, what each position attends to; None: all before it.
+    """
+
+    lines: Tensor
+    lengths: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor | None
+
+
+class GPT2Reader:
+    """Keeps keys, values and last hidden states of texts that GPT-2 reads side by side.
+
+    All rows write at one head, as in `agents.kv_cache`. Slots outside a row's text are excluded by
+    a bias that is kept with the cache, so that no mask is made in any step.
+
+    Args:
+        policy: One that `supports` accepts.
+        n_rows: Texts side by side, n.
+        max_length: Longest text, in tokens.
+
+    Attributes:
+        hidden: Last hidden state of each line, (n, H).
+    """
+
+    def __init__(self, policy: CausalLMPolicy, n_rows: int, max_length: int) -> None:
+        self._trunk: Any = policy.trunk
+        config: Any = policy.model.config
+        self._activation = _ACTIVATIONS[config.activation_function]
+        self._n_heads = int(config.n_head)
+        self._head_size = int(config.n_embd) // self._n_heads
+        self._max_length = max_length
+        weight = policy.head.weight
+        shape = (n_rows, self._n_heads, 2 * max_length, self._head_size)
+        # Every slot of the window that is read has been written, by this row or the one before it.
+        self._keys = [weight.new_empty(shape) for _ in self._trunk.h]
+        self._values = [weight.new_empty(shape) for _ in self._trunk.h]
+        self._bias = weight.new_zeros(n_rows, self._n_heads, 1, 2 * max_length)
+        self._lengths = torch.zeros(n_rows, dtype=torch.long, device=weight.device)
+        self._head = max_length
+        self.hidden = weight.new_zeros(n_rows, int(config.n_embd))
+
+    @staticmethod
+    def supports(policy: CausalLMPolicy) -> bool:
+        """Tells whether a policy is GPT-2 as it was published, without adapters or autocast."""
+        model: Any = policy.model
+        if type(model) is not GPT2LMHeadModel or getattr(policy, "autocast", None) is not None:
+            return False
+        config = model.config
+        return (
+            config.activation_function in _ACTIVATIONS
+            and config.scale_attn_weights
+            and not config.scale_attn_by_inverse_layer_idx
+            and not config.reorder_and_upcast_attn
+            and not config.add_cross_attention
+            and model.dtype.itemsize >= 4
+            and all(
+                type(product) is Conv1D
+                for block in model.transformer.h
+                for product in (
+                    block.attn.c_attn,
+                    block.attn.c_proj,
+                    block.mlp.c_fc,
+                    block.mlp.c_proj,
+                )
+            )
+        )
+
+    @torch.no_grad()
+    def read(self, tokens: Tensor | None, prompts: Mapping[int, Tensor]) -> None:
+        """Reads one token per line, and new prompts in some of the lines.
+
+        Args:
+            tokens: (n,); None: no line goes on.
+            prompts: Token ids by line, instead of what the line held.
+        """
+        n_tokens = 0
+        parts = []
+        if tokens is not None:
+            n_tokens = len(tokens)
+            parts.append(self._embedded(tokens, self._lengths))
+            self._lengths += 1
+            self._advance_head()
+        starting = self._padded(prompts) if prompts else None
+        if starting is not None:
+            width = starting.input_ids.shape[1]
+            offsets = torch.arange(-width, 0, device=starting.lengths.device)
+            positions = (offsets + starting.lengths[:, None]).clamp_min(0)
+            parts.append(self._embedded(starting.input_ids.flatten(), positions.flatten()))
+            self._restart(starting)
+        first = self._head - int(self._lengths.max())
+        states = parts[0] if len(parts) == 1 else torch.cat(parts)
+        for layer, block in enumerate(self._trunk.h):
+            states = self._block(layer, block, states, n_tokens, starting, first)
+        states = _normalised(self._trunk.ln_f, states)
+        if tokens is not None:
+            self.hidden = states[:n_tokens]
+        if starting is not None:
+            ends = states[n_tokens:].view(*starting.input_ids.shape, -1)[:, -1]
+            self.hidden[starting.lines] = ends
+
+    def clear(self, lines: Sequence[int]) -> None:
+        """Forgets the texts of `lines`, which go on writing at the head like all others."""
+        self._lengths[list(lines)] = 0
+
+    def keep(self, lines: Tensor) -> None:
+        """Drops all lines but these, which are renumbered in the order given."""
+        self._keys = [keys[lines] for keys in self._keys]
+        self._values = [values[lines] for values in self._values]
+        self._bias, self._lengths = self._bias[lines], self._lengths[lines]
+        self.hidden = self.hidden[lines]
+
+    def _embedded(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        embedded: Tensor = functional.embedding(tokens, self._trunk.wte.weight)
+        return embedded + functional.embedding(positions, self._trunk.wpe.weight)
+
+    def _block(
+        self,
+        layer: int,
+        block: Any,
+        states: Tensor,
+        n_tokens: int,
+        starting: _Prompts | None,
+        first: int,
+    ) -> Tensor:
+        """Returns the states (n + k P, H) after one layer."""
+        attention, mlp = block.attn, block.mlp
+        projected = _product(attention.c_attn, _normalised(block.ln_1, states))
+        parts = []
+        if n_tokens:
+            parts.append(self._attended(layer, projected[:n_tokens], first))
+        if starting is not None:
+            parts.append(self._attended_in_prompts(layer, projected[n_tokens:], starting))
+        attended = parts[0] if len(parts) == 1 else torch.cat(parts)
+        states = states + _product(attention.c_proj, attended)
+        inner = self._activation(_product(mlp.c_fc, _normalised(block.ln_2, states)))
+        return states + _product(mlp.c_proj, inner)
+
+    def _attended(self, layer: int, projected: Tensor, first: int) -> Tensor:
+        """Writes one token per line at the last slot, and attends from it to the line's text."""
+        n, size = len(projected), self._head_size
+        queries, keys, values = projected.view(n, 3, self._n_heads, size).unbind(dim=1)
+        slot = self._head - 1
+        self._keys[layer][:, :, slot] = keys
+        self._values[layer][:, :, slot] = values
+        window = slice(first, self._head)
+        scores = torch.baddbmm(
+            self._bias.flatten(0, 1)[:, :, window],
+            queries.reshape(-1, 1, size),
+            self._keys[layer].flatten(0, 1)[:, window].transpose(1, 2),
+            alpha=size**-0.5,
+        )
+        weights = torch.softmax(scores, dim=-1)
+        return torch.bmm(weights, self._values[layer].flatten(0, 1)[:, window]).view(n, -1)
+
+    def _attended_in_prompts(self, layer: int, projected: Tensor, starting: _Prompts) -> Tensor:
+        """Writes prompts so that they end at the head, and attends within each."""
+        k, width = starting.input_ids.shape
+        heads = projected.view(k, width, 3, self._n_heads, self._head_size)
+        queries, keys, values = heads.permute(2, 0, 3, 1, 4)
+        window = slice(self._head - width, self._head)
+        self._keys[layer][starting.lines, :, window] = keys
+        self._values[layer][starting.lines, :, window] = values
+        mask = starting.attention_mask
+        attended = functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, is_causal=mask is None
+        )
+        return attended.transpose(1, 2).reshape(k * width, -1)
+
+    def _padded(self, prompts: Mapping[int, Tensor]) -> _Prompts:
+        device = self._lengths.device
+        lengths = torch.tensor([len(prompt) for prompt in prompts.values()], device=device)
+        width = int(lengths.max())
+        lines = torch.tensor(list(prompts), device=device)
+        tokens = torch.cat(list(prompts.values())).to(device)
+        if len(tokens) == len(prompts) * width:
+            return _Prompts(lines, lengths, tokens.view(-1, width), None)
+        in_prompt = torch.arange(width - 1, -1, -1, device=device) < lengths[:, None]
+        input_ids = torch.zeros(in_prompt.shape, dtype=torch.long, device=device)
+        input_ids[in_prompt] = tokens
+        causal = torch.ones(width, width, dtype=torch.bool, device=device).tril()
+        itself = torch.eye(width, dtype=torch.bool, device=device)  # padding attends to something
+        return _Prompts(lines, lengths, input_ids, (causal & in_prompt[:, None] | itself)[:, None])
+
+    def _restart(self, starting: _Prompts) -> None:
+        """Excludes what lies before the prompts, in the lines that they take over."""
+        self._lengths[starting.lines] = starting.lengths
+        slots = torch.arange(2 * self._max_length, device=self._lengths.device)
+        before = slots < self._head - starting.lengths[:, None]
+        bias = torch.zeros_like(before, dtype=self._bias.dtype).masked_fill_(before, -torch.inf)
+        self._bias[starting.lines] = bias[:, None, None]
+
+    def _advance_head(self) -> None:
+        """Gives the next slot to the token being read; at the end, the back half moves forward."""
+        if self._head == 2 * self._max_length:
+            half = self._max_length
+            for buffer in (*self._keys, *self._values):
+                buffer[:, :, :half] = buffer[:, :, half:]
+            self._bias[..., :half] = self._bias[..., half:]
+            self._bias[..., half:] = 0
+            self._head = half
+        self._head += 1
+
+
+def _normalised(norm: Any, states: Tensor) -> Tensor:
+    return functional.layer_norm(states, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+
+
+def _product(linear: Any, states: Tensor) -> Tensor:
+    return torch.addmm(linear.bias, states, linear.weight)
