@@ -15,6 +15,7 @@ from torch import Tensor
 from agents.gpt2_reader import GPT2Reader
 from agents.model_reader import ModelReader
 from agents.policy import CausalLMPolicy
+from agents.stopwatch import Stopwatch
 
 _SHRINK_BELOW = 0.75
 """Share of rows that must be in use: below it, dropping the others is worth copying the cache."""
@@ -27,6 +28,7 @@ class Decoder:
         policy: Gives hidden states and logits.
         prompts: The first text of each row, by row number; token ids of any lengths.
         max_length: Longest text, prompt included, in tokens.
+        stopwatch: Learns how long reading took, under `prefill` and `decode`.
 
     Attributes:
         rows: The number of the row that each line of `logits` belongs to. Rows whose text ended may
@@ -34,12 +36,16 @@ class Decoder:
     """
 
     def __init__(
-        self, policy: CausalLMPolicy, prompts: Mapping[int, Tensor], max_length: int
+        self,
+        policy: CausalLMPolicy,
+        prompts: Mapping[int, Tensor],
+        max_length: int,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         self._policy = policy
         self.rows = list(prompts)
         self._ended: set[int] = set()
-        self._reader = reader_of(policy, len(prompts), max_length)
+        self._reader = reader_of(policy, len(prompts), max_length, stopwatch or Stopwatch())
         self._reader.read(None, dict(enumerate(prompts.values())))
 
     @torch.no_grad()
@@ -81,7 +87,9 @@ class Decoder:
         self._reader.keep(torch.tensor(lines, device=self._reader.hidden.device))
 
 
-def reader_of(policy: CausalLMPolicy, n_rows: int, max_length: int) -> GPT2Reader | ModelReader:
+def reader_of(
+    policy: CausalLMPolicy, n_rows: int, max_length: int, stopwatch: Stopwatch
+) -> GPT2Reader | ModelReader:
     """Returns the leanest reader that computes what the policy's model computes."""
     reader = GPT2Reader if GPT2Reader.supports(policy) else ModelReader
-    return reader(policy, n_rows, max_length)
+    return reader(policy, n_rows, max_length, stopwatch)

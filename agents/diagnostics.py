@@ -34,27 +34,35 @@ def rollout_metrics(
         kl_coef: The price of KL in force.
     """
     mask = rollout.texts.completion_mask
-    lengths = rollout.texts.lengths.float()
     kl = sequence_kl(old.log_probs, ref_log_probs, mask)
     k3 = masked_sum(kl_estimate(old.log_probs, ref_log_probs, "k3"), mask, dim=1)
     sampling_error = (rollout.log_probs - old.log_probs).abs()
     metrics = {
-        "score_mean": rollout.scores.mean(),
-        "score_std": rollout.scores.std(correction=0),
-        "score_min": rollout.scores.min(),
-        "score_max": rollout.scores.max(),
         "kl_penalty_mean": kl_coef * kl.mean(),
         "penalised_score_mean": (rollout.scores - kl_coef * kl).mean(),
         "kl": kl.mean(),
         "kl_k3": k3.mean(),
         "kl_per_token": masked_mean(old.log_probs - ref_log_probs, mask),
         "entropy": masked_mean(old.entropies, mask),
-        "length_mean": lengths.mean(),
-        "length_max": lengths.max(),
-        "truncated_fraction": rollout.truncated.float().mean(),
         "value_mean": masked_mean(old.values, mask),
         "value_std": masked_var(old.values, mask).sqrt(),
         "sampling_log_prob_error": torch.where(mask, sampling_error, 0).max(),
+    }
+    named = {f"rollout/{name}": float(value) for name, value in metrics.items()}
+    return score_metrics(rollout) | named
+
+
+def score_metrics(rollout: Rollout) -> dict[str, float]:
+    """Describes what was written and paid, whoever wrote it."""
+    lengths = rollout.texts.lengths.float()
+    metrics = {
+        "score_mean": rollout.scores.mean(),
+        "score_std": rollout.scores.std(correction=0),
+        "score_min": rollout.scores.min(),
+        "score_max": rollout.scores.max(),
+        "length_mean": lengths.mean(),
+        "length_max": lengths.max(),
+        "truncated_fraction": rollout.truncated.float().mean(),
     }
     named = {f"rollout/{name}": float(value) for name, value in metrics.items()}
     return named | _reported(rollout.infos)
@@ -90,12 +98,13 @@ def advantage_metrics(
 def timing_metrics(stopwatch: Stopwatch, n_tokens: int, n_episodes: int) -> dict[str, float]:
     """Splits an update's seconds, under `time/`.
 
-    `generate` is decoding, `environment` stepping and feedback, `score` the log-probs and values of
-    policy and reference, `train` the epochs.
+    An update is `generate`, `score` and `train`. Of generating, `environment` is stepping and
+    feedback, `prefill` reading prompts, `decode` reading and choosing tokens; of scoring, `judge`
+    and `reference` are the log-probs and values of the two policies; of training, `forward`,
+    `backward` and `optimizer` (clipping and exchange included) are the steps.
     """
     seconds = dict(stopwatch.seconds)
     total = seconds["generate"] + seconds["score"] + seconds["train"]
-    seconds["generate"] -= seconds["environment"]
     return {f"time/{name}": value for name, value in seconds.items()} | {
         "time/total": total,
         "time/tokens_per_second": n_tokens / total,

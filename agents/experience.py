@@ -50,6 +50,11 @@ class Experience(NamedTuple):
         for rows in lengths.argsort(stable=True).split(size):
             yield self.select(rows)
 
+    def share(self, rank: int, world_size: int) -> Experience | None:
+        """Returns every `world_size`-th episode, from the one numbered `rank`; None if none is."""
+        rows = torch.arange(rank, self.n_episodes, world_size)
+        return self.select(rows) if len(rows) else None
+
     def shuffled(self, size: int, generator: torch.Generator) -> Iterator[Experience]:
         """Yields every episode once, in a random order, `size` at a time."""
         for rows in torch.randperm(self.n_episodes, generator=generator).split(size):

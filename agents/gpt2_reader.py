@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from transformers import GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
 from agents.policy import CausalLMPolicy
+from agents.stopwatch import Stopwatch
 
 _ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "gelu_new": partial(functional.gelu, approximate="tanh"),
@@ -53,13 +54,18 @@ class GPT2Reader:
         policy: One that `supports` accepts.
         n_rows: Texts side by side, n.
         max_length: Longest text, in tokens.
+        stopwatch: Learns how long reading took: `prefill` of the first prompts, `decode` of tokens
+            and of the prompts read along with them.
 
     Attributes:
         hidden: Last hidden state of each line, (n, H).
     """
 
-    def __init__(self, policy: CausalLMPolicy, n_rows: int, max_length: int) -> None:
-        self._trunk: Any = policy.trunk
+    def __init__(
+        self, policy: CausalLMPolicy, n_rows: int, max_length: int, stopwatch: Stopwatch
+    ) -> None:
+        self._trunk = cast("Any", policy.trunk)
+        self._stopwatch = stopwatch
         config: Any = policy.model.config
         self._activation = _ACTIVATIONS[config.activation_function]
         self._n_heads = int(config.n_head)
@@ -81,7 +87,12 @@ class GPT2Reader:
         model: Any = policy.model
         if type(model) is not GPT2LMHeadModel or getattr(policy, "autocast", None) is not None:
             return False
-        config = model.config
+        config, trunk = model.config, cast("Any", model.transformer)
+        products = [
+            product
+            for block in trunk.h
+            for product in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj)
+        ]
         return (
             config.activation_function in _ACTIVATIONS
             and config.scale_attn_weights
@@ -89,16 +100,7 @@ class GPT2Reader:
             and not config.reorder_and_upcast_attn
             and not config.add_cross_attention
             and model.dtype.itemsize >= 4
-            and all(
-                type(product) is Conv1D
-                for block in model.transformer.h
-                for product in (
-                    block.attn.c_attn,
-                    block.attn.c_proj,
-                    block.mlp.c_fc,
-                    block.mlp.c_proj,
-                )
-            )
+            and all(type(product) is Conv1D for product in products)
         )
 
     @torch.no_grad()
@@ -109,6 +111,10 @@ class GPT2Reader:
             tokens: (n,); None: no line goes on.
             prompts: Token ids by line, instead of what the line held.
         """
+        with self._stopwatch("prefill" if tokens is None else "decode"):
+            self._read(tokens, prompts)
+
+    def _read(self, tokens: Tensor | None, prompts: Mapping[int, Tensor]) -> None:
         n_tokens = 0
         parts = []
         if tokens is not None:

@@ -216,3 +216,10 @@ class AdaptiveKLController:
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Restore what `state_dict` returned."""
         self.kl_coef = state["kl_coef"]
+
+
+def kl_controller(kl_coef: float, target: float | None, horizon: float) -> KLController:
+    """Returns a controller that keeps `kl_coef`, or steers it if there is a target."""
+    if target is None:
+        return FixedKLController(kl_coef)
+    return AdaptiveKLController(kl_coef, target, horizon)

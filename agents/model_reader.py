@@ -7,6 +7,7 @@ environments.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from transformers import DynamicCache
 
 from agents.kv_cache import RowCache
 from agents.policy import CausalLMPolicy
+from agents.stopwatch import Stopwatch
 
 
 class ModelReader:
@@ -23,13 +25,17 @@ class ModelReader:
         policy: Gives hidden states.
         n_rows: Texts side by side, n.
         max_length: Longest text, in tokens.
+        stopwatch: Learns how long prompts (`prefill`) and single tokens (`decode`) took.
 
     Attributes:
         hidden: Last hidden state of each line, (n, H).
     """
 
-    def __init__(self, policy: CausalLMPolicy, n_rows: int, max_length: int) -> None:
+    def __init__(
+        self, policy: CausalLMPolicy, n_rows: int, max_length: int, stopwatch: Stopwatch
+    ) -> None:
         self._policy = policy
+        self._stopwatch = stopwatch
         n_layers = int(policy.model.config.num_hidden_layers)
         self._cache = RowCache(n_layers, n_rows, max_length, policy.device)
         weight = policy.head.weight
@@ -44,9 +50,11 @@ class ModelReader:
             prompts: Token ids by line, instead of what the line held.
         """
         if tokens is not None:
-            self._append(tokens)
+            with self._stopwatch("decode"):
+                self._append(tokens)
         if prompts:
-            self._start(prompts)
+            with self._stopwatch("prefill"):
+                self._start(prompts)
 
     def clear(self, lines: Sequence[int]) -> None:
         """Forgets the texts of `lines`, which go on writing at the head like all others."""
@@ -76,7 +84,7 @@ class ModelReader:
         attention_mask = torch.arange(width - 1, -1, -1, device=device) < lengths[:, None]
         input_ids = torch.zeros(attention_mask.shape, dtype=torch.long, device=device)
         input_ids[attention_mask] = torch.cat(list(prompts.values())).to(device)
-        cache = DynamicCache()
+        cache: Any = DynamicCache()
         hidden = self._policy.hidden_states(
             input_ids,
             attention_mask.long(),

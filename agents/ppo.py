@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents import categorical, checkpoint
+from agents import checkpoint, processes
 from agents.advantages import generalized_advantage_estimation
 from agents.callbacks import Callback
 from agents.config import PPOConfig
@@ -30,21 +29,30 @@ from agents.diagnostics import (
     timing_metrics,
 )
 from agents.experience import Experience
-from agents.kl import AdaptiveKLController, FixedKLController, KLController, kl_penalised_rewards
+from agents.guards import (
+    memory_advice,
+    ratio_error,
+    require_bounded_kl,
+    require_finite_rewards,
+    require_no_kl,
+    require_ratio_one,
+    require_sound_step,
+    warn_of_collapse,
+    warn_of_equal_scores,
+)
+from agents.kl import kl_controller, kl_penalised_rewards
 from agents.losses import clipped_surrogate_loss, clipped_value_loss, entropy_loss
 from agents.masked import masked_mean, whiten
 from agents.policy import CausalLMPolicy, TokenStatistics, judge_in_chunks
-from agents.record import Rollout
-from agents.rollout import autoreset_mode, collect_rollout
+from agents.prediction import next_tokens
+from agents.record import Rollout, joined_rollouts
+from agents.rollout import collect_rollout, require_fit
 from agents.schedules import SCHEDULES
 from agents.stopwatch import Stopwatch
-from agents.texts import Texts
+from agents.texts import Texts, stacked
 
-FIRST_RATIO_TOLERANCE = 1e-5
-"""Or eight roundings of the policy's logits, if that is more. Past it, old and new log-probs are
-not those of one policy."""
-FIRST_KL_TOLERANCE = 1e-6
-"""Per token. Past it, policy and reference differ at the start."""
+_FEWER_ROWS = "write fewer texts side by side (num_envs), or shorter ones (max_new_tokens)"
+_SMALLER_PARTS = "lower micro_batch_size, or let less of the policy learn (LoRA, frozen_blocks)"
 
 
 class PPO:
@@ -61,6 +69,7 @@ class PPO:
     Attributes:
         n_episodes: Episodes learnt from so far.
         n_updates: Updates made so far.
+        stopwatch: Where the time of the latest update went.
 
     Raises:
         ValueError: If environment and policy do not fit together; the message names the numbers.
@@ -87,24 +96,31 @@ class PPO:
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.config = config or PPOConfig()
-        _require_fit(policy, envs, self.config)
+        require_fit(policy, envs)
+        self._require_share(envs.num_envs)
         self.policy = policy
         self.envs = envs
         self.reference = policy.frozen_copy() if reference is None else reference
         self.callbacks = list(callbacks)
+        self._parameters = [p for p in policy.parameters() if p.requires_grad]
+        processes.copy_from_main(self._parameters)
         self.optimizer = torch.optim.Adam(
-            policy.parameters(),
+            self._parameters,
             lr=self.config.learning_rate,
             eps=self.config.adam_epsilon,
             fused=True,
         )
-        self.kl_controller = _kl_controller(self.config)
+        self.kl_controller = kl_controller(
+            self.config.kl_coef, self.config.kl_target, self.config.kl_horizon
+        )
         seeds = np.random.SeedSequence(self.config.seed).generate_state(3).tolist()
-        self.sampling = torch.Generator(policy.device).manual_seed(seeds[0])
+        # Processes sample texts of their own, and shuffle the joint batch alike.
+        self.sampling = torch.Generator(policy.device).manual_seed(seeds[0] + processes.rank())
         self.shuffling = torch.Generator().manual_seed(seeds[1])
         self.predicting = torch.Generator(policy.device).manual_seed(seeds[2])
         self.n_episodes = 0
         self.n_updates = 0
+        self.stopwatch = Stopwatch(policy.device)
         self._reference_is_start = reference is None
 
     def learn(self, total_episodes: int) -> PPO:
@@ -113,22 +129,23 @@ class PPO:
         Episodes come in batches of `config.n_episodes`, so the last may overshoot.
 
         Raises:
-            RuntimeError: If the first minibatch of an update has a ratio other than 1, or the first
-                update a KL other than 0: the policy is then not what sampled the texts.
+            TrainingStopped: If a number is not what it must be, or memory runs out; the message
+                says what to change. The policy stands as it was before the step that went wrong.
         """
         for callback in self.callbacks:
             callback.on_training_start(self, total_episodes)
         while self.n_episodes < total_episodes:
-            stopwatch = Stopwatch()
+            self.stopwatch = stopwatch = Stopwatch(self.policy.device)
             learning_rate = self._set_learning_rate(1 - self.n_episodes / total_episodes)
-            with stopwatch("generate"):
-                rollout = self.collect(stopwatch)
-            with stopwatch("score"):
-                old, ref_log_probs = self.judge(rollout.texts)
+            with stopwatch("generate"), memory_advice(_FEWER_ROWS):
+                rollout = self.collect()
+            with stopwatch("score"), memory_advice(_SMALLER_PARTS):
+                rollout, old, ref_log_probs = self.gather(rollout, *self.judge(rollout.texts))
                 experience, metrics = self.estimate(rollout, old, ref_log_probs)
+                self._review(rollout.scores, metrics)
             for callback in self.callbacks:
                 callback.on_rollout_end(self, rollout)
-            with stopwatch("train"):
+            with stopwatch("train"), memory_advice(_SMALLER_PARTS):
                 metrics |= self.update(experience)
             self.n_episodes += len(rollout)
             self.n_updates += 1
@@ -138,22 +155,22 @@ class PPO:
                 **timing_metrics(stopwatch, experience.n_tokens, experience.n_episodes),
             }
             self.kl_controller.update(metrics["rollout/kl"], len(rollout))
-            goes_on = [callback.on_update_end(self, metrics) for callback in self.callbacks]
-            if any(answer is False for answer in goes_on):
+            answers = [callback.on_update_end(self, metrics) for callback in self.callbacks]
+            if any(answer is False for each in processes.gathered(answers) for answer in each):
                 break
         for callback in self.callbacks:
             callback.on_training_end(self)
         return self
 
-    def collect(self, stopwatch: Stopwatch | None = None) -> Rollout:
-        """Lets the policy write `config.n_episodes` texts."""
+    def collect(self) -> Rollout:
+        """Lets the policy write this process's share of `config.n_episodes` texts."""
         return collect_rollout(
             self.policy,
             self.envs,
-            self.config.n_episodes,
+            self.config.n_episodes // processes.world_size(),
             self.sampling,
-            seed=self.config.seed if self.n_updates == 0 else None,
-            stopwatch=stopwatch,
+            seed=self._first_seed() if self.n_updates == 0 else None,
+            stopwatch=self.stopwatch,
         ).to(self.policy.device)
 
     def judge(self, texts: Texts) -> tuple[TokenStatistics, Tensor]:
@@ -163,17 +180,36 @@ class PPO:
         ratio of the first minibatch exactly that of a policy that has not moved.
         """
         chunk = self.config.micro_batch_size or self.config.batch_size
-        old = judge_in_chunks(self.policy, texts, chunk)
-        return old, judge_in_chunks(self.reference, texts, chunk).log_probs
+        with self.stopwatch("judge"):
+            old = judge_in_chunks(self.policy, texts, chunk)
+        with self.stopwatch("reference"):
+            ref_log_probs = judge_in_chunks(self.reference, texts, chunk).log_probs
+        return old, ref_log_probs
+
+    def gather(
+        self, rollout: Rollout, old: TokenStatistics, ref_log_probs: Tensor
+    ) -> tuple[Rollout, TokenStatistics, Tensor]:
+        """Returns the shares of all processes together, so that every one sees the whole batch."""
+        if processes.world_size() == 1:
+            return rollout, old, ref_log_probs
+        device = self.policy.device
+        share = (*(part.cpu() for part in old), ref_log_probs.cpu())
+        shares = processes.gathered((rollout.to(torch.device("cpu")), share))
+        rollouts, judgements = zip(*shares, strict=True)
+        *joint, ref_log_probs = (
+            stacked(parts).to(device) for parts in zip(*judgements, strict=True)
+        )
+        return joined_rollouts(rollouts).to(device), TokenStatistics(*joint), ref_log_probs
 
     def estimate(
         self, rollout: Rollout, old: TokenStatistics, ref_log_probs: Tensor
     ) -> tuple[Experience, dict[str, float]]:
         """Turns rewards into advantages: KL penalty, whitening, GAE."""
         config, mask = self.config, rollout.texts.completion_mask
+        require_finite_rewards(rollout.rewards)
         metrics = rollout_metrics(rollout, old, ref_log_probs, self.kl_controller.kl_coef)
         if self.n_updates == 0 and self._reference_is_start:
-            _require_no_kl(float(masked_mean((old.log_probs - ref_log_probs).abs(), mask)))
+            require_no_kl(float(masked_mean((old.log_probs - ref_log_probs).abs(), mask)))
         rewards = kl_penalised_rewards(
             rollout.rewards.to(old.values.dtype),
             old.log_probs,
@@ -209,19 +245,19 @@ class PPO:
         for minibatch in minibatches:
             statistics.append(self._accumulate(minibatch))
             if len(statistics) == 1:
-                _require_ratio_one(statistics[0], self.policy.rounding)
+                require_ratio_one(statistics[0], self.policy.rounding)
             limit = self.config.target_kl
             stopped = limit is not None and statistics[-1]["approx_kl"] > 1.5 * limit
             if stopped:
                 break
-            norm = torch.nn.utils.clip_grad_norm_(
-                self.policy.parameters(), self.config.max_grad_norm
-            )
-            statistics[-1]["grad_norm"] = float(norm)
-            self.optimizer.step()
+            with self.stopwatch("optimizer"):
+                norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
+                statistics[-1]["grad_norm"] = float(norm)
+                require_sound_step(statistics[-1], statistics[-1]["grad_norm"])
+                self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         metrics = mean_of(statistics) | {
-            "first_ratio_error": _ratio_error(statistics[0]),
+            "first_ratio_error": ratio_error(statistics[0]),
             "n_steps": len(statistics) - stopped,
             "stopped_early": float(stopped),
         }
@@ -247,29 +283,29 @@ class PPO:
         Returns:
             Token ids, () or (n,), and `state`.
         """
-        ids, mask = (torch.as_tensor(observation[k]) for k in ("input_ids", "attention_mask"))
-        batched = ids.ndim == 2
-        ids, mask = torch.atleast_2d(ids).long(), torch.atleast_2d(mask).long()
-        width = int(mask.sum(dim=1).max())
-        with torch.no_grad():
-            hidden = self.policy.hidden_states(
-                ids[:, :width].to(self.policy.device), mask[:, :width].to(self.policy.device)
-            )
-            last = hidden[torch.arange(len(ids)), mask.sum(dim=1) - 1]
-            allowed = None if action_masks is None else torch.as_tensor(action_masks).bool()
-            logits = self.policy.logits(
-                last, None if allowed is None else torch.atleast_2d(allowed)
-            )
-        if deterministic:
-            tokens = logits.argmax(-1)
-        else:
-            tokens, _ = categorical.sample(logits, self.predicting)
-        actions = tokens.numpy(force=True)
-        return (actions if batched else actions[0]), state
+        generator = None if deterministic else self.predicting
+        return next_tokens(self.policy, observation, generator, action_masks), state
 
     def save(self, path: str | Path) -> None:
-        """Saves everything that training goes on from into a folder; see `agents.checkpoint`."""
+        """Saves everything that training goes on from, models included, into a folder.
+
+        See `agents.checkpoint`; the model alone is saved by `policy.save_pretrained`.
+
+        Raises:
+            ValueError: If the environments, or a wrapper around them, cannot give their state.
+            FileExistsError: If something else than an earlier checkpoint is at `path`.
+        """
         checkpoint.save(self, Path(path))
+
+    def restore(self, path: str | Path) -> PPO:
+        """Goes on from a checkpoint, of `save` or of a run, of an agent built as this one was.
+
+        Raises:
+            FileNotFoundError, CheckpointError: If there is none, or it is damaged.
+            ValueError: If the agent was built otherwise.
+        """
+        checkpoint.restore(self, Path(path))
+        return self
 
     @classmethod
     def load(
@@ -282,15 +318,28 @@ class PPO:
         """Loads what `save` wrote; `learn` goes on from there."""
         return checkpoint.load(cls, Path(path), envs, callbacks)
 
+    def _review(self, scores: Tensor, metrics: Mapping[str, float]) -> None:
+        """Stops or warns where a batch of texts shows that something is wrong."""
+        require_bounded_kl(metrics["rollout/kl_per_token"], self.kl_controller.kl_coef)
+        warn_of_collapse(metrics["rollout/entropy"])
+        if self.n_updates == 0:
+            warn_of_equal_scores(scores)
+
     def _accumulate(self, minibatch: Experience) -> dict[str, float]:
-        """Adds up the gradient of one optimiser step, micro-batch by micro-batch."""
+        """Adds up the gradient of one optimiser step, over micro-batches and processes."""
         self.optimizer.zero_grad(set_to_none=True)
         parts = []
-        for part in minibatch.split(self.config.micro_batch_size or minibatch.n_episodes):
-            loss, statistics = self._loss(part, minibatch.n_tokens)
-            loss.backward()
+        share = minibatch.share(processes.rank(), processes.world_size())
+        size = self.config.micro_batch_size or minibatch.n_episodes
+        for part in share.split(size) if share is not None else ():
+            with self.stopwatch("forward"):
+                loss, statistics = self._loss(part, minibatch.n_tokens)
+            with self.stopwatch("backward"):
+                loss.backward()
             parts.append(statistics)
-        return sum_of(parts)
+        with self.stopwatch("optimizer"):
+            processes.sum_gradients(self._parameters)
+        return sum_of([one for each in processes.gathered(parts) for one in each])
 
     def _loss(self, batch: Experience, n_tokens: int) -> tuple[Tensor, dict[str, float]]:
         """Returns the loss of a micro-batch, and statistics that add up over an optimiser step.
@@ -336,58 +385,21 @@ class PPO:
             "ratio_max": policy.ratio_max.item(),
         }
 
+    def _require_share(self, num_envs: int) -> None:
+        n_episodes, n_processes = self.config.n_episodes, processes.world_size()
+        if n_episodes % n_processes or n_episodes // n_processes < num_envs:
+            raise ValueError(
+                f"config.n_episodes must be a multiple of {n_processes} process(es), and at least "
+                f"num_envs={num_envs} for each, got {n_episodes}"
+            )
+
+    def _first_seed(self) -> int:
+        """Returns the environments' seed; row i of rank r is what row r n + i of one vector is."""
+        return self.config.seed + processes.rank() * self.envs.num_envs
+
     def _set_learning_rate(self, progress_remaining: float) -> float:
         factor = SCHEDULES[self.config.lr_schedule](progress_remaining)
         learning_rate = self.config.learning_rate * factor
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         return learning_rate
-
-
-def _require_ratio_one(statistics: Mapping[str, float], rounding: float) -> None:
-    error, tolerance = _ratio_error(statistics), max(FIRST_RATIO_TOLERANCE, 8 * rounding)
-    if not error <= tolerance:
-        raise RuntimeError(
-            "the first minibatch of an update must have a ratio of 1 to within "
-            f"{tolerance:.3g}, got {error:.3g} from it: the policy's forward pass is not "
-            "reproducible (is dropout on, or the model in half precision?)"
-        )
-
-
-def _require_no_kl(error: float) -> None:
-    if not error <= FIRST_KL_TOLERANCE:
-        raise RuntimeError(
-            f"the first update must have a KL of 0 to within {FIRST_KL_TOLERANCE} per token, got "
-            f"{error:.3g}: policy and reference differ at the start"
-        )
-
-
-def _ratio_error(statistics: Mapping[str, float]) -> float:
-    return max(abs(statistics["ratio_max"] - 1), abs(statistics["ratio_min"] - 1))
-
-
-def _kl_controller(config: PPOConfig) -> KLController:
-    if config.kl_target is None:
-        return FixedKLController(config.kl_coef)
-    return AdaptiveKLController(config.kl_coef, config.kl_target, config.kl_horizon)
-
-
-def _require_fit(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any], config: PPOConfig) -> None:
-    autoreset_mode(envs)
-    if config.n_episodes < envs.num_envs:
-        raise ValueError(
-            f"config.n_episodes must be at least num_envs={envs.num_envs}, got {config.n_episodes}"
-        )
-    actions, observations = envs.single_action_space, envs.single_observation_space
-    if not isinstance(actions, spaces.Discrete) or actions.n != policy.vocab_size:
-        raise ValueError(
-            f"envs must have one action per output of the policy, Discrete({policy.vocab_size}), "
-            f"got {actions}; HuggingFaceTokenizer(..., vocab_size={policy.vocab_size}) pads a "
-            "vocabulary"
-        )
-    length = observations["input_ids"].shape[0]  # type: ignore[index]
-    if policy.max_length is not None and length > policy.max_length:
-        raise ValueError(
-            f"envs must have texts of at most {policy.max_length} tokens, the policy's positions, "
-            f"got {length}"
-        )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.action_masks import ActionMasks, MaskTable
-from agents.texts import Texts
+from agents.texts import Texts, joined_texts, stacked
 
 Observations = dict[str, NDArray[Any]]
 
@@ -57,6 +57,17 @@ class Rollout:
     def scores(self) -> Tensor:
         """The sum of each episode's rewards, (B,)."""
         return self.rewards.sum(dim=1)
+
+
+def joined_rollouts(parts: Sequence[Rollout]) -> Rollout:
+    """Returns the episodes of several rollouts as one, in their order."""
+    return Rollout(
+        joined_texts([part.texts for part in parts]),
+        stacked([part.rewards for part in parts]),
+        stacked([part.log_probs for part in parts]),
+        stacked([part.truncated for part in parts]),
+        [info for part in parts for info in part.infos],
+    )
 
 
 class EpisodeRecord:

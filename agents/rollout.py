@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from agents import categorical
@@ -40,7 +41,8 @@ def collect_rollout(
             another until B have started.
         generator: Of sampling.
         seed: Passed to the first reset; None goes on with the environments' random streams.
-        stopwatch: Learns how long the environments took, under `environment`.
+        stopwatch: Learns how long the parts took: `environment`, `prefill` (reading prompts),
+            `decode` (reading and choosing tokens; GPT-2 reads later prompts along with them).
 
     Raises:
         ValueError: If `n_episodes` is below n, the autoreset mode is NEXT_STEP, or a final
@@ -53,20 +55,22 @@ def collect_rollout(
             f"n_episodes must be at least the number of environments, {envs.num_envs}, "
             f"got {n_episodes}"
         )
-    observations, infos = envs.reset(seed=seed)
+    with stopwatch("environment"):
+        observations, infos = envs.reset(seed=seed)
     masks = MaskTable(envs.num_envs) if "action_mask" in infos else None
     _update(masks, infos)
     record = EpisodeRecord(n_episodes, observations["input_ids"].shape)
     prompts = record.begin(range(envs.num_envs), observations)
-    decoder = Decoder(policy, prompts, record.max_length)
+    decoder = Decoder(policy, prompts, record.max_length, stopwatch)
     actions = np.zeros(envs.num_envs, dtype=np.int64)
 
     while record.unfinished:
-        logits = decoder.logits(
-            None if masks is None else masks.allowed(decoder.rows).to(policy.device)
-        )
-        tokens, log_probs = categorical.sample(logits, generator)
-        actions[decoder.rows] = tokens.numpy(force=True)
+        with stopwatch("decode"):
+            logits = decoder.logits(
+                None if masks is None else masks.allowed(decoder.rows).to(policy.device)
+            )
+            tokens, log_probs = categorical.sample(logits, generator)
+            actions[decoder.rows] = tokens.numpy(force=True)
         with stopwatch("environment"):
             observations, rewards, terminations, truncations, infos = envs.step(actions)
         record.append(decoder.rows, actions, rewards, log_probs, masks)
@@ -74,7 +78,8 @@ def collect_rollout(
         _update(masks, infos)
         started = ended[: record.n_waiting]
         if started and mode is AutoresetMode.DISABLED:
-            observations, infos = _reset(envs, started)
+            with stopwatch("environment"):
+                observations, infos = _reset(envs, started)
             _update(masks, infos)
         decoder.advance(tokens, ended, record.begin(started, observations))
     return record.rollout(masks)
@@ -98,6 +103,24 @@ def autoreset_mode(envs: VectorEnv[Any, Any, Any]) -> AutoresetMode:
     if mode not in (AutoresetMode.DISABLED, AutoresetMode.SAME_STEP):
         raise ValueError(f"envs must have autoreset mode DISABLED or SAME_STEP, got {mode}")
     return AutoresetMode(mode)
+
+
+def require_fit(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]) -> None:
+    """Raises ValueError unless a policy can write in the environments; names both numbers."""
+    autoreset_mode(envs)
+    actions, observations = envs.single_action_space, envs.single_observation_space
+    if not isinstance(actions, spaces.Discrete) or actions.n != policy.vocab_size:
+        raise ValueError(
+            f"envs must have one action per output of the policy, Discrete({policy.vocab_size}), "
+            f"got {actions}; HuggingFaceTokenizer(..., vocab_size={policy.vocab_size}) pads a "
+            "vocabulary"
+        )
+    length = observations["input_ids"].shape[0]  # type: ignore[index]
+    if policy.max_length is not None and length > policy.max_length:
+        raise ValueError(
+            f"envs must have texts of at most {policy.max_length} tokens, the policy's positions, "
+            f"got {length}"
+        )
 
 
 def _reset(

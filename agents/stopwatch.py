@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
+import torch
+
 
 class Stopwatch:
-    """Adds up wall-clock seconds by name.
+    """Adds up wall-clock seconds by name; on a GPU, those until its work is done.
+
+    Args:
+        device: Where the work is done.
 
     Example:
         >>> stopwatch = Stopwatch()
@@ -19,14 +24,20 @@ class Stopwatch:
         ['train']
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device | None = None) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
+        self._asynchronous = device is not None and device.type == "cuda"
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Adds the time until the end of the block to `name`."""
-        start = perf_counter()
+        start = self._now()
         try:
             yield
         finally:
-            self.seconds[name] += perf_counter() - start
+            self.seconds[name] += self._now() - start
+
+    def _now(self) -> float:
+        if self._asynchronous:
+            torch.cuda.synchronize()
+        return perf_counter()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from agents.action_masks import ActionMasks
 
@@ -50,3 +52,29 @@ class Texts(NamedTuple):
     def lengths(self) -> Tensor:
         """The number of tokens chosen in each text, (B,)."""
         return self.completion_mask.sum(dim=1)
+
+
+def joined_texts(parts: Sequence[Texts]) -> Texts:
+    """Returns several batches as one, in their order; all of them have action masks, or none."""
+    masks = [part.action_masks for part in parts if part.action_masks is not None]
+    return Texts(
+        input_ids=stacked([part.input_ids for part in parts]),
+        attention_mask=stacked([part.attention_mask for part in parts]),
+        completion_mask=stacked([part.completion_mask for part in parts]),
+        action_masks=_joined_masks(masks) if masks else None,
+    )
+
+
+def _joined_masks(parts: Sequence[ActionMasks]) -> ActionMasks:
+    sizes = torch.tensor([len(part.table) for part in parts])
+    offsets = (sizes.cumsum(dim=0) - sizes).tolist()
+    numbers = [part.numbers + offset for part, offset in zip(parts, offsets, strict=True)]
+    return ActionMasks(torch.cat([part.table for part in parts]), stacked(numbers))
+
+
+def stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Returns tensors (B, T) or (B,) one below the other, right-padded with 0 to the longest T."""
+    if parts[0].ndim == 1:
+        return torch.cat(list(parts))
+    width = max(part.shape[1] for part in parts)
+    return torch.cat([functional.pad(part, (0, width - part.shape[1])) for part in parts])

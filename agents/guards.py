@@ -1,0 +1,148 @@
+"""What stops a run before its numbers become nonsense, and says in one line what to change.
+
+Each guard is a function of numbers: it raises `TrainingStopped`, or warns where a run may be well
+all the same. It does not know the algorithm; whoever calls it does so before a parameter changes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+FIRST_RATIO_TOLERANCE = 1e-5
+"""Or eight roundings of the policy's logits, if that is more. Past it, old and new log-probs are
+not those of one policy."""
+FIRST_KL_TOLERANCE = 1e-6
+"""Per token. Past it, policy and reference differ at the start."""
+LARGEST_MEAN_RATIO = 10.0
+"""The ratio is 1 on average over tokens that the old policy chose. Past this, or below its inverse,
+the policy has left the texts that it is supposed to learn from."""
+LARGEST_KL_PER_TOKEN = 10.0
+"""In nats, about log 22,000: what a policy that repeats one token has against a language model."""
+SMALLEST_ENTROPY = 0.01
+"""Per token, in nats. Below it, a batch hardly holds two different texts."""
+
+
+class TrainingStopped(RuntimeError):
+    """Says in one line why a run cannot go on, and what to change."""
+
+
+class TrainingWarning(UserWarning):
+    """Says in one line what is probably wrong with a run that goes on."""
+
+
+def require_finite_rewards(rewards: Tensor) -> None:
+    """Refuses a batch whose rewards (B, T) are not all numbers."""
+    broken = (~rewards.isfinite()).any(dim=1).nonzero().flatten().tolist()
+    if broken:
+        value = rewards[broken[0]][~rewards[broken[0]].isfinite()][0].item()
+        raise TrainingStopped(
+            f"rewards must be finite, got {value} in {len(broken)} of {len(rewards)} episodes, "
+            f"first in number {broken[0]}; nothing was learnt from them: mend the reward function"
+        )
+
+
+def warn_of_equal_scores(scores: Tensor) -> None:
+    """Warns if all episodes of a first batch, scores (B,), were paid the same."""
+    if len(scores) > 1 and bool((scores == scores[0]).all()):
+        warnings.warn(
+            f"all {len(scores)} episodes of the first batch were paid {scores[0].item():g}: there "
+            "is nothing to learn unless rewards differ; check the reward function",
+            TrainingWarning,
+            stacklevel=3,
+        )
+
+
+def warn_of_collapse(entropy: float) -> None:
+    """Warns if the policy hardly chooses any more; `entropy` is per token, in nats."""
+    if entropy < SMALLEST_ENTROPY:
+        warnings.warn(
+            f"the policy's entropy has collapsed to {entropy:.2g} nats per token: unless one text "
+            "is the answer, raise ent_coef or kl_coef, or lower learning_rate",
+            TrainingWarning,
+            stacklevel=3,
+        )
+
+
+def require_bounded_kl(kl_per_token: float, kl_coef: float) -> None:
+    """Refuses a KL from the reference, in nats per token, that its price should have prevented."""
+    if kl_coef > 0 and not kl_per_token <= LARGEST_KL_PER_TOKEN:
+        raise TrainingStopped(
+            f"KL from the reference must stay below {LARGEST_KL_PER_TOKEN:g} nats per token, got "
+            f"{kl_per_token:.3g}: raise kl_coef (now {kl_coef:g}), lower learning_rate, or check "
+            "whether the reward pays for nonsense"
+        )
+
+
+def require_no_kl(kl_per_token: float) -> None:
+    """Refuses a KL at the start, where the reference is the policy itself."""
+    if not kl_per_token <= FIRST_KL_TOLERANCE:
+        raise TrainingStopped(
+            f"the first update must have a KL of 0 to within {FIRST_KL_TOLERANCE} per token, got "
+            f"{kl_per_token:.3g}: policy and reference differ at the start"
+        )
+
+
+def require_ratio_one(statistics: Mapping[str, float], rounding: float) -> None:
+    """Refuses an update whose first minibatch has ratios other than 1.
+
+    Args:
+        statistics: Holds `ratio_min` and `ratio_max` of the minibatch.
+        rounding: Of a log-prob of the policy.
+    """
+    error, tolerance = ratio_error(statistics), max(FIRST_RATIO_TOLERANCE, 8 * rounding)
+    if not error <= tolerance:
+        raise TrainingStopped(
+            "the first minibatch of an update must have a ratio of 1 to within "
+            f"{tolerance:.3g}, got {error:.3g} from it: the policy's forward pass is not "
+            "reproducible (is dropout on, or the model in half precision?)"
+        )
+
+
+def ratio_error(statistics: Mapping[str, float]) -> float:
+    """Returns how far the ratios of a minibatch lie from 1 at most."""
+    return max(abs(statistics["ratio_max"] - 1), abs(statistics["ratio_min"] - 1))
+
+
+def require_sound_step(statistics: Mapping[str, float], gradient_norm: float) -> None:
+    """Refuses an optimiser step on a loss or a gradient that is no number, or far off the texts.
+
+    Args:
+        statistics: Holds `loss` and `ratio_mean` of the step's minibatch.
+        gradient_norm: Of all parameters together.
+    """
+    for name, value in (("loss", statistics["loss"]), ("norm of the gradient", gradient_norm)):
+        if not abs(value) < torch.inf:
+            raise TrainingStopped(
+                f"the {name} must be finite, got {value}; the step was not taken: lower "
+                "learning_rate or max_grad_norm, or train in float32"
+            )
+    ratio = statistics["ratio_mean"]
+    if not 1 / LARGEST_MEAN_RATIO <= ratio <= LARGEST_MEAN_RATIO:
+        raise TrainingStopped(
+            f"the mean ratio of new to old probabilities must stay within a factor of "
+            f"{LARGEST_MEAN_RATIO:g} of 1, got {ratio:.3g}; the step was not taken: lower "
+            "learning_rate or n_epochs, or set target_kl"
+        )
+
+
+@contextmanager
+def memory_advice(advice: str) -> Iterator[None]:
+    """Turns running out of memory into one line that ends with `advice`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise TrainingStopped(f"out of memory: {advice}") from error
+    except MemoryError as error:
+        raise TrainingStopped(f"out of memory: {advice}") from error
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    # On the CPU, torch has no exception of its own for it.
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

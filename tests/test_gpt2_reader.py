@@ -1,0 +1,113 @@
+"""GPT-2 read without the library's calls: the same numbers as the module's own forward."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+from transformers import GPT2Config, LlamaConfig
+
+from agents import categorical
+from agents.decoding import Decoder, reader_of
+from agents.gpt2_reader import GPT2Reader
+from agents.model_reader import ModelReader
+from agents.policy import CausalLMPolicy
+from agents.stopwatch import Stopwatch
+
+V, L = 11, 24
+
+
+def gpt2(**changes: object) -> CausalLMPolicy:
+    sizes = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": L, "initializer_range": 0.3}
+    ids = {"bos_token_id": 0, "eos_token_id": 0}
+    return CausalLMPolicy.from_config(GPT2Config(vocab_size=V, **{**sizes, **ids, **changes}))
+
+
+def by_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GPT2Reader, "supports", staticmethod(lambda policy: False))
+
+
+def written(policy: CausalLMPolicy) -> tuple[list[list[int]], torch.Tensor]:
+    """Five rows, ten prompts of several lengths; a row ends at 0 and takes the next prompt."""
+    generator = torch.Generator().manual_seed(1)
+    waiting = [torch.randint(1, V, (1 + i % 4,), generator=generator) for i in range(10)]
+    prompts = {row: waiting.pop() for row in range(5)}
+    decoder = Decoder(policy, prompts, L)
+    texts = [prompt.tolist() for prompt in prompts.values()]
+    current = dict(enumerate(texts))
+    log_probs = []
+    while current:
+        lines = [i for i, row in enumerate(decoder.rows) if row in current]
+        tokens, log_prob = categorical.sample(decoder.logits(), generator)
+        log_probs.append(log_prob[lines])
+        for i in lines:
+            current[decoder.rows[i]].append(int(tokens[i]))
+        ended = [row for row, text in current.items() if text[-1] == 0 or len(text) == L]
+        started = {row: waiting.pop() for row in ended if waiting}
+        for row in ended:
+            del current[row]
+        for row, prompt in started.items():
+            texts.append(prompt.tolist())
+            current[row] = texts[-1]
+        decoder.advance(tokens, ended, started)
+    return texts, torch.cat(log_probs)
+
+
+@pytest.mark.parametrize("activation", ["gelu_new", "gelu", "relu"])
+def test_texts_are_those_of_the_module_token_for_token(
+    activation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = gpt2(activation_function=activation)
+    assert isinstance(reader_of(policy, 1, L, Stopwatch()), GPT2Reader)
+    lean_texts, lean_log_probs = written(policy)
+    by_the_module(monkeypatch)
+    assert isinstance(reader_of(policy, 1, L, Stopwatch()), ModelReader)
+    texts, log_probs = written(policy)
+    assert lean_texts == texts
+    assert len(texts) == 10
+    assert_close(lean_log_probs, log_probs, rtol=0, atol=1e-5)
+
+
+def test_reading_leaves_no_graph_and_changes_no_parameter() -> None:
+    policy = gpt2()
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    decoder = Decoder(policy, {0: torch.tensor([1, 2])}, L)
+    decoder.advance(torch.tensor([3]), [], {})
+    assert not decoder.logits().requires_grad
+    for name, value in policy.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"activation_function": "silu"},
+        {"scale_attn_weights": False},
+        {"scale_attn_by_inverse_layer_idx": True},
+        {"reorder_and_upcast_attn": True},
+    ],
+)
+def test_other_kinds_of_gpt2_go_through_their_module(changes: dict[str, object]) -> None:
+    assert not GPT2Reader.supports(gpt2(**changes))
+
+
+def test_other_models_and_halves_go_through_their_module() -> None:
+    llama = LlamaConfig(
+        vocab_size=V,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=L,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    assert not GPT2Reader.supports(CausalLMPolicy.from_config(llama))
+    assert not GPT2Reader.supports(gpt2().bfloat16())
+
+
+def test_a_projection_that_was_replaced_is_noticed() -> None:
+    policy = gpt2()
+    block = policy.model.transformer.h[0]  # type: ignore[union-attr,index]
+    block.attn.c_attn = torch.nn.Sequential(block.attn.c_attn)  # type: ignore[union-attr]
+    assert not GPT2Reader.supports(policy)

@@ -1,0 +1,173 @@
+"""Guards: what stops a run, with which words, and that no parameter has moved by then."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import GPT2Config
+
+from agents import guards
+from agents.config import PPOConfig
+from agents.experience import Experience
+from agents.guards import TrainingStopped, TrainingWarning
+from agents.policy import CausalLMPolicy
+from agents.ppo import PPO
+from agents.record import Rollout
+from text_gym import CharTokenizer, TextGenVectorEnv
+
+SOUND = {"loss": 0.1, "ratio_mean": 1.0, "ratio_min": 1.0, "ratio_max": 1.0}
+
+
+def letters(prompt: str, completion: str) -> float:
+    return float(completion.count("a"))
+
+
+def agent(
+    kind: type[PPO] = PPO, reward: Callable[[str, str], float] = letters, **changes: Any
+) -> PPO:
+    envs = TextGenVectorEnv(
+        4,
+        prompts=["a", "b"],
+        tokenizer=CharTokenizer("ab"),
+        reward_function=reward,
+        max_new_tokens=5,
+        autoreset_mode="Disabled",
+    )
+    config = GPT2Config(
+        vocab_size=3, n_positions=6, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0
+    )
+    settings = {"n_episodes": 8, "batch_size": 4, "learning_rate": 1e-2, **changes}
+    return kind(CausalLMPolicy.from_config(config), envs, PPOConfig(**settings))
+
+
+def parameters(one: PPO) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in one.policy.parameters()]
+
+
+def assert_stops_unmoved(one: PPO, message: str) -> None:
+    before = parameters(one)
+    with pytest.raises(TrainingStopped, match=message) as caught:
+        one.learn(64)
+    assert "\n" not in str(caught.value)
+    assert all(map(torch.equal, before, parameters(one)))
+
+
+class BrokenRewards(PPO):
+    """As a foreign environment might pay; text_gym refuses to."""
+
+    def collect(self) -> Rollout:
+        rollout = super().collect()
+        rollout.rewards[3, 2] = math.nan
+        return rollout
+
+
+class BrokenLoss(PPO):
+    def _loss(self, batch: Experience, n_tokens: int) -> tuple[Tensor, dict[str, float]]:
+        loss, statistics = super()._loss(batch, n_tokens)
+        return loss * torch.inf, statistics | {"loss": math.inf}
+
+
+class BrokenGradient(PPO):
+    def _loss(self, batch: Experience, n_tokens: int) -> tuple[Tensor, dict[str, float]]:
+        loss, statistics = super()._loss(batch, n_tokens)
+        loss.register_hook(lambda gradient: gradient * torch.nan)
+        return loss, statistics
+
+
+class Exhausted(PPO):
+    def judge(self, texts: Any) -> Any:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (BrokenRewards, r"rewards must be finite, got nan in 1 of 8 episodes, first in number 3"),
+        (BrokenLoss, "the loss must be finite, got inf; the step was not taken"),
+        (BrokenGradient, "the norm of the gradient must be finite, got nan; the step was not"),
+        (Exhausted, "out of memory: lower micro_batch_size"),
+    ],
+)
+def test_a_broken_number_never_reaches_the_parameters(kind: type[PPO], message: str) -> None:
+    assert_stops_unmoved(agent(kind), message)
+
+
+def test_exploding_ratios_stop_the_run() -> None:
+    class Exploding(PPO):
+        """Behaves as if its second minibatch met a policy far from the one that wrote."""
+
+        def _loss(self, batch: Experience, n_tokens: int) -> tuple[Tensor, dict[str, float]]:
+            exploded = self.policy.head.weight.ne(first_weight).any()
+            if exploded:
+                batch = batch._replace(old_log_probs=batch.old_log_probs - math.log(20))
+                stepped.extend(parameters(self))
+            return super()._loss(batch, n_tokens)
+
+    one = agent(Exploding)
+    first_weight = one.policy.head.weight.detach().clone()
+    stepped: list[Tensor] = []
+    with pytest.raises(TrainingStopped, match=r"mean ratio of new to old .*; the step was not"):
+        one.learn(800)
+    assert all(map(torch.equal, stepped, parameters(one)))
+
+
+def test_an_exploding_kl_stops_the_run_where_it_has_a_price() -> None:
+    guards.require_bounded_kl(9.9, kl_coef=0.1)
+    guards.require_bounded_kl(99.0, kl_coef=0.0)
+    with pytest.raises(TrainingStopped, match=r"below 10 nats per token, got 10.1: raise kl_coef"):
+        guards.require_bounded_kl(10.1, kl_coef=0.1)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "sound"), [(10.0, True), (10.1, False), (0.1, True), (0.09, False)]
+)
+def test_the_mean_ratio_has_limits(ratio: float, sound: bool) -> None:
+    if sound:
+        guards.require_sound_step(SOUND | {"ratio_mean": ratio}, 1.0)
+    else:
+        with pytest.raises(TrainingStopped, match="within a factor of 10"):
+            guards.require_sound_step(SOUND | {"ratio_mean": ratio}, 1.0)
+
+
+def test_equal_rewards_are_announced_once() -> None:
+    with pytest.warns(
+        TrainingWarning, match="all 8 episodes of the first batch were paid 7"
+    ) as seen:
+        agent(reward=lambda prompt, completion: 7.0).learn(24)
+    assert len(seen) == 1
+
+
+def test_a_collapsed_policy_is_announced() -> None:
+    with pytest.warns(TrainingWarning, match=r"entropy has collapsed to 0.009 nats per token"):
+        guards.warn_of_collapse(0.009)
+
+
+def test_a_healthy_run_says_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        agent().learn(32)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_running_out_of_memory_ends_with_advice(error: Exception) -> None:
+    with pytest.raises(TrainingStopped, match="out of memory: write less"):  # noqa: SIM117
+        with guards.memory_advice("write less"):
+            raise error
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), guards.memory_advice("write less"):
+        raise RuntimeError("shapes do not fit")

@@ -1,0 +1,189 @@
+"""Two processes that learn together: one batch, one gradient, one policy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import distributed, multiprocessing
+from torch.testing import assert_close
+from transformers import GPT2Config
+
+from agents import processes
+from agents.action_masks import ActionMasks
+from agents.callbacks import Callback
+from agents.config import PPOConfig
+from agents.experience import Experience
+from agents.policy import CausalLMPolicy
+from agents.ppo import PPO
+from agents.record import Rollout
+from agents.texts import Texts, joined_texts
+from text_gym import CharTokenizer, TextGenVectorEnv
+
+pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="no torch.distributed")
+
+
+def agent(num_envs: int = 4, callbacks: tuple[Callback, ...] = (), **changes: Any) -> PPO:
+    envs = TextGenVectorEnv(
+        num_envs,
+        prompts=["a", "bb", "ab", "ba"],
+        tokenizer=CharTokenizer("ab"),
+        reward_function=lambda prompt, completion: completion.count("a") - len(prompt),
+        max_new_tokens=6,
+        autoreset_mode="Disabled",
+    )
+    config = GPT2Config(
+        vocab_size=3, n_positions=8, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
+    )
+    settings = {"n_episodes": 16, "batch_size": 6, "n_epochs": 2, "learning_rate": 1e-2, **changes}
+    policy = CausalLMPolicy.from_config(config).double()
+    return PPO(policy, envs, PPOConfig(**settings), callbacks=callbacks)
+
+
+def in_two_processes(work: Callable[[], Any], folder: Path) -> list[Any]:
+    """Runs `work` in each of two connected processes and returns what each returned, by rank."""
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=_connected, args=(work, folder, rank)) for rank in (0, 1)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(timeout=60)
+    assert [child.exitcode for child in children] == [0, 0]
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
+
+
+def _connected(work: Callable[[], Any], folder: Path, rank: int) -> None:
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.set_num_threads(1)
+    rendezvous = f"file://{folder / 'rendezvous'}"
+    distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
+    torch.save(work(), folder / f"{rank}.pt")
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def gradients(one: PPO, experience: Experience) -> list[torch.Tensor]:
+    one._accumulate(experience)
+    return [parameter.grad for parameter in one.policy.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("n_episodes", [16, 1])
+@pytest.mark.parametrize("micro_batch_size", [None, 3])
+def test_the_gradient_is_that_of_one_process_with_the_joint_batch(
+    n_episodes: int, micro_batch_size: int | None, tmp_path: Path
+) -> None:
+    one = agent(micro_batch_size=micro_batch_size, clip_range_vf=0.1, ent_coef=0.1)
+    rollout = one.collect()
+    experience, _ = one.estimate(rollout, *one.judge(rollout.texts))
+    experience = experience.select(torch.arange(n_episodes))
+    expected = gradients(one, experience)
+    for got in in_two_processes(lambda: gradients(one, experience), tmp_path):
+        for mine, theirs in zip(expected, got, strict=True):
+            assert_close(mine, theirs, rtol=0, atol=1e-12)
+
+
+class Log(Callback):
+    def __init__(self) -> None:
+        self.rows: list[Any] = []
+
+    def on_rollout_end(self, agent: PPO, rollout: Rollout) -> None:
+        self.rows.append(rollout.texts.input_ids)
+
+    def on_update_end(self, agent: PPO, metrics: Mapping[str, float]) -> bool:
+        told = {name: value for name, value in metrics.items() if not name.startswith("time/")}
+        self.rows.append(told)
+        self.rows.append([parameter.detach().clone() for parameter in agent.policy.parameters()])
+        return True
+
+
+def test_policies_texts_and_metrics_stay_identical_in_every_update(tmp_path: Path) -> None:
+    def work() -> list[Any]:
+        log = Log()
+        seed_of_rank = processes.rank()  # ranks start apart; rank 0's parameters must win
+        one = agent(callbacks=(log,), kl_target=0.1, kl_horizon=100, whiten_rewards=True)
+        with torch.no_grad():
+            one.policy.head.weight.add_(seed_of_rank)
+        one = PPO(one.policy, one.envs, one.config, callbacks=(log,))
+        one.learn(48)
+        return log.rows
+
+    first, second = in_two_processes(work, tmp_path)
+    assert len(first) == 9
+    for mine, theirs in zip(first, second, strict=True):
+        assert_close(mine, theirs, rtol=0, atol=0, equal_nan=True)
+    assert not torch.equal(first[0][:8], first[0][8:])
+
+
+def test_rows_of_two_processes_start_like_the_rows_of_one_vector(tmp_path: Path) -> None:
+    def work() -> list[str]:
+        one = agent(num_envs=4, n_episodes=8)
+        rollout = one.collect()
+        joint, _, _ = one.gather(rollout, *one.judge(rollout.texts))
+        return [info["text_episode"].prompt for info in joint.infos]
+
+    joint = agent(num_envs=8, n_episodes=8).collect()
+    expected = [info["text_episode"].prompt for info in joint.infos]
+    assert len(set(expected)) > 1
+    assert in_two_processes(work, tmp_path) == [expected, expected]
+
+
+def test_what_one_process_asks_for_stops_both(tmp_path: Path) -> None:
+    class Stop(Callback):
+        def on_update_end(self, agent: PPO, metrics: Mapping[str, float]) -> bool:
+            return processes.rank() == 0 or agent.n_updates < 2
+
+    def work() -> int:
+        return agent(callbacks=(Stop(),)).learn(160).n_updates
+
+    assert in_two_processes(work, tmp_path) == [2, 2]
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(tmp_path: Path) -> None:
+    def work() -> str:
+        try:
+            agent(n_episodes=15)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    for message in in_two_processes(work, tmp_path):
+        assert message.startswith("config.n_episodes must be a multiple of 2 process(es)")
+
+
+def test_action_masks_of_both_processes_hold(tmp_path: Path) -> None:
+    """Each numbers its masks in its own order; the joint batch must keep them apart."""
+    first = Texts(
+        torch.tensor([[1, 2]]),
+        torch.ones(1, 2, dtype=torch.bool),
+        torch.tensor([[False, True]]),
+        ActionMasks(torch.tensor([[True, False, True]]), torch.tensor([[0, 0]])),
+    )
+    second = Texts(
+        torch.tensor([[1, 2, 0]]),
+        torch.ones(1, 3, dtype=torch.bool),
+        torch.tensor([[False, True, True]]),
+        ActionMasks(
+            torch.tensor([[True, True, True], [False, True, True]]), torch.tensor([[0, 1, 0]])
+        ),
+    )
+    joint = joined_texts([first, second])
+    assert joint.action_masks is not None
+    assert joint.input_ids.tolist() == [[1, 2, 0], [1, 2, 0]]
+    assert joint.attention_mask.tolist() == [[True, True, False], [True, True, True]]
+    allowed = joint.action_masks.table[joint.action_masks.numbers]
+    assert allowed[0, 1].tolist() == [True, False, True]
+    assert allowed[1].tolist() == [[True, True, True], [False, True, True], [True, True, True]]
+
+
+def test_alone_a_process_exchanges_nothing() -> None:
+    assert (processes.rank(), processes.world_size(), processes.is_main()) == (0, 1, True)
+    value = object()
+    assert processes.gathered(value) == [value]
+    one = agent()
+    rollout = one.collect()
+    judged = one.judge(rollout.texts)
+    assert one.gather(rollout, *judged) == (rollout, *judged)
