@@ -7,7 +7,7 @@ READY := .venv/.ready
 # Iteration order of sets is part of what a run depends on.
 export PYTHONHASHSEED := 0
 
-.PHONY: setup train pretrain test check static format lint type contracts
+.PHONY: setup train pretrain test check static format lint type contracts bench bench-trl
 
 setup: $(READY)
 
@@ -45,3 +45,24 @@ type: setup
 
 contracts: setup
 	$(BIN)/lint-imports --no-logo
+
+bench: setup
+	$(BIN)/python benchmarks/env_throughput.py --steps 300 --rounds 5
+	$(BIN)/python benchmarks/rollout.py --quick
+	$(BIN)/python benchmarks/update.py --quick
+	$(BIN)/python benchmarks/cost_per_token.py --quick
+	$(BIN)/python benchmarks/memory.py --quick
+	$(BIN)/python benchmarks/whole_ppo_sb3.py --quick
+	$(BIN)/python benchmarks/table.py
+
+# TRL's last release with PPO is far behind, so it lives in an environment of its own.
+TRL_READY := .venv-trl/.ready
+
+bench-trl: setup $(TRL_READY)
+	$(BIN)/python benchmarks/whole_ppo_trl.py --trl-python .venv-trl/bin/python
+	$(BIN)/python benchmarks/table.py
+
+$(TRL_READY): benchmarks/trl-requirements.txt
+	$(PYTHON) -m venv .venv-trl
+	.venv-trl/bin/python -m pip install --requirement benchmarks/trl-requirements.txt
+	touch $@

@@ -12,19 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agents.callbacks import Callback, StopOnScore
+    from agents.checkpoint_series import Checkpoints
     from agents.config import PPOConfig
     from agents.policy import CausalLMPolicy
+    from agents.policy_config import PolicyConfig
     from agents.ppo import PPO
     from agents.record import Rollout
     from agents.rollout import collect_rollout
+    from agents.sb3_baseline.agent import SB3PPO
     from agents.sb3_vec_env import GymnasiumVecEnv
 
 __all__ = [
     "PPO",
+    "SB3PPO",
     "Callback",
     "CausalLMPolicy",
+    "Checkpoints",
     "GymnasiumVecEnv",
     "PPOConfig",
+    "PolicyConfig",
     "Rollout",
     "StopOnScore",
     "collect_rollout",
@@ -33,10 +39,13 @@ __all__ = [
 _MODULES = {
     "Callback": "callbacks",
     "CausalLMPolicy": "policy",
+    "Checkpoints": "checkpoint_series",
     "GymnasiumVecEnv": "sb3_vec_env",
     "PPO": "ppo",
     "PPOConfig": "config",
+    "PolicyConfig": "policy_config",
     "Rollout": "record",
+    "SB3PPO": "sb3_baseline.agent",
     "StopOnScore": "callbacks",
     "collect_rollout": "rollout",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agents.ppo import PPO
@@ -25,6 +25,41 @@ class Callback:
 
     def on_training_end(self, agent: PPO) -> None:
         """Called once, after the last update."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns what a checkpoint must hold of the callback, in values that JSON can hold."""
+        return {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `get_state` returned when the checkpoint was saved."""
+
+
+class BestScore(Callback):
+    """Remembers the best mean score of a batch so far.
+
+    Attributes:
+        score: Its `rollout/score_mean`; None before the first update.
+        n_episodes: Episodes learnt from when it was measured, its own included.
+    """
+
+    def __init__(self) -> None:
+        self.score: float | None = None
+        self.n_episodes = 0
+
+    def on_update_end(self, agent: PPO, metrics: Mapping[str, float]) -> bool:
+        """Compares with the batch that was learnt from."""
+        score = metrics["rollout/score_mean"]
+        if self.score is None or score > self.score:
+            self.score, self.n_episodes = score, agent.n_episodes
+        return True
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns the best score and when it was reached."""
+        return {"score": self.score, "n_episodes": self.n_episodes}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from an earlier best score."""
+        self.score, self.n_episodes = state["score"], state["n_episodes"]
 
 
 class StopOnScore(Callback):

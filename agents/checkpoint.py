@@ -1,50 +1,135 @@
-"""Saving an agent between updates, and going on from there.
+"""What a checkpoint holds, and how an agent goes on from it.
 
-A checkpoint is a folder: `policy/` and `reference/`, which plain `transformers` reads, `state.pt`
-(optimiser and random streams; loaded with `weights_only`), and `agent.json` (config and counters).
+A checkpoint is a folder, written by `agents.checkpoint_folder`:
+
+- `agent.json`: config, counters, KL controller, the state of callbacks, and what made it;
+- `processes.json`: by rank, the random streams and the state of the environments;
+- `parameters.safetensors`: the parameters that learn, by name;
+- `optimizer.safetensors`: the optimiser's state of each, by name;
+- where asked for, `policy/` and `reference/`, which plain `transformers` reads, and, of a policy
+  with adapters, which are merged into `policy/`, the model without them as `base/`.
+
+Nothing in it is ever executed: tensors come from safetensors, everything else from JSON. What does
+not change (parameters that do not learn, the reference) is not in a checkpoint of a run: the agent
+that goes on is built as the first one was.
 """
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
-from collections.abc import Sequence
+import platform
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+import transformers
 from gymnasium.vector import VectorEnv
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.distributed.tensor import DTensor
 
+from agents import processes
 from agents.callbacks import Callback
+from agents.checkpoint_folder import CheckpointError, require_whole, write_folder
 from agents.config import PPOConfig
+from agents.env_state import get_env_state, set_env_state
+from agents.learning_state import (
+    optimizer_state_of,
+    parameters_of,
+    restore_optimizer_state,
+    restore_parameters,
+)
+from agents.plain_values import plain
 from agents.policy import CausalLMPolicy
+from agents.policy_config import PolicyConfig
 
 if TYPE_CHECKING:
     from agents.ppo import PPO
 
+STREAMS = ("sampling", "shuffling", "predicting")
 
-def save(agent: PPO, folder: Path) -> None:
-    """Writes a checkpoint; existing files of the same names are replaced."""
-    agent.policy.save_pretrained(folder / "policy")
-    agent.reference.save_pretrained(folder / "reference")
-    torch.save(
-        {
-            "optimizer": agent.optimizer.state_dict(),
-            "sampling": agent.sampling.get_state(),
-            "shuffling": agent.shuffling.get_state(),
-            "predicting": agent.predicting.get_state(),
-        },
-        folder / "state.pt",
-    )
-    description = {
-        "config": dataclasses.asdict(agent.config),
-        "temperature": agent.policy.temperature,
-        "dtype": str(agent.policy.value_head.weight.dtype).removeprefix("torch."),
-        "n_episodes": agent.n_episodes,
-        "n_updates": agent.n_updates,
-        "kl_controller": agent.kl_controller.state_dict(),
-    }
-    (folder / "agent.json").write_text(json.dumps(description, indent=2), encoding="utf-8")
+
+def save(agent: PPO, folder: Path, *, models: bool = True) -> None:
+    """Writes a checkpoint, whole or not at all. All processes call it, rank 0 writes.
+
+    Args:
+        agent: Between updates.
+        folder: A new or empty folder, or a checkpoint to replace.
+        models: Whether `load` shall need nothing but the checkpoint.
+
+    Raises:
+        ValueError: As `require_possible`.
+        FileExistsError: If `folder` holds anything else.
+    """
+    require_possible(agent)
+    by_rank = processes.gathered(_of_process(agent))
+
+    def fill(partial: Path) -> None:
+        _write_json(partial / "agent.json", _description(agent))
+        _write_json(partial / "processes.json", by_rank)
+        save_file(parameters_of(agent.policy), partial / "parameters.safetensors")
+        save_file(
+            optimizer_state_of(agent.policy, agent.optimizer), partial / "optimizer.safetensors"
+        )
+        if models:
+            agent.policy.save_pretrained(partial / "policy")
+            if agent.policy.options.lora_rank:
+                agent.policy.save_pretrained(partial / "base", merge=False)
+            agent.reference.save_pretrained(partial / "reference")
+
+    if processes.is_main():
+        write_folder(folder, fill)
+
+
+def require_possible(agent: PPO) -> None:
+    """Refuses an agent that could not be saved later.
+
+    Raises:
+        ValueError: If a layer of the environments cannot give its state, or the parameters are
+            shared out over processes.
+    """
+    get_env_state(agent.envs)
+    for name, parameter in agent.policy.trainable_parameters().items():
+        if isinstance(parameter, DTensor):
+            raise ValueError(
+                "policy must have its parameters whole in every process for a checkpoint, got a "
+                f"share of {name}; agents.sharding.whole_state_dict gathers them"
+            )
+
+
+def restore(agent: PPO, folder: Path) -> None:
+    """Makes an agent go on from a checkpoint.
+
+    Args:
+        agent: Built as the one that was saved: the same config, model and environments.
+        folder: Of the checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is no checkpoint.
+        CheckpointError: If it is damaged, and which file is to blame.
+        ValueError: If the agent is not built so; the message names the difference.
+    """
+    require_whole(folder)
+    description, by_rank = (_read_json(folder, f"{name}.json") for name in ("agent", "processes"))
+    tensors = {name: _read_tensors(folder, name) for name in ("parameters", "optimizer")}
+    _require_same(agent, description)
+    restore_parameters(agent.policy, tensors["parameters"])
+    restore_optimizer_state(agent.policy, agent.optimizer, tensors["optimizer"])
+    for group, rate in zip(
+        agent.optimizer.param_groups, description["learning_rates"], strict=True
+    ):
+        group["lr"] = rate
+    _restore_process(agent, by_rank[processes.rank()])
+    agent.kl_controller.load_state_dict(description["kl_controller"])
+    agent.n_episodes = description["n_episodes"]
+    agent.n_updates = description["n_updates"]
+    _restore_callbacks(agent.callbacks, description["callbacks"])
 
 
 def load(
@@ -53,20 +138,27 @@ def load(
     envs: VectorEnv[Any, Any, Any],
     callbacks: Sequence[Callback],
 ) -> PPO:
-    """Reads a checkpoint.
+    """Builds an agent from a checkpoint that holds the models, and goes on from there.
 
     Raises:
-        FileNotFoundError: If `folder` holds no checkpoint.
+        FileNotFoundError: If `folder` holds no checkpoint, or one without models.
+        CheckpointError: If it is damaged, and which file is to blame.
+        ValueError: If the environments do not fit.
     """
-    description = json.loads((folder / "agent.json").read_text(encoding="utf-8"))
-    policy, reference = (
-        CausalLMPolicy.from_pretrained(
-            folder / name,
-            temperature=description["temperature"],
-            dtype=getattr(torch, description["dtype"]),
+    require_whole(folder)
+    if not (folder / "policy").is_dir():
+        raise FileNotFoundError(
+            f"path must be a checkpoint with models, as save writes it, got {folder}; build the "
+            "agent as the run did and restore it from there"
         )
-        for name in ("policy", "reference")
+    description = _read_json(folder, "agent.json")
+    options = _options(description["policy"])
+    base = folder / ("base" if options.lora_rank else "policy")
+    policy = CausalLMPolicy.from_pretrained(base, options)
+    plain_options = dataclasses.replace(
+        options, lora_rank=0, frozen_blocks=0, value_network="shared"
     )
+    reference = CausalLMPolicy.from_pretrained(folder / "reference", plain_options)
     agent = cls(
         policy,
         envs,
@@ -74,12 +166,123 @@ def load(
         reference=reference.requires_grad_(False),
         callbacks=callbacks,
     )
-    state = torch.load(folder / "state.pt", weights_only=True)
-    agent.optimizer.load_state_dict(state["optimizer"])
-    agent.sampling.set_state(state["sampling"])
-    agent.shuffling.set_state(state["shuffling"])
-    agent.predicting.set_state(state["predicting"])
-    agent.kl_controller.load_state_dict(description["kl_controller"])
-    agent.n_episodes = description["n_episodes"]
-    agent.n_updates = description["n_updates"]
+    restore(agent, folder)
     return agent
+
+
+def _description(agent: PPO) -> dict[str, Any]:
+    return {
+        "config": dataclasses.asdict(agent.config),
+        "policy": _policy_options(agent.policy),
+        "n_episodes": agent.n_episodes,
+        "n_updates": agent.n_updates,
+        "learning_rates": [group["lr"] for group in agent.optimizer.param_groups],
+        "kl_controller": agent.kl_controller.state_dict(),
+        "callbacks": [
+            {"callback": name, "state": plain(callback.get_state(), name)}
+            for callback in agent.callbacks
+            for name in (type(callback).__name__,)
+        ],
+        "made_with": _made_with(agent),
+    }
+
+
+def _made_with(agent: PPO) -> dict[str, Any]:
+    """Returns what the exact numbers depend on besides seed, config and code."""
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "machine": platform.machine(),
+        "device": agent.policy.device.type,
+        "threads": torch.get_num_threads(),
+        "processes": processes.world_size(),
+    }
+
+
+def _require_same(agent: PPO, description: Mapping[str, Any]) -> None:
+    """Refuses what cannot go on; warns of what goes on, but not bit for bit."""
+    own = {"config": dataclasses.asdict(agent.config), "policy": _policy_options(agent.policy)}
+    for part, values in own.items():
+        saved = description[part]
+        for name, value in plain(values, part).items():
+            if value != saved.get(name):
+                raise ValueError(
+                    f"{part} must be that of the checkpoint, but {name} is {value!r} where "
+                    f"{saved.get(name)!r} was saved"
+                )
+    now, then = _made_with(agent), description["made_with"]
+    if now["processes"] != then["processes"]:
+        raise ValueError(
+            f"a checkpoint of {then['processes']} process(es) must be resumed by as many, got "
+            f"{now['processes']}"
+        )
+    changes = [f"{name} {then[name]} -> {now[name]}" for name in now if now[name] != then[name]]
+    if changes:
+        warnings.warn(
+            f"the checkpoint was made elsewhere ({', '.join(changes)}); training goes on, but not "
+            "bit for bit as it would have there",
+            stacklevel=4,
+        )
+
+
+def _policy_options(policy: CausalLMPolicy) -> dict[str, Any]:
+    """Returns the policy's options, with the dtype that its parameters have now."""
+    dtype = str(policy.head.weight.dtype).removeprefix("torch.")
+    return {**dataclasses.asdict(policy.options), "dtype": dtype}
+
+
+def _options(saved: Mapping[str, Any]) -> PolicyConfig:
+    return PolicyConfig(**{**saved, "lora_targets": tuple(saved["lora_targets"])})
+
+
+def _of_process(agent: PPO) -> dict[str, Any]:
+    """Returns what belongs to this process alone: random streams and environments."""
+    streams = {
+        name: base64.b64encode(getattr(agent, name).get_state().numpy().tobytes()).decode()
+        for name in STREAMS
+    }
+    return {"streams": streams, "envs": get_env_state(agent.envs)}
+
+
+def _restore_process(agent: PPO, saved: Mapping[str, Any]) -> None:
+    for name in STREAMS:
+        state = bytearray(base64.b64decode(saved["streams"][name]))
+        getattr(agent, name).set_state(torch.frombuffer(state, dtype=torch.uint8))
+    set_env_state(agent.envs, saved["envs"])
+
+
+def _restore_callbacks(callbacks: Sequence[Callback], saved: Sequence[Mapping[str, Any]]) -> None:
+    """Gives each callback the first state of its class that none before it took.
+
+    Other callbacks may watch the rest of a training than watched its beginning.
+    """
+    left = list(saved)
+    for callback in callbacks:
+        own = next((one for one in left if one["callback"] == type(callback).__name__), None)
+        if own is not None:
+            left.remove(own)
+            callback.set_state(own["state"])
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _read_json(folder: Path, name: str) -> Any:
+    try:
+        return json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"the checkpoint {folder} cannot be used: {name} is no JSON"
+        ) from error
+
+
+def _read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
+    try:
+        return dict(load_file(folder / f"{name}.safetensors"))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"the checkpoint {folder} cannot be used: {name}.safetensors holds no tensors"
+        ) from error

@@ -10,10 +10,11 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from gymnasium.vector import VectorEnv
+from torch import Tensor
 
 from agents.kl import sequence_kl
 from agents.masked import masked_mean
@@ -75,12 +76,22 @@ def evaluate(
     """
     generator = torch.Generator(policy.device).manual_seed(seed)
     rollout = collect_rollout(policy, envs, n_episodes, generator, seed=seed).to(policy.device)
-    return _described(rollout, policy, reference)
-
-
-def _described(rollout: Rollout, policy: CausalLMPolicy, reference: CausalLMPolicy) -> Evaluation:
-    mask = rollout.texts.completion_mask
     log_probs = judge_in_chunks(policy, rollout.texts, _CHUNK).log_probs
+    return describe(rollout, log_probs, reference)
+
+
+def describe(rollout: Rollout, log_probs: Tensor, reference: CausalLMPolicy) -> Evaluation:
+    """Judges texts, whoever wrote them.
+
+    Args:
+        rollout: The texts, on the reference's device.
+        log_probs: (B, T), under the policy that wrote them.
+        reference: What KL and perplexity are measured against.
+
+    Raises:
+        KeyError: If the environments did not report `text_episode`.
+    """
+    mask = rollout.texts.completion_mask
     ref_log_probs = judge_in_chunks(reference, rollout.texts, _CHUNK).log_probs
     episodes = [info["text_episode"] for info in rollout.infos]
     completions = [episode.completion for episode in episodes]
@@ -97,6 +108,37 @@ def _described(rollout: Rollout, policy: CausalLMPolicy, reference: CausalLMPoli
         completions=completions,
         scores=scores.tolist(),
     )
+
+
+class Gain(NamedTuple):
+    """Holds how much better one policy's texts are than another's.
+
+    Attributes:
+        mean: Of the differences of reward, prompt by prompt.
+        half_width: Half of its 95 % confidence interval (normal approximation).
+    """
+
+    mean: float
+    half_width: float
+
+
+def paired_gain(before: Evaluation, after: Evaluation) -> Gain:
+    """Compares two policies on the same prompts, one text each.
+
+    What a prompt makes easy or hard for both cancels in the difference, so that its interval is
+    narrower than those of the two means.
+
+    Raises:
+        ValueError: If the prompts differ, or there are fewer than two.
+    """
+    if before.prompts != after.prompts or len(before.prompts) < 2:
+        raise ValueError(
+            "before and after must be of the same two prompts or more, got "
+            f"{before.prompts[:3]}... and {after.prompts[:3]}..."
+        )
+    differences = torch.tensor(after.scores, dtype=torch.float64) - torch.tensor(before.scores)
+    half_width = 1.96 * float(differences.std()) / math.sqrt(len(differences))
+    return Gain(float(differences.mean()), half_width)
 
 
 def distinct_n(texts: Sequence[str], n: int) -> float:

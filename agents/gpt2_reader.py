@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.nn import functional
 from transformers import GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
@@ -83,9 +84,9 @@ class GPT2Reader:
 
     @staticmethod
     def supports(policy: CausalLMPolicy) -> bool:
-        """Tells whether a policy is GPT-2 as it was published, without adapters or autocast."""
+        """Tells whether a policy is plain GPT-2: no adapters, no autocast, not sharded."""
         model: Any = policy.model
-        if type(model) is not GPT2LMHeadModel or getattr(policy, "autocast", None) is not None:
+        if type(model) is not GPT2LMHeadModel or policy.autocast is not None:
             return False
         config, trunk = model.config, cast("Any", model.transformer)
         products = [
@@ -101,6 +102,7 @@ class GPT2Reader:
             and not config.add_cross_attention
             and model.dtype.itemsize >= 4
             and all(type(product) is Conv1D for product in products)
+            and not any(isinstance(product.weight, DTensor) for product in products)
         )
 
     @torch.no_grad()

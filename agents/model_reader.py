@@ -39,7 +39,7 @@ class ModelReader:
         n_layers = int(policy.model.config.num_hidden_layers)
         self._cache = RowCache(n_layers, n_rows, max_length, policy.device)
         weight = policy.head.weight
-        self.hidden = weight.new_zeros(n_rows, weight.shape[1])
+        self.hidden = torch.zeros(n_rows, weight.shape[1], dtype=weight.dtype, device=policy.device)
 
     @torch.no_grad()
     def read(self, tokens: Tensor | None, prompts: Mapping[int, Tensor]) -> None:

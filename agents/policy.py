@@ -6,20 +6,27 @@ states that decoding needs. It does not know environments, rewards or PPO.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+import dataclasses
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from agents import categorical
+from agents import categorical, lora
+from agents.blocks import blocks_of, freeze_lowest, recomputed
+from agents.module_copy import copy_sharing_fixed
+from agents.output_layer import log_probs_and_entropies
+from agents.policy_config import PolicyConfig
+from agents.pretrained import load_model, new_model
+from agents.supported_model import linear_head, require_supported
 from agents.texts import Texts
 
 VALUE_HEAD_FILE = "value_head.safetensors"
+VALUE_NETWORK_FILE = "value_network.safetensors"
 
 
 class TokenStatistics(NamedTuple):
@@ -42,101 +49,154 @@ class TokenStatistics(NamedTuple):
 
 
 class CausalLMPolicy(nn.Module):
-    """Wraps any `AutoModelForCausalLM` with a zero-initialised value head on its last hidden state.
+    """Wraps any `AutoModelForCausalLM` with a zero-initialised value head.
 
     Dropout is off: with it, neither the ratio of the first minibatch would be 1 nor the KL to the
     reference 0. Logits are divided by the temperature in every forward pass, in float32.
 
     Args:
         model: The language model; its configuration's dropouts must be 0 (`from_pretrained` and
-            `from_config` see to it).
-        temperature: Of sampling and of every log-prob, above 0.
+            `from_config` see to it). It is changed in place.
+        options: How it computes and what of it learns; its `dtype` is for loading only.
+        temperature: Instead of that of `options`.
+
+    Attributes:
+        options: As given, temperature included.
+        rounding: Size of the rounding error of a log-prob: large where logits lie far from 0, as
+            GPT-2's do, and under autocast, in proportion to how far they lie from each other.
 
     Raises:
-        ValueError: If the temperature is not above 0, a dropout is on, or the model's logits are
-            not its output layer applied to its last hidden state.
+        ValueError: If the temperature is not above 0, a dropout is on, the model's logits are not
+            an `nn.Linear` applied to its last hidden state, or `options` do not fit it.
     """
 
-    def __init__(self, model: PreTrainedModel, *, temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        options: PolicyConfig | None = None,
+        *,
+        temperature: float | None = None,
+    ) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature must be above 0, got {temperature}")
-        active = {name: rate for name, rate in _dropouts(model.config).items() if rate}
-        if active:
-            raise ValueError(f"model must have its dropouts at 0, got {active}")
+        self.options = _with(options, temperature=temperature)
         self.model = model.eval()
-        self.temperature = temperature
-        self.trunk = model.base_model
-        self.head = model.get_output_embeddings()
+        logits = require_supported(model)
+        self.temperature = self.options.temperature
+        self.trunk = cast("PreTrainedModel", model.base_model)
+        self.head = linear_head(model)
         self.vocab_size = int(self.head.weight.shape[0])
         self.max_length = int(getattr(model.config, "max_position_embeddings", 0)) or None
-        weight = self.head.weight
-        # A module that draws no initial weights leaves the global random state alone.
-        self.value_head: nn.Linear = nn.utils.skip_init(
-            nn.Linear, weight.shape[1], 1, device=weight.device, dtype=weight.dtype
-        )
-        nn.init.zeros_(self.value_head.weight)
-        nn.init.zeros_(self.value_head.bias)
-        largest_logit = self._require_plain_head()
-        self.rounding = torch.finfo(weight.dtype).eps * largest_logit
-        """Size of the rounding error of a logit, and so of a log-prob: large where logits lie far
-        from 0, as GPT-2's do."""
+        self.value_head = _zero_value_head(self.head)
+        self.autocast = torch.bfloat16 if self.options.autocast else None
+        self.rounding = torch.finfo(self.head.weight.dtype).eps * logits.largest
+        if self.autocast is not None:
+            self.rounding += torch.finfo(self.autocast).eps * logits.spread
+        _let_learn(model, self.options)
+        self.value_trunk: PreTrainedModel | None = None
+        if self.options.value_network == "separate":
+            self.value_trunk = copy_sharing_fixed(self.trunk)
 
     @classmethod
     def from_config(
-        cls, config: PreTrainedConfig, *, seed: int = 0, temperature: float = 1.0
+        cls,
+        config: PreTrainedConfig,
+        options: PolicyConfig | None = None,
+        *,
+        seed: int = 0,
+        temperature: float | None = None,
     ) -> CausalLMPolicy:
         """Initialises an untrained model from a seed of its own; global ones stay as they are."""
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            model = AutoModelForCausalLM.from_config(_without_dropout(config))
-        return cls(model, temperature=temperature)
+        options = _with(options, temperature=temperature)
+        return cls(new_model(config, getattr(torch, options.dtype), seed), options)
 
     @classmethod
     def from_pretrained(
         cls,
         source: str | Path,
+        options: PolicyConfig | None = None,
         *,
-        temperature: float = 1.0,
-        dtype: torch.dtype = torch.float32,
+        temperature: float | None = None,
+        dtype: torch.dtype | None = None,
     ) -> CausalLMPolicy:
         """Loads a model from a folder, a hub id, or a GGUF file, and its value head if it has one.
+
+        Args:
+            source: Where the model is. One with a separate value network gives a policy with one.
+            options: How it computes and what of it learns.
+            temperature: Instead of that of `options`.
+            dtype: Of the parameters, instead of that of `options`.
 
         Raises:
             OSError, ValueError: If there is no model at `source`.
         """
         path = Path(source)
-        if path.suffix == ".gguf":
-            model = _from_gguf(path, dtype)
-        else:
-            config = _without_dropout(AutoConfig.from_pretrained(source))
-            model = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=dtype)
-        policy = cls(model, temperature=temperature)
+        separate = (path / VALUE_NETWORK_FILE).exists() or None
+        options = _with(
+            options,
+            temperature=temperature,
+            dtype=dtype and str(dtype).removeprefix("torch."),
+            value_network=separate and "separate",
+        )
+        policy = cls(load_model(source, getattr(torch, options.dtype)), options)
+        if policy.value_trunk is not None and separate:
+            lora.load_plain(policy.value_trunk, load_file(path / VALUE_NETWORK_FILE))
         if (path / VALUE_HEAD_FILE).exists():
             policy.value_head.load_state_dict(load_file(path / VALUE_HEAD_FILE))
         return policy
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Saves a folder that plain transformers reads, with the value head beside the model."""
-        self.model.save_pretrained(folder)
-        save_file(self.value_head.state_dict(), Path(folder) / VALUE_HEAD_FILE)
+    def save_pretrained(self, folder: str | Path, *, merge: bool = True) -> None:
+        """Saves a folder that plain transformers reads, with the value head beside the model.
+
+        Args:
+            folder: Where to.
+            merge: Whether adapters are merged into the weights; otherwise they are left out, for
+                those who keep `trainable_parameters` elsewhere.
+        """
+        folder = Path(folder)
+        lora.plain(self.model, merge=merge).save_pretrained(folder)
+        save_file(self.value_head.state_dict(), folder / VALUE_HEAD_FILE)
+        if self.value_trunk is not None:
+            save_file(
+                lora.plain(self.value_trunk, merge=merge).state_dict(), folder / VALUE_NETWORK_FILE
+            )
 
     def frozen_copy(self) -> CausalLMPolicy:
-        """Returns a copy that does not learn: the reference of a KL penalty."""
-        frozen = copy.deepcopy(self)
-        frozen.requires_grad_(False)
-        return frozen
+        """Returns a copy that does not learn: the reference of a KL penalty.
+
+        It shares every tensor that does not learn here either. Adapters that change nothing yet are
+        left off, so it costs nothing but the value head. A separate value network is not copied:
+        the values of the copy are 0.
+        """
+        layers = lora.adapted_layers(self.model)
+        instead: dict[nn.Module, nn.Module | None] = {}
+        if lora.are_fresh(layers):
+            instead |= lora.without_adapters(layers)
+        if self.value_trunk is not None:
+            instead |= {self.value_trunk: None, self.value_head: _zero_value_head(self.head)}
+        return copy_sharing_fixed(self, instead).requires_grad_(False)
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        """Returns the parameters that learn by name, in a fixed order: what an optimiser gets."""
+        return {name: part for name, part in self.named_parameters() if part.requires_grad}
 
     @property
     def device(self) -> torch.device:
         """The device of the parameters."""
         return self.value_head.weight.device
 
+    def autocasting(self) -> AbstractContextManager[Any]:
+        """Returns the context of every forward pass through a trunk.
+
+        The output layer stays out of it: logits that lie at -100, as GPT-2's do, are half a nat
+        apart in bfloat16. Around several passes it saves casting the weights that learn in each.
+        """
+        if self.autocast is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.autocast)
+
     def hidden_states(self, input_ids: Tensor, attention_mask: Tensor, **kwargs: Any) -> Tensor:
         """Returns the last hidden states (B, T, H); keyword arguments go to the model's trunk."""
-        output = self.trunk(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
-        hidden: Tensor = output.last_hidden_state
-        return hidden
+        return self._read(self.trunk, input_ids, attention_mask, **kwargs)
 
     def logits(self, hidden: Tensor, action_mask: Tensor | None = None) -> Tensor:
         """Returns the logits (N, V) at the policy's temperature, in float32 at least.
@@ -145,60 +205,67 @@ class CausalLMPolicy(nn.Module):
             hidden: (N, H).
             action_mask: (N, V) bool, True = allowed; None allows everything.
         """
-        logits = self.head(hidden)
+        with torch.autocast(self.device.type, enabled=False):
+            logits = self.head(hidden.to(self.head.weight.dtype))
         logits = logits.float() if logits.dtype.itemsize < 4 else logits
         return categorical.masked_logits(logits / self.temperature, action_mask)
 
     def values(self, hidden: Tensor) -> Tensor:
-        """Returns the values (...) of hidden states (..., H)."""
-        values: Tensor = self.value_head(hidden).squeeze(-1)
-        return values.float() if values.dtype.itemsize < 4 else values
+        """Returns the values (...) of the value network's hidden states (..., H)."""
+        with torch.autocast(self.device.type, enabled=False):
+            values: Tensor = self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1)
+        return values
 
     def forward(self, texts: Texts) -> TokenStatistics:
         """Judges the chosen tokens of B texts, with one forward per text.
 
         The output layer, which dominates for large vocabularies, is applied at chosen positions
-        only.
+        only, and never to all of them at once.
         """
-        hidden = self.hidden_states(texts.input_ids, texts.attention_mask.long(), use_cache=False)
-        rows, positions = texts.completion_mask.nonzero(as_tuple=True)
-        states = hidden[rows, positions - 1]
+        hidden = self._read_texts(self.trunk, texts)
+        judged = hidden if self.value_trunk is None else self._read_texts(self.value_trunk, texts)
+        mask = texts.completion_mask
+        chosen = mask.flatten().nonzero().squeeze(1)
+        # The state of a choice is the hidden state before it, in the same row: never position 0.
+        states = hidden.flatten(0, 1).index_select(0, chosen - 1)
+        valued = states if judged is hidden else judged.flatten(0, 1).index_select(0, chosen - 1)
         masks = texts.action_masks
-        allowed = None if masks is None else masks.table[masks.numbers[rows, positions]]
-        logits = self.logits(states, allowed)
-        log_probs = categorical.log_prob(logits, texts.input_ids[rows, positions])
+        log_probs, entropies = log_probs_and_entropies(
+            states,
+            self.head.weight,
+            self.head.bias,
+            texts.input_ids.flatten()[chosen],
+            temperature=self.temperature,
+            masks=None
+            if masks is None
+            else masks._replace(numbers=masks.numbers.flatten()[chosen]),
+        )
         last = texts.attention_mask.sum(dim=1) - 1
         return TokenStatistics(
-            log_probs=_placed(log_probs, texts.completion_mask),
-            entropies=_placed(categorical.entropy(logits), texts.completion_mask),
-            values=_placed(self.values(states), texts.completion_mask),
-            final_values=self.values(hidden[torch.arange(len(hidden), device=hidden.device), last]),
+            log_probs=_placed(log_probs, chosen, mask.shape),
+            entropies=_placed(entropies, chosen, mask.shape),
+            values=_placed(self.values(valued), chosen, mask.shape),
+            final_values=self.values(judged[torch.arange(len(judged), device=judged.device), last]),
         )
 
-    @torch.no_grad()
-    def _require_plain_head(self) -> float:
-        """Compares with the model's own logits: some architectures scale or cap them.
+    def _read(
+        self, trunk: PreTrainedModel, input_ids: Tensor, mask: Tensor, **kwargs: Any
+    ) -> Tensor:
+        with self.autocasting():
+            output = trunk(input_ids=input_ids, attention_mask=mask, **kwargs)
+        hidden: Tensor = output.last_hidden_state
+        return hidden
 
-        The logits of an untrained model are too small to meet a cap, so they are blown up to 100.
+    def _read_texts(self, trunk: PreTrainedModel, texts: Texts) -> Tensor:
+        """Returns hidden states (B, T, H), those of padding meaningless.
 
-        Returns:
-            The largest absolute logit.
+        Padding stands on the right and attention looks to the left, so that no mask is needed for
+        it: attention may then take its fastest path.
         """
-        input_ids = torch.zeros(1, 2, dtype=torch.long, device=self.device)
-        attention_mask = torch.ones_like(input_ids)
-        hidden = self.hidden_states(input_ids, attention_mask)
-        largest_logit = self.head(hidden).abs().max().clamp_min(1e-6)
-        factor = 100 / largest_logit
-        with self.head.register_forward_hook(lambda _module, _args, logits: factor * logits):
-            own = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-            ours = self.head(hidden)
-        if not torch.allclose(own.float(), ours.float(), atol=1e-4, rtol=1e-3):
-            raise ValueError(
-                "model must compute its logits as output layer times last hidden state, got "
-                f"{type(self.model).__name__}, whose logits differ by "
-                f"{(own - ours).abs().max().item():.3g}"
-            )
-        return float(largest_logit)
+        no_mask = torch.ones_like(texts.input_ids)
+        recompute = self.options.gradient_checkpointing and torch.is_grad_enabled()
+        with recomputed(blocks_of(trunk) if recompute else ()):
+            return self._read(trunk, texts.input_ids, no_mask, use_cache=False)
 
 
 @torch.no_grad()
@@ -206,7 +273,6 @@ def judge_in_chunks(policy: CausalLMPolicy, texts: Texts, chunk: int) -> TokenSt
     """Judges B texts, `chunk` at a time, those of similar length together."""
     order = texts.attention_mask.sum(dim=1).argsort(stable=True)
     device, dtype = texts.input_ids.device, policy.value_head.weight.dtype
-    dtype = torch.float32 if dtype.itemsize < 4 else dtype
     per_token = [torch.zeros(texts.input_ids.shape, dtype=dtype, device=device) for _ in range(3)]
     final_values = torch.zeros(len(order), dtype=dtype, device=device)
     for rows in order.split(chunk):
@@ -218,36 +284,39 @@ def judge_in_chunks(policy: CausalLMPolicy, texts: Texts, chunk: int) -> TokenSt
     return TokenStatistics(log_probs, entropies, values, final_values)
 
 
-def _placed(values: Tensor, mask: Tensor) -> Tensor:
-    """Returns `values` (N,) at the True positions of `mask` (B, T), 0 elsewhere."""
-    return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(
-        mask, values
+def _placed(values: Tensor, chosen: Tensor, shape: torch.Size) -> Tensor:
+    """Returns a tensor (B, T) with `values` (N,) at the `chosen` of its elements, 0 elsewhere."""
+    return values.new_zeros(shape.numel()).scatter(0, chosen, values).view(shape)
+
+
+def _with(options: PolicyConfig | None, **changes: Any) -> PolicyConfig:
+    """Returns options with those of the changes that are not None."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    return dataclasses.replace(options or PolicyConfig(), **given)
+
+
+def _zero_value_head(head: nn.Linear) -> nn.Linear:
+    """Returns a value head, 0 everywhere, for the states that an output layer is applied to."""
+    dtype = torch.promote_types(head.weight.dtype, torch.float32)  # it learns, in small steps
+    # A module that draws no initial weights leaves the global random state alone.
+    value_head: nn.Linear = nn.utils.skip_init(
+        nn.Linear, head.weight.shape[1], 1, device=head.weight.device, dtype=dtype
     )
+    nn.init.zeros_(value_head.weight)
+    nn.init.zeros_(value_head.bias)
+    return value_head
 
 
-def _dropouts(config: PreTrainedConfig) -> Mapping[str, float]:
-    """Returns the dropout rates of a configuration by name, `resid_pdrop` for example."""
-    return {
-        name: value
-        for name, value in config.to_dict().items()
-        if "drop" in name and isinstance(value, int | float) and not isinstance(value, bool)
-    }
-
-
-def _without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:
-    config = copy.deepcopy(config)
-    for name in _dropouts(config):
-        setattr(config, name, 0.0)
-    return config
-
-
-def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """Loads dequantised weights into an ordinary model, which trains and saves like any other."""
-    loaded = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=dtype)
-    config = _without_dropout(loaded.config)
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    model.load_state_dict(loaded.state_dict())
-    model.tie_weights()
-    return model
+def _let_learn(model: PreTrainedModel, options: PolicyConfig) -> None:
+    """Lets adapters learn, if the options want any, or all of the model above frozen blocks."""
+    if not options.lora_rank:
+        freeze_lowest(model, options.frozen_blocks)
+        return
+    lora.add_adapters(
+        model,
+        options.lora_rank,
+        alpha=options.lora_alpha,
+        targets=options.lora_targets,
+        frozen_blocks=options.frozen_blocks,
+        seed=options.lora_seed,
+    )

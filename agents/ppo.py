@@ -252,7 +252,7 @@ class PPO:
                 break
             with self.stopwatch("optimizer"):
                 norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
-                statistics[-1]["grad_norm"] = float(norm)
+                statistics[-1]["grad_norm"] = float(processes.whole(norm))
                 require_sound_step(statistics[-1], statistics[-1]["grad_norm"])
                 self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

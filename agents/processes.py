@@ -6,13 +6,37 @@ one process, everything here does nothing. This module knows nothing of what is 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.tensor import DTensor
 
 T = TypeVar("T")
+
+
+def connect(*, use_cpu: bool = False) -> torch.device:
+    """Joins the processes that were started together, if they were, and returns this one's device.
+
+    Args:
+        use_cpu: Leaves GPUs alone; otherwise each process takes the one of its local rank.
+
+    Raises:
+        ImportError: If there are several processes and accelerate is missing; names the extra.
+    """
+    use_cpu = use_cpu or not torch.cuda.is_available()
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return torch.device("cpu" if use_cpu else "cuda")
+    try:
+        from accelerate import PartialState
+    except ImportError as error:
+        raise ImportError(
+            "several processes need accelerate: pip install 'text-gym[distributed]'"
+        ) from error
+    device: torch.device = PartialState(cpu=use_cpu).device
+    return device
 
 
 def rank() -> int:
@@ -34,25 +58,32 @@ def gathered(value: T) -> list[T]:
     """Returns every process's value, by rank, to all of them; tensors must be on the CPU."""
     if world_size() == 1:
         return [value]
-    values: list[T | None] = [None] * world_size()
+    values: list[Any] = [None] * world_size()
     distributed.all_gather_object(values, value)
-    return [one for one in values if one is not None]
+    return values
 
 
 @torch.no_grad()
 def copy_from_main(tensors: Iterable[Tensor]) -> None:
-    """Overwrites tensors in all processes by those of rank 0."""
+    """Overwrites tensors in all processes by those of rank 0; sharded ones stay."""
     if world_size() > 1:
         for tensor in tensors:
-            distributed.broadcast(tensor, src=0)
+            if not isinstance(tensor, DTensor):
+                distributed.broadcast(tensor, src=0)
 
 
 @torch.no_grad()
 def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Replaces every gradient by the sum over processes, in one exchange for each dtype."""
+    """Replaces every gradient by the sum over processes, in one exchange for each dtype.
+
+    The gradients of sharded parameters have been exchanged already, as means.
+    """
     if world_size() == 1:
         return
-    parameters = list(parameters)
+    sharded, parameters = _split(parameters)
+    for parameter in sharded:
+        if parameter.grad is not None:
+            parameter.grad.mul_(world_size())
     for parameter in parameters:
         if parameter.grad is None:  # this process had no episode in the minibatch
             parameter.grad = torch.zeros_like(parameter)
@@ -63,6 +94,21 @@ def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
         parts = flat.split([gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
+
+
+def whole(value: Tensor) -> Tensor:
+    """Returns a tensor, or all of one that is sharded."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def _split(
+    parameters: Iterable[torch.nn.Parameter],
+) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+    """Returns the sharded ones and the others."""
+    both: tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]] = ([], [])
+    for parameter in parameters:
+        both[not isinstance(parameter, DTensor)].append(parameter)
+    return both
 
 
 def _connected() -> bool:

@@ -17,7 +17,10 @@ def main() -> None:
     config = tyro.extras.overridable_config_cli(PRESETS, prog="python -m agents.train")
     preset = next(argument for argument in sys.argv[1:] if argument in PRESETS)
 
-    from agents.fine_tuning.pipeline import run
+    if config.agent == "ppo":
+        from agents.fine_tuning.pipeline import run
+    else:
+        from agents.fine_tuning.sb3_run import run
 
     run(preset, config)
 

@@ -8,9 +8,9 @@ probability that makes texts about 31 tokens long; the context is L = 84.
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -18,6 +18,7 @@ import numpy as np
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 import text_gym
+from benchmarks.figures import RESULTS, figure, write_result
 from text_gym.rewards import Length
 
 PROMPT_TOKENS, NEW_TOKENS = 20, 64
@@ -140,28 +141,32 @@ GOALS = [
 
 
 def main() -> None:
-    """Prints steps per second and ratios."""
+    """Prints and writes steps per second and ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1000, help="vector steps per round")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the JSON file")
     options = parser.parse_args()
     timed = measurements(options.steps)
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(options.rounds):
         for name, measure in timed.items():
             seconds[name].append(measure())
-    for name, values in seconds.items():
-        print(f"{name:48} {1 / statistics.median(values):14,.0f} steps/s")
-    print()
-    for name, other, goal in GOALS:
-        ratios = [b / a for a, b in zip(seconds[name], seconds[other], strict=True)]
-        ratio = statistics.median(ratios)
-        verdict = (
-            ""
-            if goal is None
-            else f"  goal {goal:g}: {'holds' if ratio >= goal else 'FALLS SHORT'}"
+    speeds = [
+        figure(name, [1 / value for value in values], "steps/s") for name, values in seconds.items()
+    ]
+    ratios = [
+        figure(
+            f"{name} / {other}",
+            [b / a for a, b in zip(seconds[name], seconds[other], strict=True)],
+            at_least=goal,
         )
-        print(f"{name} / {other}: {ratio:.2f}{verdict}")
+        for name, other, goal in GOALS
+    ]
+    settings = {"steps": options.steps}
+    write_result(
+        "env_throughput", [*ratios, *speeds], seed=0, settings=settings, folder=options.output
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from transformers import GPT2Config
 
 from agents.next_token import NextTokenLogProbs
 from agents.policy import CausalLMPolicy
+from benchmarks.figures import RESULTS, figure, write_result
 from text_gym import CharTokenizer, TextGenEnv
 from text_gym.exact import solve
 
@@ -29,11 +32,11 @@ def rising(prompt: str, completion: str) -> float:  # noqa: ARG001  # as rewards
     return float(sum(first < second for first, second in pairwise(completion)))
 
 
-def timed(name: str, function: Callable[[], Any]) -> Any:
-    """Print how long a call takes, and return its result."""
+def timed_into(seconds: dict[str, float], name: str, function: Callable[[], Any]) -> Any:
+    """Note how long a call takes, and return its result."""
     start = time.perf_counter()
     result = function()
-    print(f"{name:48} {time.perf_counter() - start:8.2f} s")
+    seconds[name] = time.perf_counter() - start
     return result
 
 
@@ -44,6 +47,7 @@ def main() -> None:
         "--characters", type=int, default=16, help="size of the alphabet, EOS aside"
     )
     parser.add_argument("--steps", type=int, default=5, help="most tokens of a text")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the JSON file")
     options = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -62,6 +66,8 @@ def main() -> None:
     )
     policy = CausalLMPolicy.from_config(config, seed=0)
 
+    seconds: dict[str, float] = {}
+    timed = partial(timed_into, seconds)
     start = time.perf_counter()
     solution = timed("enumerate and score all completions", lambda: solve(env))
     reference = timed(
@@ -73,15 +79,24 @@ def main() -> None:
     betas = [2.0**k for k in range(-6, 6)]
     timed("reward-KL frontier, 12 points", lambda: solution.frontier(reference, betas))
     of_16 = timed("best of 16", lambda: solution.best_of_n(reference, 16))
-    print(f"{'all of it':48} {time.perf_counter() - start:8.2f} s")
-    print()
+    seconds["all of it"] = time.perf_counter() - start
     print(f"{solution.n_completions:,} completions, {solution.n_states:,} states")
     print(
         f"optimal return {best:.4f}; reference {solution.evaluate(reference).expected_reward:.4f}"
     )
     print(f"soft optimum: reward {soft.expected_reward:.4f}, KL {soft.kl:.4f}")
     print(f"best of 16: reward {of_16.expected_reward:.4f}, KL {of_16.kl:.4f}")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    write_result(
+        "exact_solver",
+        [
+            *(figure(name, taken, "s") for name, taken in seconds.items()),
+            figure("peak memory", peak, "MiB"),
+        ],
+        seed=0,
+        settings={"characters": options.characters, "steps": options.steps},
+        folder=options.output,
+    )
 
 
 if __name__ == "__main__":

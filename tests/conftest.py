@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -103,3 +105,37 @@ def bpe_with_special_tokens() -> Any:
     tokenizer = byte_level_bpe(["<eos>", "<pad>", "<reserved>"])
     tokenizer.pad_token = "<pad>"
     return tokenizer
+
+
+@pytest.fixture
+def in_two_processes(tmp_path: Path) -> Callable[[Callable[[], Any]], list[Any]]:
+    """Run a function in each of two processes that `torch.distributed` connects."""
+    from torch import load, multiprocessing
+
+    def run(work: Callable[[], Any]) -> list[Any]:
+        """Return what each process returned, by rank."""
+        context = multiprocessing.get_context("fork")
+        children = [
+            context.Process(target=_connected, args=(work, tmp_path, rank)) for rank in (0, 1)
+        ]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join(timeout=60)
+        assert [child.exitcode for child in children] == [0, 0]
+        return [load(tmp_path / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
+
+    return run
+
+
+def _connected(work: Callable[[], Any], folder: Path, rank: int) -> None:
+    import torch
+    from torch import distributed
+
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.set_num_threads(1)
+    rendezvous = f"file://{folder / 'rendezvous'}"
+    distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
+    torch.save(work(), folder / f"{rank}.pt")
+    distributed.barrier()
+    distributed.destroy_process_group()

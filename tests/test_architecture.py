@@ -177,7 +177,7 @@ def test_changelog_package_and_project_agree_on_the_version() -> None:
     assert newest[1] == importlib.import_module("text_gym").__version__ == PROJECT["version"]
 
 
-@pytest.mark.parametrize("script", ["text-gym-train", "text-gym-pretrain"])
+@pytest.mark.parametrize("script", ["text-gym-train", "text-gym-pretrain", "text-gym-fetch"])
 def test_console_script_shows_help_without_torch(script: str) -> None:
     module, function = PROJECT["scripts"][script].split(":")
     call = f"sys.argv = [{script!r}, '--help']; sys.exit({module}.{function}())"

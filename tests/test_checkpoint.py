@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import VectorEnv, VectorWrapper
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedConfig
 
-from agents.callbacks import Callback
+from agents import checkpoint
+from agents.callbacks import BestScore, Callback
+from agents.checkpoint_folder import MANIFEST, CheckpointError, write_folder
 from agents.config import PPOConfig
+from agents.env_state import get_env_state
 from agents.policy import CausalLMPolicy
+from agents.policy_config import PolicyConfig
 from agents.ppo import PPO
+from agents.record import Rollout
 from text_gym import CharTokenizer, TextGenVectorEnv
+from text_gym.wrappers.vector import NoisyFeedback, NormalizeFeedback
 
 ALPHABET = "abc"
 V, L = len(ALPHABET) + 1, 8
@@ -41,7 +50,13 @@ def environments() -> VectorEnv[Any, Any, Any]:
         tokenizer=CharTokenizer(ALPHABET),
         reward_function=lambda prompt, completion: completion.count("a"),
         max_new_tokens=5,
+        sampling="without_replacement",
     )
+
+
+def wrapped_environments() -> VectorEnv[Any, Any, Any]:
+    """Everything that a resumed run can get wrong: an epoch, noise, running statistics."""
+    return NormalizeFeedback(NoisyFeedback(environments(), std=0.5, flip=0.1))
 
 
 def gpt2() -> PreTrainedConfig:
@@ -69,6 +84,10 @@ def llama() -> PreTrainedConfig:
 class Log(Callback):
     def __init__(self) -> None:
         self.metrics: list[dict[str, float]] = []
+        self.texts: list[list[int]] = []
+
+    def on_rollout_end(self, agent: PPO, rollout: Rollout) -> None:
+        self.texts += rollout.texts.input_ids.tolist()
 
     def on_update_end(self, agent: PPO, metrics: Mapping[str, float]) -> bool:
         self.metrics.append({k: v for k, v in metrics.items() if not k.startswith("time/")})
@@ -77,9 +96,17 @@ class Log(Callback):
 
 def trained(config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> PPO:
     """An agent after two updates, whose reference is neither its start nor its end."""
+    return fresh(config, dtype).learn(24)
+
+
+def fresh(
+    config: PreTrainedConfig,
+    dtype: torch.dtype = torch.float32,
+    make: Callable[[], VectorEnv[Any, Any, Any]] = environments,
+) -> PPO:
     policy = CausalLMPolicy.from_config(config, temperature=0.8).to(dtype)
     reference = CausalLMPolicy.from_config(config, seed=1, temperature=0.8).to(dtype)
-    return PPO(policy, environments(), CONFIG, reference=reference).learn(24)
+    return PPO(policy, make(), CONFIG, reference=reference)
 
 
 def assert_same_parameters(one: torch.nn.Module, other: torch.nn.Module) -> None:
@@ -125,30 +152,44 @@ def test_everything_is_restored(
     assert loaded.policy.temperature == loaded.reference.temperature == 0.8
 
 
+def loaded(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> PPO:
+    return PPO.load(folder, wrapped_environments())
+
+
+def restored(folder: Path, config: PreTrainedConfig, dtype: torch.dtype) -> PPO:
+    return fresh(config, dtype, wrapped_environments).restore(folder)
+
+
 @pytest.mark.parametrize("config", [gpt2(), llama()], ids=["gpt2", "llama"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("go_on", [loaded, restored])
 def test_going_on_from_a_checkpoint_equals_never_stopping(
-    config: PreTrainedConfig, dtype: torch.dtype, tmp_path: Path
+    config: PreTrainedConfig,
+    dtype: torch.dtype,
+    go_on: Callable[[Path, PreTrainedConfig, torch.dtype], PPO],
+    tmp_path: Path,
 ) -> None:
-    saved = trained(config, dtype)
-    saved.save(tmp_path)
-    loaded = PPO.load(tmp_path, environments())
-    logs = []
-    for agent in (saved, loaded):
-        agent.callbacks.append(Log())
-        agent.envs.reset(seed=99)
-        logs.append(agent.learn(60).callbacks[-1].metrics)  # type: ignore[attr-defined]
-    assert_same_parameters(saved.policy, loaded.policy)
-    assert_same_parameters(saved.policy.value_head, loaded.policy.value_head)
-    assert logs[0] == logs[1]
-    assert len(logs[0]) == 3
+    saved = fresh(config, dtype, wrapped_environments).learn(24)
+    checkpoint.save(saved, tmp_path / "saved", models=go_on is loaded)
+    resumed = go_on(tmp_path / "saved", config, dtype)
+    logs = [Log(), Log()]
+    for agent, log in zip((saved, resumed), logs, strict=True):
+        agent.callbacks.append(log)
+        agent.learn(60)
+    assert_same_parameters(saved.policy, resumed.policy)
+    assert_same_parameters(saved.policy.value_head, resumed.policy.value_head)
+    assert logs[0].metrics == logs[1].metrics
+    assert len(logs[0].metrics) == 3
+    assert logs[0].texts == logs[1].texts
+    assert_same_state(get_env_state(saved.envs), get_env_state(resumed.envs))
+    for name in checkpoint.STREAMS:
+        assert torch.equal(getattr(saved, name).get_state(), getattr(resumed, name).get_state())
 
 
 def test_saving_changes_nothing(tmp_path: Path) -> None:
     plain, saving = trained(gpt2()), trained(gpt2())
     saving.save(tmp_path)
     for agent in (plain, saving):
-        agent.envs.reset(seed=99)
         agent.learn(36)
     assert_same_parameters(plain.policy, saving.policy)
 
@@ -180,16 +221,226 @@ def test_callbacks_are_given_to_load(tmp_path: Path) -> None:
     assert len(log.metrics) == 1
 
 
+# Damage
+
+
 class Malicious:
     def __reduce__(self) -> tuple[Any, ...]:
         return (pytest.fail, ("a checkpoint must not run code",))
 
 
-def test_nothing_but_tensors_and_plain_values_is_unpickled(tmp_path: Path) -> None:
-    trained(gpt2()).save(tmp_path)
-    torch.save({"optimizer": Malicious()}, tmp_path / "state.pt")
-    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
-        PPO.load(tmp_path, environments())
+FILES = ("agent.json", "processes.json", "parameters.safetensors", "optimizer.safetensors")
+
+
+@pytest.fixture(scope="module")
+def saved_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints") / "saved"
+    checkpoint.save(trained(gpt2()), folder, models=False)
+    return folder
+
+
+@pytest.fixture
+def saved(saved_once: Path, tmp_path: Path) -> Path:
+    shutil.copytree(saved_once, tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def resealed(folder: Path) -> Path:
+    """As whoever tampers with files and knows of the manifest would leave it."""
+
+    def copy(partial: Path) -> None:
+        shutil.copytree(folder, partial, dirs_exist_ok=True)
+        (partial / MANIFEST).unlink()
+
+    write_folder(folder.parent / "resealed", copy)
+    return folder.parent / "resealed"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_foreign_pickle_is_never_opened(name: str, saved: Path) -> None:
+    for content in (pickle.dumps(Malicious()), b""):
+        (saved / name).write_bytes(content)
+        with pytest.raises(CheckpointError, match=f"{name} must have .* bytes"):
+            fresh(gpt2()).restore(saved)
+    (saved / name).write_bytes(pickle.dumps(Malicious()))
+    with pytest.raises(CheckpointError, match=f"cannot be used: {name} "):
+        fresh(gpt2()).restore(resealed(saved))
+    torch.save({"optimizer": Malicious()}, saved / name)
+    with pytest.raises(CheckpointError, match=f"cannot be used: {name} "):
+        fresh(gpt2()).restore(resealed(saved))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_is_found(name: str, saved: Path) -> None:
+    content = bytearray((saved / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (saved / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"the content of {name} was changed"):
+        fresh(gpt2()).restore(saved)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(name: str, saved: Path) -> None:
+    (saved / name).unlink()
+    with pytest.raises(CheckpointError, match=f"{name} is missing"):
+        fresh(gpt2()).restore(saved)
+
+
+def test_a_damaged_checkpoint_changes_nothing(saved: Path) -> None:
+    (saved / "optimizer.safetensors").write_bytes(b"")
+    agent, untouched = fresh(gpt2()), fresh(gpt2())
+    with pytest.raises(CheckpointError):
+        agent.restore(saved)
+    assert_same_parameters(agent.policy, untouched.policy)
+    assert agent.n_updates == 0
+
+
+# What fits and what does not
+
+
+def test_a_checkpoint_of_a_run_needs_the_agent_that_made_it(saved: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="path must be a checkpoint with models"):
+        PPO.load(saved, environments())
+
+
+def test_another_config_is_refused(saved: Path) -> None:
+    agent = fresh(gpt2())
+    other = PPO(agent.policy, agent.envs, dataclasses.replace(CONFIG, clip_range=0.1))
+    with pytest.raises(ValueError, match=r"but clip_range is 0\.1 where 0\.2 was saved"):
+        other.restore(saved)
+
+
+def test_another_model_is_refused(saved: Path) -> None:
+    with pytest.raises(ValueError, match=r"only the (policy|checkpoint) has model\."):
+        fresh(llama()).restore(saved)
+    with pytest.raises(ValueError, match="dtype is 'float64' where 'float32' was saved"):
+        fresh(gpt2(), torch.float64).restore(saved)
+    wider = gpt2()
+    wider.n_embd = 32
+    with pytest.raises(ValueError, match=r"as it was saved, torch\.float32 \(.*16\), got .*32\)"):
+        fresh(wider).restore(saved)
+
+
+def test_other_environments_are_refused(saved: Path) -> None:
+    with pytest.raises(ValueError, match="made of the layers that were saved"):
+        fresh(gpt2(), make=wrapped_environments).restore(saved)
+
+
+def test_another_number_of_processes_is_refused(saved: Path) -> None:
+    edit(saved, "processes", 2)
+    with pytest.raises(ValueError, match=r"2 process\(es\) must be resumed by as many, got 1"):
+        fresh(gpt2()).restore(resealed(saved))
+
+
+def edit(saved: Path, name: str, value: Any) -> None:
+    description = json.loads((saved / "agent.json").read_text())
+    description["made_with"][name] = value
+    (saved / "agent.json").write_text(json.dumps(description))
+
+
+@pytest.mark.parametrize(("name", "value"), [("torch", "1.0"), ("threads", 64)])
+def test_other_versions_and_threads_are_warned_of(name: str, value: Any, saved: Path) -> None:
+    edit(saved, name, value)
+    with pytest.warns(UserWarning, match=rf"{name} {value} -> .*not bit for bit"):
+        assert fresh(gpt2()).restore(resealed(saved)).n_updates == 2
+
+
+def test_only_parameters_that_learn_are_in_a_checkpoint(tmp_path: Path) -> None:
+    def partly_frozen() -> PPO:
+        policy = CausalLMPolicy.from_config(gpt2())
+        policy.trunk.wte.requires_grad_(False)
+        return PPO(policy, environments(), CONFIG)
+
+    agent = partly_frozen().learn(12)
+    checkpoint.save(agent, tmp_path / "saved", models=False)
+    names = load_file(tmp_path / "saved" / "parameters.safetensors").keys()
+    assert "value_head.weight" in names
+    assert not any("wte" in name for name in names)
+    resumed = partly_frozen().restore(tmp_path / "saved")
+    assert_same_parameters(agent.policy, resumed.policy)
+    assert_same_parameters(agent.learn(24).policy, resumed.learn(24).policy)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        PolicyConfig(temperature=0.8, lora_rank=2, lora_targets=("q_proj", "v_proj")),
+        PolicyConfig(frozen_blocks=1),
+        PolicyConfig(value_network="separate", gradient_checkpointing=True),
+        PolicyConfig(dtype="bfloat16", lora_rank=2),
+    ],
+    ids=["LoRA", "frozen blocks", "value network", "bfloat16"],
+)
+def test_every_kind_of_policy_goes_on(options: PolicyConfig, tmp_path: Path) -> None:
+    if options.lora_rank:
+        pytest.importorskip("peft")
+
+    def agent() -> PPO:
+        return PPO(CausalLMPolicy.from_config(llama(), options), environments(), CONFIG)
+
+    saved = agent().learn(24)
+    saved.save(tmp_path / "whole")
+    checkpoint.save(saved, tmp_path / "changes", models=False)
+    loaded = PPO.load(tmp_path / "whole", environments())
+    restored = agent().restore(tmp_path / "changes")
+    assert loaded.policy.options == restored.policy.options == options
+    logs = [Log(), Log(), Log()]
+    for one, log in zip((saved, loaded, restored), logs, strict=True):
+        one.callbacks.append(log)
+        one.learn(48)
+        assert_same_parameters(one.policy, saved.policy)
+    assert logs[0].metrics == logs[1].metrics == logs[2].metrics
+
+
+def test_an_agent_that_has_not_learnt_can_be_saved(tmp_path: Path) -> None:
+    fresh(gpt2()).save(tmp_path)
+    resumed = PPO.load(tmp_path, environments()).learn(12)
+    assert_same_parameters(fresh(gpt2()).learn(12).policy, resumed.policy)
+
+
+def test_environments_without_a_state_are_refused_by_name(tmp_path: Path) -> None:
+    envs = Foreign(environments())
+    agent = PPO(CausalLMPolicy.from_config(gpt2()), envs, CONFIG)
+    with pytest.raises(ValueError, match=r"got Foreign from .*test_checkpoint"):
+        agent.save(tmp_path / "saved")
+    assert not list(tmp_path.iterdir())
+
+
+def test_sharded_parameters_are_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = fresh(gpt2())
+    monkeypatch.setattr(checkpoint, "DTensor", torch.nn.Parameter)  # as if each were a share
+    with pytest.raises(ValueError, match=r"got a share of model\.transformer\.wte"):
+        agent.save(tmp_path / "saved")
+
+
+class Foreign(VectorWrapper[Any, Any, Any, Any, Any]):
+    pass
+
+
+def test_callbacks_go_on_from_their_state(tmp_path: Path) -> None:
+    agent = fresh(gpt2())
+    agent.callbacks += [Log(), BestScore()]
+    agent.learn(24).save(tmp_path)
+    best = BestScore()
+    other = PPO.load(tmp_path, environments(), callbacks=[best, BestScore()])
+    assert best.score == agent.callbacks[1].score  # type: ignore[attr-defined]
+    assert other.callbacks[1].score is None  # type: ignore[attr-defined]
+    other.learn(48)
+    assert best.score >= agent.callbacks[1].score  # type: ignore[attr-defined, operator]
+
+
+class Unplain(Callback):
+    def get_state(self) -> dict[str, Any]:
+        return {"seen": {1, 2}}
+
+
+def test_a_state_that_json_cannot_hold_is_refused_by_name(tmp_path: Path) -> None:
+    agent = fresh(gpt2())
+    agent.callbacks.append(Unplain())
+    with pytest.raises(ValueError, match=r"got \{1, 2\} in Unplain\['seen'\]"):
+        agent.save(tmp_path)
 
 
 def test_the_description_can_be_read(tmp_path: Path) -> None:
@@ -199,8 +450,10 @@ def test_the_description_can_be_read(tmp_path: Path) -> None:
     assert description["n_updates"] == 2
 
 
-def test_no_checkpoint_is_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"agent\.json"):
+def test_no_checkpoint_is_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint at"):
+        PPO.load(tmp_path / "nowhere", environments())
+    with pytest.raises(CheckpointError, match="is no checkpoint, or a damaged one"):
         PPO.load(tmp_path, environments())
 
 

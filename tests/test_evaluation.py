@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import text_gym  # noqa: F401  # registers TextGen-v0
-from agents.evaluation import distinct_n, evaluate
+from agents.evaluation import Evaluation, distinct_n, evaluate, paired_gain
 from agents.fine_tuning.toy import toy_policy
 from agents.policy import CausalLMPolicy
 
@@ -71,3 +71,23 @@ def test_distinct_n_counts_pairs_over_all_texts() -> None:
     assert distinct_n(["a a a a"], 2) == pytest.approx(1 / 3)
     assert distinct_n(["a"], 2) == 0
     assert distinct_n(["a b", "c d"], 1) == 1
+
+
+def evaluation_of(scores: list[float], prompts: list[str]) -> Evaluation:
+    texts = ["text"] * len(scores)
+    return Evaluation(0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, prompts, texts, scores)
+
+
+def test_paired_gain_is_the_mean_difference_with_its_own_interval() -> None:
+    prompts = ["easy", "hard", "middling"]
+    before, after = [9.0, -9.0, 0.0], [10.0, -7.0, 3.0]
+    gain = paired_gain(evaluation_of(before, prompts), evaluation_of(after, prompts))
+    assert gain.mean == 2.0
+    assert gain.half_width == pytest.approx(1.96 * 1.0 / math.sqrt(3))
+
+
+@pytest.mark.parametrize("other", [["a", "c"], ["b", "a"], ["a"]])
+def test_paired_gain_refuses_other_prompts(other: list[str]) -> None:
+    before = evaluation_of([0.0, 1.0], ["a", "b"])
+    with pytest.raises(ValueError, match="before and after must be of the same two prompts"):
+        paired_gain(before, evaluation_of([0.0] * len(other), other))

@@ -17,6 +17,7 @@ from agents.fine_tuning import environments, models, pipeline, prompts
 from agents.fine_tuning.console import printable, replies
 from agents.fine_tuning.presets import PRESETS, FineTuning
 from text_gym import Prompt, small_talk
+from text_gym.rewards import WordCount
 
 
 def tiny(preset: str, output: Path, **changes: object) -> FineTuning:
@@ -152,7 +153,7 @@ def test_replies_are_shown_side_by_side() -> None:
     console = Console(width=120, record=True)
     policy, _ = models.load_policy(tiny("toy", Path("unused")))
     config = tiny("toy", Path("unused"))
-    envs = environments.make_envs(config, [Prompt("How are you?")], None, 8)
+    envs = environments.make_envs(config, [Prompt("How are you?")], None, 8, WordCount())
     one = evaluate(policy, policy, envs, 8, seed=0)
     console.print(replies(one, one, n=3))
     shown = console.export_text()

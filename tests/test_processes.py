@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed
 from torch.testing import assert_close
 from transformers import GPT2Config
 
@@ -44,26 +42,7 @@ def agent(num_envs: int = 4, callbacks: tuple[Callback, ...] = (), **changes: An
     return PPO(policy, envs, PPOConfig(**settings), callbacks=callbacks)
 
 
-def in_two_processes(work: Callable[[], Any], folder: Path) -> list[Any]:
-    """Runs `work` in each of two connected processes and returns what each returned, by rank."""
-    context = multiprocessing.get_context("fork")
-    children = [context.Process(target=_connected, args=(work, folder, rank)) for rank in (0, 1)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join(timeout=60)
-    assert [child.exitcode for child in children] == [0, 0]
-    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
-
-
-def _connected(work: Callable[[], Any], folder: Path, rank: int) -> None:
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    torch.set_num_threads(1)
-    rendezvous = f"file://{folder / 'rendezvous'}"
-    distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
-    torch.save(work(), folder / f"{rank}.pt")
-    distributed.barrier()
-    distributed.destroy_process_group()
+InTwoProcesses = Callable[[Callable[[], Any]], list[Any]]
 
 
 def gradients(one: PPO, experience: Experience) -> list[torch.Tensor]:
@@ -74,14 +53,14 @@ def gradients(one: PPO, experience: Experience) -> list[torch.Tensor]:
 @pytest.mark.parametrize("n_episodes", [16, 1])
 @pytest.mark.parametrize("micro_batch_size", [None, 3])
 def test_the_gradient_is_that_of_one_process_with_the_joint_batch(
-    n_episodes: int, micro_batch_size: int | None, tmp_path: Path
+    n_episodes: int, micro_batch_size: int | None, in_two_processes: InTwoProcesses
 ) -> None:
     one = agent(micro_batch_size=micro_batch_size, clip_range_vf=0.1, ent_coef=0.1)
     rollout = one.collect()
     experience, _ = one.estimate(rollout, *one.judge(rollout.texts))
     experience = experience.select(torch.arange(n_episodes))
     expected = gradients(one, experience)
-    for got in in_two_processes(lambda: gradients(one, experience), tmp_path):
+    for got in in_two_processes(lambda: gradients(one, experience)):
         for mine, theirs in zip(expected, got, strict=True):
             assert_close(mine, theirs, rtol=0, atol=1e-12)
 
@@ -100,7 +79,9 @@ class Log(Callback):
         return True
 
 
-def test_policies_texts_and_metrics_stay_identical_in_every_update(tmp_path: Path) -> None:
+def test_policies_texts_and_metrics_stay_identical_in_every_update(
+    in_two_processes: InTwoProcesses,
+) -> None:
     def work() -> list[Any]:
         log = Log()
         seed_of_rank = processes.rank()  # ranks start apart; rank 0's parameters must win
@@ -111,14 +92,16 @@ def test_policies_texts_and_metrics_stay_identical_in_every_update(tmp_path: Pat
         one.learn(48)
         return log.rows
 
-    first, second = in_two_processes(work, tmp_path)
+    first, second = in_two_processes(work)
     assert len(first) == 9
     for mine, theirs in zip(first, second, strict=True):
         assert_close(mine, theirs, rtol=0, atol=0, equal_nan=True)
     assert not torch.equal(first[0][:8], first[0][8:])
 
 
-def test_rows_of_two_processes_start_like_the_rows_of_one_vector(tmp_path: Path) -> None:
+def test_rows_of_two_processes_start_like_the_rows_of_one_vector(
+    in_two_processes: InTwoProcesses,
+) -> None:
     def work() -> list[str]:
         one = agent(num_envs=4, n_episodes=8)
         rollout = one.collect()
@@ -128,10 +111,10 @@ def test_rows_of_two_processes_start_like_the_rows_of_one_vector(tmp_path: Path)
     joint = agent(num_envs=8, n_episodes=8).collect()
     expected = [info["text_episode"].prompt for info in joint.infos]
     assert len(set(expected)) > 1
-    assert in_two_processes(work, tmp_path) == [expected, expected]
+    assert in_two_processes(work) == [expected, expected]
 
 
-def test_what_one_process_asks_for_stops_both(tmp_path: Path) -> None:
+def test_what_one_process_asks_for_stops_both(in_two_processes: InTwoProcesses) -> None:
     class Stop(Callback):
         def on_update_end(self, agent: PPO, metrics: Mapping[str, float]) -> bool:
             return processes.rank() == 0 or agent.n_updates < 2
@@ -139,10 +122,10 @@ def test_what_one_process_asks_for_stops_both(tmp_path: Path) -> None:
     def work() -> int:
         return agent(callbacks=(Stop(),)).learn(160).n_updates
 
-    assert in_two_processes(work, tmp_path) == [2, 2]
+    assert in_two_processes(work) == [2, 2]
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused(tmp_path: Path) -> None:
+def test_a_batch_that_cannot_be_shared_out_is_refused(in_two_processes: InTwoProcesses) -> None:
     def work() -> str:
         try:
             agent(n_episodes=15)
@@ -150,11 +133,11 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(tmp_path: Path) -> None:
             return str(error)
         return ""
 
-    for message in in_two_processes(work, tmp_path):
+    for message in in_two_processes(work):
         assert message.startswith("config.n_episodes must be a multiple of 2 process(es)")
 
 
-def test_action_masks_of_both_processes_hold(tmp_path: Path) -> None:
+def test_action_masks_of_both_processes_hold() -> None:
     """Each numbers its masks in its own order; the joint batch must keep them apart."""
     first = Texts(
         torch.tensor([[1, 2]]),

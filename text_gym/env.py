@@ -15,7 +15,7 @@ from text_gym.prompt_sources import Sampling
 from text_gym.rendering import render_image, render_text, token_pieces
 from text_gym.rewards import RewardFunction
 from text_gym.rewards.function import score
-from text_gym.row_state import RowState
+from text_gym.row_state import RowState, recalled_prompt, recorded_prompt
 from text_gym.task import GOES_ON, LENGTH, STOP_REASONS, EncodedPrompt, Limit, Observation, TextTask
 
 
@@ -229,7 +229,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
         return self._observation(), reward, paid, not paid, info
 
     def get_state(self) -> dict[str, Any]:
-        """Returns all that the environment's future depends on, as a copy.
+        """Returns all that the environment's future depends on, in values that JSON can hold.
 
         Raises:
             ResetNeeded: Before the first reset.
@@ -237,8 +237,8 @@ class TextGenEnv(gym.Env[Observation, Any]):
         if self._start is None:
             raise ResetNeeded("reset must be called before get_state")
         row = RowState(
-            prompt=self._start.prompt,
-            completion_ids=self._input_ids[len(self._start.token_ids) : self._length].copy(),
+            prompt=recorded_prompt(self._start.prompt, self.task.source.prompts),
+            completion_ids=self._input_ids[len(self._start.token_ids) : self._length].tolist(),
             stop_reason=self._stop_reason,
             reward=self._reward,
             components=dict(self._components),
@@ -252,18 +252,23 @@ class TextGenEnv(gym.Env[Observation, Any]):
         Args:
             state: What `get_state` of this environment, of another one of the same task, or
                 `get_row_state` of a vector returned; only the first holds the source's state.
+
+        Raises:
+            ValueError: If it names a prompt that this task does not have.
         """
         row: RowState = state["row"]
-        self._start = self.task.encode(row.prompt)
-        self._write(np.concatenate([self._start.token_ids, row.completion_ids]))
-        self._stop_reason = row.stop_reason
-        self._reward, self._components = row.reward, dict(row.components)
-        if row.random_state is not None:
-            self.np_random.bit_generator.state = row.random_state
+        prompt = recalled_prompt(row["prompt"], self.task.source.prompts)
+        self._start = self.task.encode(prompt)
+        completion_ids = np.array(row["completion_ids"], dtype=np.int64)
+        self._write(np.concatenate([self._start.token_ids, completion_ids]))
+        self._stop_reason = row["stop_reason"]
+        self._reward, self._components = row["reward"], dict(row["components"])
+        if row["random_state"] is not None:
+            self.np_random.bit_generator.state = row["random_state"]
         if "source" in state:
             self.task.source.set_state(state["source"])
         prompt_length = len(self._start.token_ids)
-        info = {"prompt_length": prompt_length, **row.prompt.info, **self._mask_info()}
+        info = {"prompt_length": prompt_length, **prompt.info, **self._mask_info()}
         return self._observation(), info
 
     def show_reward(self, payer: object, reward: float, components: Mapping[str, float]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from text_gym.prompts import Prompt, as_prompt, read_prompts
+from text_gym.row_state import recalled_prompt, recorded_prompt
 
 Sampling = Literal["with_replacement", "without_replacement"]
 
@@ -48,7 +49,10 @@ class PromptSource(ABC):
         """Forgets what was drawn and observed so far; called when the environment is seeded."""
 
     def get_state(self) -> dict[str, Any]:
-        """Returns what `set_state` needs to go on from here; empty for a stateless source."""
+        """Returns what `set_state` needs to go on from here; empty for a stateless source.
+
+        Only values that JSON can hold, so that any checkpoint can.
+        """
         return {}
 
     def set_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027  # nor to remember
@@ -195,7 +199,7 @@ class GroupedPrompts(PromptSource):
         """Returns the present group and the inner source's state."""
         return {
             "source": self._source.get_state(),
-            "prompt": self._prompt,
+            "prompt": self._prompt and recorded_prompt(self._prompt, self.prompts),
             "drawn": self._drawn,
             "group_id": self._group_id,
         }
@@ -203,8 +207,9 @@ class GroupedPrompts(PromptSource):
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continues a group."""
         self._source.set_state(state["source"])
-        self._prompt, self._drawn = state["prompt"], state["drawn"]
-        self._group_id = state["group_id"]
+        prompt = state["prompt"]
+        self._prompt = prompt and recalled_prompt(prompt, self.prompts)
+        self._drawn, self._group_id = state["drawn"], state["group_id"]
 
 
 class CurriculumPrompts(ListedPrompts):

@@ -17,7 +17,7 @@ from text_gym.episode import Episode, StopReason
 from text_gym.prompt_streams import PromptStreams
 from text_gym.rendering import render_image, render_text, token_pieces
 from text_gym.rewards.function import Scores, reward_name, score
-from text_gym.row_state import RowState
+from text_gym.row_state import RowState, recalled_prompt, recorded_prompt
 from text_gym.task import LENGTH, STOP_REASONS, EncodedPrompt, Observation, TextTask
 from text_gym.text_rows import TextRows
 from text_gym.vector_infos import RowInfos
@@ -190,7 +190,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         return tuple(self._rendered(row) for row in rows) if self.render_mode == "ansi" else None
 
     def get_state(self) -> dict[str, Any]:
-        """Returns all that the environment's future depends on, as a copy.
+        """Returns all that the environment's future depends on, in values that JSON can hold.
 
         Raises:
             ResetNeeded: Where a row has not been reset yet.
@@ -205,7 +205,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         """Goes back to a state that `get_state` returned, and returns its observation.
 
         Raises:
-            ValueError: If it has another number of rows.
+            ValueError: If it has another number of rows, or a prompt that this task does not have.
         """
         if len(state["rows"]) != self.num_envs:
             raise ValueError(f"state must have {self.num_envs} rows, got {len(state['rows'])}")
@@ -223,8 +223,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         reward, components = self._reward(row)
         return {
             "row": RowState(
-                prompt=start.prompt,
-                completion_ids=self._completion(row),
+                prompt=recorded_prompt(start.prompt, self.task.source.prompts),
+                completion_ids=self._completion(row).tolist(),
                 stop_reason=self._reasons[row],
                 reward=reward,
                 components=components,
@@ -241,16 +241,17 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         return self._observation()
 
     def _set_row(self, row: int, state: RowState) -> None:
-        start = self.task.encode(state.prompt)
+        start = self.task.encode(recalled_prompt(state["prompt"], self.task.source.prompts))
         self._write([row], [start])
-        self._texts.extend(row, state.completion_ids)
-        self._reasons[row] = state.stop_reason
-        if state.reward is not None:
-            terms = {name: np.array([term]) for name, term in state.components.items()}
-            self._paid[row] = (Scores(np.array([state.reward]), terms), 0)
-        self._ended[row] = state.stop_reason is not None
+        self._texts.extend(row, np.array(state["completion_ids"], dtype=np.int64))
+        self._reasons[row] = state["stop_reason"]
+        self._paid[row] = None
+        if state["reward"] is not None:
+            terms = {name: np.array([term]) for name, term in state["components"].items()}
+            self._paid[row] = (Scores(np.array([state["reward"]]), terms), 0)
+        self._ended[row] = state["stop_reason"] is not None
         self._n_ended = int(np.count_nonzero(self._ended))
-        self._prompts.set_state(row, state.random_state)
+        self._prompts.set_state(row, state["random_state"])
 
     def _rows_to_reset(self, mask: Any) -> list[int]:
         if mask is None:

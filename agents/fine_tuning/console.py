@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from agents.callbacks import Callback
-from agents.evaluation import Evaluation
+from agents.evaluation import Evaluation, paired_gain
 from agents.ppo import PPO
 
 
@@ -50,6 +50,10 @@ class ProgressBar(Callback):
 
     def on_training_end(self, agent: PPO) -> None:
         """Leaves the bar as it stands."""
+        self.close()
+
+    def close(self) -> None:
+        """Leaves the bar as it stands, where training did not come to its end either."""
         self._progress.stop()
 
 
@@ -79,6 +83,8 @@ def evaluations(before: Evaluation, after: Evaluation) -> Table:
     ):
         values = (f"{getattr(one, name):.{digits}f}" for one in (before, after))
         table.add_row(label, *values)
+    gain = paired_gain(before, after)
+    table.add_row("gain, prompt by prompt (95 %)", "", f"{gain.mean:+.3f} ± {gain.half_width:.3f}")
     return table
 
 

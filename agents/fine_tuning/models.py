@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import text_gym
+from agents.fetching.items import SMOLLM2, require
 from agents.fine_tuning.presets import FineTuning
 from agents.fine_tuning.toy import toy_policy
 from agents.policy import CausalLMPolicy
@@ -19,16 +20,26 @@ def load_policy(config: FineTuning) -> tuple[CausalLMPolicy, Any]:
     """Returns the policy and tokenizer that a run's `model` option names.
 
     For the toy the tokenizer is None: `TextGen-v0` has its own.
+
+    Raises:
+        FileNotFoundError: If the model must be fetched first; names the command.
     """
     if config.model == "toy":
         env = text_gym.TextGenEnv(max_new_tokens=config.max_new_tokens)
-        return toy_policy(
+        toy = toy_policy(
             env.tokenizer.vocab_size,
             env.tokenizer.eos_token_id,
             length=env.task.max_length,
             eos_probability=TOY_EOS_PROBABILITY,
             seed=config.ppo.seed,
-        ), None
-    source = SMALL_TALK_MODEL if config.model == "small-talk" else config.model
-    policy = CausalLMPolicy.from_pretrained(source, temperature=config.temperature)
+        )
+        return CausalLMPolicy(toy.model, config.policy), None
+    source = _source(config.model)
+    policy = CausalLMPolicy.from_pretrained(source, config.policy)
     return policy, HuggingFaceTokenizer.from_pretrained(source, vocab_size=policy.vocab_size)
+
+
+def _source(model: str) -> str | Path:
+    if model == "small-talk":
+        return SMALL_TALK_MODEL
+    return require(SMOLLM2) if model == SMOLLM2.name else model

@@ -7,6 +7,10 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from agents import processes
+from agents.fetching.film_reviews import REVIEWS_FILE
+from agents.fetching.items import FILM_REVIEWS, require
+from agents.fine_tuning.film_reviews import openings, read_reviews
 from text_gym import Prompt, small_talk
 from text_gym.prompts import read_prompts
 
@@ -17,9 +21,22 @@ class Split(NamedTuple):
     train: Sequence[Prompt]
     heldout: Sequence[Prompt]
 
+    def own_share(self) -> Split:
+        """Returns what this process learns on; all of it if there are too few prompts to share."""
+        n = processes.world_size()
+        enough = len(self.train) >= n
+        return self._replace(train=self.train[processes.rank() :: n]) if enough else self
+
 
 def load_prompts(name: str, console: Console) -> Split:
-    """Returns the prompts that a run's `prompts` option names."""
+    """Returns the prompts that a run's `prompts` option names.
+
+    Raises:
+        FileNotFoundError: If they must be fetched first; names the command.
+    """
+    if name == FILM_REVIEWS.name:
+        reviews = read_reviews(require(FILM_REVIEWS) / REVIEWS_FILE)
+        return Split(*(list(map(Prompt, openings(reviews, half))) for half in ("train", "heldout")))
     if name == "chitchat":
         try:
             return Split(*(_chitchat_prompts(split) for split in ("rl", "heldout")))

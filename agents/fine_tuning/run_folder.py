@@ -1,15 +1,17 @@
 """What a run leaves behind: metrics, samples, curves, the tuned model, a summary.
 
-`RunFolder` is a callback: it writes while PPO learns. It does not know what is learnt.
+`RunFolder` is a callback: it writes while PPO learns, and can go back to an earlier point of the
+same run. It does not know what is learnt.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -18,30 +20,55 @@ from agents.ppo import PPO
 from agents.record import Rollout
 
 _SAMPLES_PER_UPDATE = 4
+_GROWING = ("metrics.jsonl", "samples.jsonl")
 
 
 class RunFolder(Callback):
     """Writes config, metrics, samples and TensorBoard events as a run goes on.
 
     Args:
-        folder: A folder that does not exist yet.
-        config: A dataclass that says what the run is.
+        folder: Of this run; see `created`. Where the run was stopped, the callback's state says.
 
     Attributes:
         history: The metrics of every update so far.
         tokens: Tokens written so far.
-
-    Raises:
-        FileExistsError: If the folder exists.
     """
 
-    def __init__(self, folder: Path, config: Any) -> None:
-        folder.mkdir(parents=True)
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.history: list[Mapping[str, float]] = []
         self.tokens = 0
-        self.write_json("config.json", dataclasses.asdict(config))
-        self._events = SummaryWriter(str(folder))
+        self._events: SummaryWriter | None = None
+        self._earlier_seconds = 0.0
+        self._since: float | None = None
+
+    @classmethod
+    def created(cls, folder: Path, config: Mapping[str, Any]) -> Self:
+        """Returns a new folder that says what the run is.
+
+        Raises:
+            FileExistsError: If the folder exists.
+        """
+        folder.mkdir(parents=True)
+        record = cls(folder)
+        record.write_json("config.json", config)
+        return record
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, those that were lost between checkpoints left out."""
+        now = time.perf_counter()
+        return self._earlier_seconds + (0.0 if self._since is None else now - self._since)
+
+    def on_training_start(self, agent: PPO, total_episodes: int) -> None:
+        """Opens the events, hiding those from past the point at which training goes on."""
+        if agent.n_updates == 0:
+            self._cut(dict.fromkeys(_GROWING, 0))
+        again = any(self.folder.glob("events.out.tfevents*"))
+        self._events = SummaryWriter(
+            str(self.folder), purge_step=agent.n_episodes + 1 if again else None
+        )
+        self._since = time.perf_counter()
 
     def on_rollout_end(self, agent: PPO, rollout: Rollout) -> None:
         """Appends the first few texts of the batch to `samples.jsonl`."""
@@ -66,20 +93,67 @@ class RunFolder(Callback):
         row = {"episodes": agent.n_episodes, "updates": agent.n_updates, **metrics}
         self.history.append(row)
         self._append("metrics.jsonl", row)
+        assert self._events is not None
         for name, value in metrics.items():
             self._events.add_scalar(name, value, agent.n_episodes)
         return True
 
     def on_training_end(self, agent: PPO) -> None:
-        """Closes the events and draws `curves.png`."""
-        self._events.close()
+        """Closes the events and draws `curves.png`, from the first update on."""
+        self._earlier_seconds, self._since = self.seconds, None
+        self.close()
         if self.history:
             draw_curves(self.history, self.folder / "curves.png")
 
+    def close(self) -> None:
+        """Closes the events; called by itself where training does not come to an end."""
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns how far everything is written, after bringing it to the disk."""
+        if self._events is not None:
+            self._events.flush()
+        sizes = {}
+        for name in _GROWING:
+            with (self.folder / name).open("ab") as file:
+                os.fsync(file.fileno())
+                sizes[name] = file.tell()
+        return {"sizes": sizes, "tokens": self.tokens, "seconds": self.seconds}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes back to an earlier point: what was written after it is cut off.
+
+        Raises:
+            ValueError: If something that was written before it is missing.
+        """
+        self._cut(state["sizes"])
+        self.tokens, self._earlier_seconds = state["tokens"], state["seconds"]
+        lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        self.history = [json.loads(line) for line in lines]
+
+    def _cut(self, sizes: Mapping[str, int]) -> None:
+        for name, size in sizes.items():
+            path = self.folder / name
+            written = path.stat().st_size if path.exists() else 0
+            if written < size:
+                raise ValueError(
+                    f"{path} must have the {size} bytes that it had when the checkpoint was saved, "
+                    f"got {written}"
+                )
+            if written > size:
+                os.truncate(path, size)
+
     def write_json(self, name: str, content: Any) -> None:
-        """Writes one JSON file."""
+        """Writes one JSON file, whole or not at all."""
         text = json.dumps(content, indent=2, default=str, ensure_ascii=False)
-        (self.folder / name).write_text(text + "\n", encoding="utf-8")
+        partial = self.folder / f".{name}.partial"
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.folder / name)
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
         with (self.folder / name).open("a", encoding="utf-8") as file:

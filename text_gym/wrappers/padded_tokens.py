@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -66,3 +67,10 @@ class PaddedTokens(
     def observation(self, observation: Observation) -> NDArray[np.int64] | Observation:
         """Returns the symbols (L,), beside whatever else is observed."""
         return padded_tokens(observation, self._padding)
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns nothing: there is nothing to keep."""
+        return {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Changes nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -63,6 +64,14 @@ class RemainingTokens(gym.Wrapper[Observation, int, Observation, int], RecordCon
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._prompt_length = info.get("prompt_length", self._prompt_length)  # under `Autoreset`
         return self._added(observation), reward, terminated, truncated, info
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns where the prompt ends, and nothing of the environment inside."""
+        return {"prompt_length": int(self._prompt_length)}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a state that `get_state` returned."""
+        self._prompt_length = state["prompt_length"]
 
     def _added(self, observation: Observation) -> Observation:
         left = remaining_tokens(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -51,3 +52,10 @@ class PaddedTokens(
             truncations,
             infos,
         )
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns nothing: there is nothing to keep."""
+        return {}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Changes nothing."""

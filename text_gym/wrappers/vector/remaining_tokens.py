@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,22 @@ class RemainingTokens(
             infos["final_obs"][row] = {**final, KEY: self._left(final, row)}
         self._note_prompts(infos)
         return self._added(observations), rewards, terminations, truncations, infos
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns where the prompts end, and nothing of the environments inside."""
+        return {"prompt_lengths": self._prompt_lengths.tolist()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a state that `get_state` returned.
+
+        Raises:
+            ValueError: If it is the state of another number of rows.
+        """
+        if len(state["prompt_lengths"]) != self.num_envs:
+            raise ValueError(
+                f"state must be of {self.num_envs} rows, got {len(state['prompt_lengths'])}"
+            )
+        self._prompt_lengths = np.array(state["prompt_lengths"], dtype=np.int64)
 
     def _note_prompts(self, infos: dict[str, Any]) -> None:
         if "prompt_length" in infos:

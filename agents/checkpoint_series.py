@@ -1,0 +1,140 @@
+"""The checkpoints of a run: one every few updates, the last few kept.
+
+`Checkpoints` is a callback that saves; `latest` finds the newest that can be used.
+What one holds is `agents.checkpoint`.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agents import checkpoint, processes
+from agents.callbacks import Callback
+from agents.checkpoint_folder import CheckpointError, remove_folder, require_whole
+
+if TYPE_CHECKING:
+    from agents.ppo import PPO
+
+_NAME = re.compile(r"update-(\d{6,})")
+
+
+class Checkpoints(Callback):
+    """Saves the agent every few updates, and when training ends.
+
+    The checkpoints leave out what does not change; `agent.restore`, with an agent built the same
+    way, goes on from one. It must be the last callback, since it saves the state of all.
+
+    Args:
+        folder: Of the checkpoints, one folder in it for each.
+        every: Updates from one to the next.
+        keep: How many are kept. Older ones are removed once the new one is in place.
+
+    Raises:
+        ValueError: If `every` or `keep` is below 1.
+
+    Example:
+        >>> import tempfile, gymnasium as gym, text_gym
+        >>> from transformers import GPT2Config
+        >>> from agents import PPO, CausalLMPolicy, PPOConfig
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> def make_agent():
+        ...     envs = gym.make_vec("TextGen-v0", num_envs=8, autoreset_mode="Disabled")
+        ...     sizes = dict(n_embd=16, n_layer=1, n_head=1, n_positions=24)
+        ...     config = GPT2Config(vocab_size=int(envs.single_action_space.n), **sizes)
+        ...     callbacks = [Checkpoints(folder.name)]
+        ...     settings = PPOConfig(n_episodes=8, batch_size=8)
+        ...     return PPO(CausalLMPolicy.from_config(config), envs, settings, callbacks=callbacks)
+        >>> agent = make_agent().learn(total_episodes=16)
+        >>> newest = latest(folder.name)
+        >>> newest.name, make_agent().restore(newest).n_updates
+        ('update-000002', 2)
+        >>> folder.cleanup()
+    """
+
+    def __init__(self, folder: str | Path, *, every: int = 1, keep: int = 2) -> None:
+        for name, value in (("every", every), ("keep", keep)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.folder = Path(folder)
+        self.every = every
+        self.keep = keep
+
+    def on_training_start(self, agent: PPO, total_episodes: int) -> None:
+        """Refuses at once what could not be saved later.
+
+        Raises:
+            ValueError: If it is not the last callback, or the agent cannot be saved.
+        """
+        if agent.callbacks[-1] is not self:
+            raise ValueError(
+                "callbacks must have Checkpoints as the last, whose state would not be saved "
+                f"otherwise, got {type(agent.callbacks[-1]).__name__} after it"
+            )
+        checkpoint.require_possible(agent)
+
+    def on_update_end(self, agent: PPO, metrics: Mapping[str, float]) -> bool:
+        """Saves, if it is time to."""
+        if agent.n_updates % self.every == 0:
+            self._save(agent)
+        return True
+
+    def on_training_end(self, agent: PPO) -> None:
+        """Saves the end, unless the last update was saved."""
+        if agent.n_updates % self.every:
+            self._save(agent)
+
+    def _save(self, agent: PPO) -> None:
+        path = self.folder / f"update-{agent.n_updates:06d}"
+        if processes.is_main() and path.exists() and _damage(path):
+            remove_folder(path)  # skipped when training went on from an older one
+        checkpoint.save(agent, path, models=False)
+        if processes.is_main():
+            self._remove_outlived(path)
+
+    def _remove_outlived(self, path: Path) -> None:
+        series = _newest_first(self.folder)
+        place = series.index(path)
+        # What is newer lies in a future that this training does not come from.
+        for outlived in series[:place] + series[place + self.keep :]:
+            remove_folder(outlived)
+
+
+def latest(folder: str | Path) -> Path | None:
+    """Returns the newest checkpoint that is whole, or None if there is none at all.
+
+    Warns of each newer one that is damaged.
+
+    Raises:
+        CheckpointError: If all of them are damaged.
+    """
+    damages: list[CheckpointError] = []
+    for path in _newest_first(Path(folder)):
+        damage = _damage(path)
+        if damage is None:
+            for one in damages:
+                warnings.warn(f"{one}; going on from {path.name} instead", stacklevel=2)
+            return path
+        damages.append(damage)
+    if damages:
+        raise CheckpointError(
+            f"none of the {len(damages)} checkpoints in {folder} can be used; the newest: "
+            f"{damages[0]}"
+        )
+    return None
+
+
+def _damage(path: Path) -> CheckpointError | None:
+    try:
+        require_whole(path)
+    except CheckpointError as damage:
+        return damage
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob("update-*") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("update-")), reverse=True)

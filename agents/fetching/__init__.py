@@ -1,0 +1,1 @@
+"""What runs need and the package does not hold: downloaded, verified and converted once."""

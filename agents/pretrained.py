@@ -1,0 +1,67 @@
+"""Language models from configurations, folders, hub ids and GGUF files, with their dropout off.
+
+Knows nothing of policies.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+
+
+def new_model(config: PreTrainedConfig, dtype: torch.dtype, seed: int) -> PreTrainedModel:
+    """Initialises an untrained model from a seed of its own; global ones stay as they are."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+            _without_dropout(config), dtype=dtype
+        )
+    return model
+
+
+def load_model(source: str | Path, dtype: torch.dtype) -> PreTrainedModel:
+    """Loads a model from a folder, a hub id, or a GGUF file.
+
+    Raises:
+        OSError, ValueError: If there is no model at `source`.
+    """
+    path = Path(source)
+    if path.suffix == ".gguf":
+        return _from_gguf(path, dtype)
+    config = _without_dropout(AutoConfig.from_pretrained(source))
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        source, config=config, dtype=dtype
+    )
+    return model
+
+
+def dropouts(config: PreTrainedConfig) -> Mapping[str, float]:
+    """Returns the dropout rates of a configuration by name, `resid_pdrop` for example."""
+    return {
+        name: value
+        for name, value in config.to_dict().items()
+        if "drop" in name and isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:
+    config = copy.deepcopy(config)
+    for name in dropouts(config):
+        setattr(config, name, 0.0)
+    return config
+
+
+def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """Loads dequantised weights into an ordinary model, which trains and saves like any other."""
+    loaded = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=dtype)
+    config = _without_dropout(loaded.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    model.load_state_dict(loaded.state_dict())
+    model.tie_weights()
+    return model

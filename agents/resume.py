@@ -1,0 +1,30 @@
+"""Go on with a stopped run: `python -m agents.resume runs/NAME`.
+
+Reads the command line and nothing more; torch is imported once it is known what to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from agents.checkpoint_folder import CheckpointError
+
+
+def main() -> None:
+    """Takes a run up again from its last checkpoint, and finishes it."""
+    parser = argparse.ArgumentParser(prog="python -m agents.resume", description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="of the run, which holds its config.json")
+    folder = parser.parse_args().folder
+
+    from agents.fine_tuning.pipeline import resume
+
+    try:
+        resume(folder)
+    except (CheckpointError, FileNotFoundError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Letting one of Stable-Baselines3's policies write texts to be judged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.utils import obs_as_tensor
+
+from agents.record import EpisodeRecord, Rollout
+
+
+@torch.no_grad()
+def write_texts(policy: ActorCriticPolicy, envs: VectorEnv[Any, Any, Any], seed: int) -> Rollout:
+    """Lets the policy write one text in each of n environments, whose finished rows idle.
+
+    The global random state, from which SB3 samples, is left as it was.
+
+    Args:
+        policy: SB3's.
+        envs: n environments with autoreset mode DISABLED, without action masks.
+        seed: Of prompts and sampling.
+    """
+    rows = range(envs.num_envs)
+    observations, _ = envs.reset(seed=seed)
+    record = EpisodeRecord(envs.num_envs, observations["input_ids"].shape)
+    record.begin(rows, observations)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        while record.unfinished:
+            tokens, _, log_probs = policy(obs_as_tensor(observations, policy.device))
+            actions = tokens.numpy(force=True).astype(np.int64)
+            observations, rewards, terminations, truncations, infos = envs.step(actions)
+            record.append(rows, actions, rewards, log_probs, None)
+            record.end(terminations, truncations, observations, infos)
+    return record.rollout(None)

@@ -1,0 +1,188 @@
+"""The floor under a time: what the arithmetic, or the bytes, alone would take on this machine.
+
+Peaks are measured: a large matrix product and a large copy. Counts are of what any implementation
+has to do, so that they hold for ours and for others: the floor is not reached, but it tells a loss
+to overhead from a lack of hardware.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import NamedTuple
+
+import torch
+
+from agents.policy import CausalLMPolicy
+from benchmarks.figures import Figure, figure
+
+_SIDE = 2048
+_COPIED = 2**26  # floats: 256 MiB, more than any cache holds
+_TRIALS = 5
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Holds what the machine can do at best, in float32 and with torch's threads as they are."""
+
+    flops_per_second: float
+    bytes_per_second: float
+
+    @property
+    def text(self) -> str:
+        """Both, for a note."""
+        return (
+            f"{self.flops_per_second / 1e9:.0f} GFLOP/s in a product of matrices {_SIDE} × {_SIDE},"
+            f" {self.bytes_per_second / 1e9:.1f} GB/s read and written in a copy of 256 MiB"
+        )
+
+
+class Work(NamedTuple):
+    """Counts what has to be done.
+
+    Attributes:
+        flops: Multiplications and additions.
+        moved: Bytes that must come from memory, or go there.
+    """
+
+    flops: float
+    moved: float
+
+    def __add__(self, other: object) -> Work:
+        """Returns the work of both."""
+        if not isinstance(other, Work):
+            return NotImplemented
+        return Work(self.flops + other.flops, self.moved + other.moved)
+
+    def seconds(self, peaks: Peaks) -> float:
+        """Returns the shortest time: arithmetic and memory may overlap, so the longer of both."""
+        return max(self.flops / peaks.flops_per_second, self.moved / peaks.bytes_per_second)
+
+
+def measure_peaks() -> Peaks:
+    """Measures the machine, best of a few trials."""
+    a, b = torch.randn(2, _SIDE, _SIDE).unbind()
+    product = torch.empty(_SIDE, _SIDE)
+    source = torch.ones(_COPIED)
+    target = torch.zeros(_COPIED)
+    return Peaks(
+        flops_per_second=2 * _SIDE**3 / _fastest(lambda: torch.mm(a, b, out=product)),
+        bytes_per_second=2 * 4 * _COPIED / _fastest(lambda: target.copy_(source)),
+    )
+
+
+class Model(NamedTuple):
+    """Holds the sizes of a transformer that its arithmetic depends on.
+
+    Attributes:
+        weights: Parameters that every token is multiplied with, output layer left out.
+        output: Parameters of the output layer.
+        layers: Number of layers.
+        width: Size of a hidden state.
+        parameters: All that learns.
+    """
+
+    weights: int
+    output: int
+    layers: int
+    width: int
+    parameters: int
+
+    @classmethod
+    def of(cls, policy: CausalLMPolicy) -> Model:
+        """Reads the sizes off a policy."""
+        embeddings = {
+            id(module.weight)
+            for module in policy.trunk.modules()
+            if isinstance(module, torch.nn.Embedding)
+        }
+        matrices = [
+            parameter.numel()
+            for parameter in policy.trunk.parameters()
+            if parameter.ndim >= 2 and id(parameter) not in embeddings
+        ]
+        return cls(
+            weights=sum(matrices),
+            output=policy.head.weight.numel(),
+            layers=int(policy.model.config.num_hidden_layers),
+            width=int(policy.head.weight.shape[1]),
+            parameters=sum(p.numel() for p in policy.parameters() if p.requires_grad),
+        )
+
+    def forward(self, tokens: int, attended: int, chosen: int) -> float:
+        """Returns the arithmetic of reading texts, in FLOP.
+
+        Args:
+            tokens: Number of tokens.
+            attended: For each token, the tokens it attends to, summed.
+            chosen: Tokens that the output layer is applied for.
+        """
+        products = 2 * (self.weights * tokens + self.output * chosen)
+        return products + 4 * self.width * self.layers * attended
+
+
+def decoding(model: Model, prompt: int, lengths: Sequence[int], rows: int) -> Work:
+    """Counts writing completions of given lengths after prompts of `prompt` tokens, `rows` at once.
+
+    Every step reads the parameters once, and each row's keys and values.
+    """
+    attended = sum(_attended(prompt + length) for length in lengths)
+    flops = model.forward(
+        sum(prompt + length for length in lengths), attended, sum(lengths)
+    )  # the last token of a text need not be read; one in a text, left in
+    steps = sum(lengths) / rows
+    cached = 2 * 4 * model.width * model.layers * attended
+    return Work(flops, 4 * (model.weights + model.output) * steps + cached)
+
+
+def judging(model: Model, prompt: int, lengths: Sequence[int], passes: int) -> Work:
+    """Counts one forward per text, in a number of passes."""
+    attended = sum(_attended(prompt + length) for length in lengths)
+    flops = model.forward(sum(prompt + length for length in lengths), attended, sum(lengths))
+    return Work(flops, 4 * (model.weights + model.output) * passes)
+
+
+def updating(model: Model, prompt: int, lengths: Sequence[int], passes: int, steps: int) -> Work:
+    """Counts forward and backward, twice a forward's arithmetic, and Adam's steps.
+
+    A pass reads the weights twice and writes gradients; a step of Adam reads parameters, gradients
+    and both moments, and writes all but the gradients. Activations are left out.
+    """
+    forward = judging(model, prompt, lengths, passes)
+    return Work(3 * forward.flops, 3 * forward.moved + 7 * 4 * model.parameters * steps)
+
+
+def share_of_floor(
+    name: str, speeds: Sequence[float], peaks: Peaks, work: Work, tokens: int, why: str
+) -> Figure:
+    """Returns which share of the floor's speed was reached.
+
+    Args:
+        name: Of what was measured.
+        speeds: In tokens per second.
+        peaks: Of the machine.
+        work: That has to be done for `tokens` tokens.
+        tokens: How many.
+        why: What keeps the code from the floor, as a sentence without its point.
+    """
+    floor = tokens / work.seconds(peaks)
+    return figure(
+        f"{name} / floor",
+        [speed / floor for speed in speeds],
+        note=f"the floor is {floor:,.0f} tokens/s: {work.flops / 1e9:.2f} GFLOP and "
+        f"{work.moved / 1e9:.2f} GB for {tokens:,} tokens, at {peaks.text}. {why}",
+    )
+
+
+def _attended(length: int) -> int:
+    return length * (length + 1) // 2
+
+
+def _fastest(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(_TRIALS):
+        start = perf_counter()
+        work()
+        times.append(perf_counter() - start)
+    return min(times)

@@ -1,0 +1,230 @@
+"""Measure rollouts against `transformers.generate`: `python benchmarks/rollout.py`.
+
+Both write as many texts as they can with the same model, after the same prompts; tokens are those
+that belong to a text, and ours go through the environment. Four cases: GPT-2 of 4 layers × 128,
+V = 64, 64 rows, prompts of 4 tokens, with completions of exactly 32 tokens, and with geometric
+lengths of mean 8 under a limit of 64; SmolLM2-135M, 64 rows, openings of film reviews, with 24
+tokens each, and ending at a mark of punctuation. `generate` gets batches of 64 prompts and waits
+for the longest; the rollout gives a finished row its next prompt.
+
+A rollout has log-probs; values, and log-probs as the training forward gives them, come from a
+second pass over the finished texts, which is counted where it says "judged".
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from agents.fetching.items import SMOLLM2
+from agents.policy import CausalLMPolicy
+from benchmarks import command_line
+from benchmarks.figures import Figure, figure, write_result
+from benchmarks.floor import (
+    Model,
+    Peaks,
+    Work,
+    decoding,
+    judging,
+    measure_peaks,
+    share_of_floor,
+)
+from benchmarks.tasks import Numbers, end_with_probability, gpt2, make_envs, random_prompts
+from benchmarks.timing import Samples, interleaved, ratios, tokens_per_second
+from benchmarks.writers import Case, collected, generated, lean
+from text_gym import HuggingFaceTokenizer
+
+ROWS = 64
+VOCAB_SIZE, PROMPT = 64, 4
+FIXED, LIMIT, MEAN = 32, 64, 8
+SMOLLM2_FIXED = 24
+GPT2_GOALS, SMOLLM2_GOALS = (1.5, 4.0), (1.0, 2.0)
+"""Of a judged rollout over `generate`: fixed lengths, ragged lengths."""
+LEAN_GOAL = 0.85
+"""Of a rollout over the lean loop."""
+
+REVIEWS = (
+    "I went to see this film because",
+    "The first half hour is slow, but",
+    "Nobody in my family had heard of the director, and still",
+    "What a strange little",
+    "Two hours of my life that",
+    "The music alone makes it",
+    "My expectations were low, and the opening scene",
+    "If you enjoyed the book, you will",
+    "There is a moment near the end when",
+    "The two leads have",
+    "I have watched it three times now and",
+    "As a comedy it fails, but as",
+    "Somewhere in this mess of a plot",
+    "Shot in black and white, the picture",
+    "The acting was",
+    "Do yourself a favour and",
+)
+MARKS = (".", ",", "!", "?", ";", ":", "-", "\n", '"', ")")
+
+
+def gpt2_cases(n_ragged: int, seed: int) -> list[Case]:
+    """Returns GPT-2 with fixed and with geometric lengths."""
+    prompts = random_prompts(ROWS, VOCAB_SIZE, PROMPT, seed)
+    policy = gpt2(
+        layers=4, width=128, heads=4, vocab_size=VOCAB_SIZE, max_length=PROMPT + LIMIT, seed=seed
+    )
+    end_with_probability(policy, 1 / MEAN)
+    task = {"prompts": prompts, "tokenizer": Numbers(VOCAB_SIZE), "reward_function": _no_reward}
+    ids = [Numbers(VOCAB_SIZE).encode(prompt) for prompt in prompts]
+    fixed = make_envs(ROWS, ends=False, max_new_tokens=FIXED, **task)
+    ragged = make_envs(ROWS, max_new_tokens=LIMIT, **task)
+    return [
+        Case("GPT-2 4 × 128, 32 tokens", policy, fixed, ids, FIXED, (), ROWS),
+        Case(
+            "GPT-2 4 × 128, geometric lengths",
+            policy,
+            ragged,
+            ids,
+            LIMIT,
+            (VOCAB_SIZE - 1,),
+            n_ragged,
+        ),
+    ]
+
+
+def smollm2_cases(folder: Path, n_ragged: int) -> list[Case]:
+    """Returns SmolLM2 with fixed lengths and with texts that end at a mark."""
+    policy = CausalLMPolicy.from_pretrained(folder)
+    policy.model.generation_config.eos_token_id = None
+    tokenizer = HuggingFaceTokenizer.from_pretrained(folder, vocab_size=policy.vocab_size)
+    marks = sorted({tokenizer.encode(mark)[0] for mark in MARKS})
+    prompts = [REVIEWS[row % len(REVIEWS)] for row in range(ROWS)]
+    task = {"prompts": prompts, "tokenizer": tokenizer, "reward_function": _no_reward}
+    ids = [tokenizer.encode(prompt) for prompt in prompts]
+    fixed = make_envs(ROWS, ends=False, max_new_tokens=SMOLLM2_FIXED, **task)
+    ragged = make_envs(ROWS, max_new_tokens=LIMIT, stop_token_ids=marks, **task)
+    stops = [*marks, tokenizer.eos_token_id]
+    return [
+        Case("SmolLM2-135M, 24 tokens", policy, fixed, ids, SMOLLM2_FIXED, (), ROWS),
+        Case("SmolLM2-135M, to a mark", policy, ragged, ids, LIMIT, stops, n_ragged),
+    ]
+
+
+def measure(case: Case, repeats: int, seed: int) -> Samples:
+    """Times ours, judged and not, `generate`, and, for fixed lengths, the lean loop."""
+    timed = {
+        "rollout, judged": collected(case, judged=True, seed=seed),
+        "rollout": collected(case, judged=False, seed=seed),
+        "generate": generated(case),
+    }
+    if not case.stops:
+        timed["lean loop"] = lean(case, seed)
+    speeds = {name: tokens_per_second(work) for name, work in timed.items()}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # `generate` draws from the global generator
+        return interleaved(speeds, repeats)
+
+
+def figures(
+    case: Case, samples: Samples, peaks: Peaks, *, goal: float, mean_length: float
+) -> list[Figure]:
+    """Returns a case's figures.
+
+    Args:
+        case: What was measured.
+        samples: In tokens per second.
+        peaks: Of the machine.
+        goal: For a judged rollout over `generate`.
+        mean_length: Of the completions, in tokens.
+    """
+    found = [
+        figure(
+            f"{case.name}: rollout, judged / generate",
+            ratios(samples, "rollout, judged", "generate"),
+            at_least=goal,
+            note="through the environment, with log-probs and values",
+        ),
+        figure(f"{case.name}: rollout / generate", ratios(samples, "rollout", "generate")),
+    ]
+    if "lean loop" in samples:
+        found.append(
+            figure(
+                f"{case.name}: rollout / lean loop",
+                ratios(samples, "rollout", "lean loop"),
+                at_least=LEAN_GOAL,
+                note="the lean loop samples and reads with the same decoder, and keeps nothing",
+            )
+        )
+    found += [
+        figure(f"{case.name}: {name}", speeds, "tokens/s") for name, speeds in samples.items()
+    ]
+    return [
+        *found,
+        figure(f"{case.name}: mean length", mean_length, "tokens"),
+        share_of_floor(
+            f"{case.name}: rollout, judged",
+            samples["rollout, judged"],
+            peaks,
+            least_work(case, mean_length),
+            round(case.n_episodes * mean_length),
+            "A step reads one token a row: small products, and the calls around them, keep a small "
+            "model from it",
+        ),
+    ]
+
+
+def least_work(case: Case, mean_length: float) -> Work:
+    """Counts writing and judging the texts of one measurement, as if all had the mean length."""
+    model, lengths = Model.of(case.policy), [round(mean_length)] * case.n_episodes
+    return decoding(model, case.mean_prompt, lengths, ROWS) + judging(
+        model, case.mean_prompt, lengths, passes=case.n_episodes // ROWS
+    )
+
+
+def _no_reward(prompt: str, completion: str) -> float:  # noqa: ARG001  # as rewards are called
+    return 0.0
+
+
+def main() -> None:
+    """Measures all cases."""
+    parser = command_line.parser(__doc__, repeats=9, quick_repeats=5)
+    parser.add_argument("--episodes", type=int, default=512, help="texts of a ragged measurement")
+    parser.add_argument(
+        "--smollm2",
+        type=Path,
+        default=SMOLLM2.folder,
+        help="folder that `python -m agents.fetch smollm2` made",
+    )
+    options = command_line.parse(parser)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    cases = gpt2_cases(options.episodes, options.seed)
+    _report("rollout", cases, GPT2_GOALS, options.repeats, options)
+    if options.smollm2.is_dir():
+        cases = smollm2_cases(options.smollm2, 2 * ROWS if options.quick else 4 * ROWS)
+        repeats = min(options.repeats, 2 if options.quick else 5)
+        _report("rollout_smollm2", cases, SMOLLM2_GOALS, repeats, options)
+    else:
+        print(f"SmolLM2 skipped: no {options.smollm2}; `python -m agents.fetch smollm2` fetches it")
+
+
+def _report(
+    name: str,
+    cases: Sequence[Case],
+    goals: Sequence[float],
+    repeats: int,
+    options: argparse.Namespace,
+) -> None:
+    peaks, found = measure_peaks(), []
+    for case, goal in zip(cases, goals, strict=True):
+        mean_length = collected(case, judged=False)() / case.n_episodes
+        samples = measure(case, repeats, options.seed)
+        found += figures(case, samples, peaks, goal=goal, mean_length=mean_length)
+    episodes = {case.name: case.n_episodes for case in cases}
+    settings = {"rows": ROWS, "episodes": episodes}
+    write_result(name, found, seed=options.seed, settings=settings, folder=options.output)
+
+
+if __name__ == "__main__":
+    main()

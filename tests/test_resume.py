@@ -1,0 +1,523 @@
+"""Runs that are stopped: killed anywhere and resumed, they write what they would have written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import distributed
+
+from agents import resume as command
+from agents.checkpoint_series import latest
+from agents.fine_tuning import models, pipeline
+from agents.fine_tuning.interruption import Interruption
+from agents.fine_tuning.presets import PRESETS, FineTuning
+from agents.fine_tuning.run_folder import RunFolder
+from agents.fine_tuning.saved_config import described, read_config
+from agents.guards import TrainingStopped
+from agents.ppo import PPO
+
+PROMPTS = ["How are you ?", "you ?", "are you fine ?", "thanks", "fine thanks", "and you ?"]
+N_UPDATES = 30
+N_KILLS = 20
+
+
+def small(output: Path, name: str, **changes: Any) -> FineTuning:
+    """The toy, with prompts of which none comes twice in an epoch, and an adaptive KL price."""
+    config = PRESETS["toy"][1]
+    ppo = dataclasses.replace(
+        config.ppo, n_episodes=8, batch_size=4, n_epochs=1, kl_coef=0.1, kl_target=1.0
+    )
+    prompts = output / "prompts.txt"
+    prompts.write_text("\n".join(PROMPTS))
+    options = {
+        "prompts": str(prompts),
+        "total_episodes": 8 * N_UPDATES,
+        "max_new_tokens": 8,
+        "num_envs": 8,
+        "eval_episodes": 8,
+        "threads": 1,
+        "checkpoint_every": 1,
+        "ppo": ppo,
+        "output": output,
+        "name": name,
+    }
+    return dataclasses.replace(config, **{**options, **changes})
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """All that a run leaves but the times and what TensorBoard shows of the metrics."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    metrics = [
+        {key: value for key, value in json.loads(line).items() if not key.startswith("time/")}
+        for line in lines
+    ]
+    summary = json.loads((folder / "summary.json").read_text())
+    for name in ("seconds", "tokens_per_second"):
+        del summary[name]
+    checkpoint = latest(folder / "checkpoints")
+    assert checkpoint is not None
+    tensors = {path.name: path.read_bytes() for path in checkpoint.glob("*.safetensors")}
+    return {
+        "metrics": metrics,
+        "samples": (folder / "samples.jsonl").read_bytes(),
+        "model": (folder / "policy" / "model.safetensors").read_bytes(),
+        "summary": summary,
+        "replies": (folder / "replies.json").read_bytes(),
+        "start": (folder / "start.json").read_bytes(),
+        "streams and environments": (checkpoint / "processes.json").read_bytes(),
+        "checkpoint": (checkpoint.name, tensors),
+    }
+
+
+def assert_same_outcome(one: Path, other: Path) -> None:
+    mine, theirs = outcome(one), outcome(other)
+    for name, value in mine.items():
+        assert value == theirs[name], name
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed."""
+    return pipeline.run("toy", small(tmp_path_factory.mktemp("runs"), "undisturbed"))
+
+
+# Killed
+
+
+@pytest.fixture(scope="module")
+def start_process() -> Callable[..., BaseProcess]:
+    """Starts a process that has imported everything already; alone it would take seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["agents.fine_tuning.pipeline"])
+
+    def start(target: Callable[..., Any], *args: Any) -> BaseProcess:
+        process: BaseProcess = context.Process(target=target, args=args)  # type: ignore[attr-defined]
+        process.start()
+        return process
+
+    return start
+
+
+def wait_for_training(process: BaseProcess, folder: Path) -> None:
+    """Waits until training begins in this process too, or the process is over."""
+    sessions = len(list(folder.glob("events.*")))
+    while process.is_alive() and len(list(folder.glob("events.*"))) == sessions:
+        time.sleep(0.002)
+
+
+class Killer:
+    """Kills processes at random moments, so many times in all.
+
+    Args:
+        update: Seconds that an update takes.
+    """
+
+    def __init__(self, update: float, n_kills: int) -> None:
+        self.update = update
+        self.left = n_kills
+        self.moments = random.Random(0)
+
+    def kills(self, process: BaseProcess, folder: Path) -> bool:
+        """Tells whether it came before the end; afterwards the process is over in any case."""
+        while process.is_alive() and not (folder / "config.json").exists():
+            time.sleep(0.002)
+        if self.left:
+            if self.moments.random() < 0.8:  # else while it loads, judges or restores
+                wait_for_training(process, folder)
+            time.sleep(self.moments.uniform(0, 4 * self.update))
+            process.kill()
+            self.left -= 1
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
+        return process.exitcode != 0
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_and_resumed_it_equals_a_run_that_never_was(
+    finished: Path, start_process: Callable[..., BaseProcess], tmp_path: Path
+) -> None:
+    update = json.loads((finished / "summary.json").read_text())["seconds"] / N_UPDATES
+    killer, n_runs, reached = Killer(update, N_KILLS), 0, set()
+    while killer.left:
+        n_runs += 1
+        folder = tmp_path / f"run{n_runs}"
+        process = start_process(pipeline.run, "toy", small(tmp_path, folder.name))
+        newest = ""
+        while killer.kills(process, folder):
+            checkpoint = latest(folder / "checkpoints")
+            name = "" if checkpoint is None else checkpoint.name
+            assert name >= newest, "it went on from before the last checkpoint"
+            newest = name
+            reached.add((n_runs, newest))
+            process = start_process(pipeline.resume, folder)
+        assert_same_outcome(folder, finished)
+    assert len(reached) >= 3, "the kills must find it at different points"
+
+
+# Interrupted
+
+
+def at_update(number: int, action: Callable[[], None]) -> Callable[[PPO, Any, Any], Any]:
+    """Returns an `update` of PPO that does something else too, while update `number` goes on."""
+    update = PPO.update
+
+    def with_action(self: PPO, *args: Any) -> Any:
+        if self.n_updates == number - 1:
+            action()
+        return update(self, *args)
+
+    return with_action
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_update_saves_and_says_how_to_go_on(
+    number: int,
+    code: int,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(PPO, "update", at_update(5, lambda: signal.raise_signal(number)))
+        with pytest.raises(SystemExit) as stopped:
+            pipeline.run("toy", small(tmp_path, "run", checkpoint_every=4))
+    assert stopped.value.code == code
+    newest = latest(tmp_path / "run" / "checkpoints")
+    assert newest is not None
+    assert newest.name == "update-000005"
+    out, err = capfd.readouterr()
+    assert out.endswith(f"Stopped; go on with: python -m agents.resume {tmp_path / 'run'}\n")
+    assert err.endswith("Stopping after the update under way; once more to stop at once.\n")
+    pipeline.resume(tmp_path / "run")
+    assert_same_outcome(tmp_path / "run", finished)
+
+
+def test_a_second_signal_stops_at_once(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PPO, "update", at_update(5, twice))
+        with pytest.raises(SystemExit) as stopped:
+            pipeline.run("toy", small(tmp_path, "run", checkpoint_every=2))
+    assert stopped.value.code == 130
+    newest = latest(tmp_path / "run" / "checkpoints")
+    assert newest is not None
+    assert newest.name == "update-000004"
+    pipeline.resume(tmp_path / "run")
+    assert_same_outcome(tmp_path / "run", finished)
+
+
+def test_outside_of_training_a_signal_stops_at_once() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Interruption() as interruption:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        assert interruption.exit_code == 143
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_in_another_thread_signals_are_left_alone() -> None:
+    def enter() -> None:
+        with Interruption():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    seen: list[Any] = []
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGINT)]
+
+
+@pytest.mark.slow
+def test_the_commands_stop_at_ctrl_c_and_go_on(finished: Path, tmp_path: Path) -> None:
+    config = small(tmp_path, "run")
+    options = {
+        "prompts": config.prompts,
+        "total-episodes": config.total_episodes,
+        "max-new-tokens": config.max_new_tokens,
+        "num-envs": config.num_envs,
+        "eval-episodes": config.eval_episodes,
+        "threads": 1,
+        "checkpoint-every": 1,
+        "output": tmp_path,
+        "name": "run",
+        "ppo.n-episodes": config.ppo.n_episodes,
+        "ppo.batch-size": config.ppo.batch_size,
+        "ppo.n-epochs": config.ppo.n_epochs,
+        "ppo.kl-coef": config.ppo.kl_coef,
+        "ppo.kl-target": config.ppo.kl_target,
+    }
+    arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    python = [sys.executable, "-m"]
+    folder = tmp_path / "run"
+    with subprocess.Popen(
+        [*python, "agents.train", "toy", *arguments], stdout=subprocess.PIPE, text=True
+    ) as process:
+        while process.poll() is None and latest(folder / "checkpoints") is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert out.endswith(f"Stopped; go on with: python -m agents.resume {folder}\n")
+    result = subprocess.run([*python, "agents.resume", str(folder)], timeout=120)
+    assert result.returncode == 0
+    assert_same_outcome(folder, finished)
+
+
+# Several processes
+
+
+def in_two_processes(work: Callable[[], Any], folder: Path) -> list[int | None]:
+    """Runs `work` in each of two connected processes, and returns their exit codes."""
+
+    def connected(rank: int) -> None:
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        rendezvous = f"file://{folder / 'rendezvous'}"
+        distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
+        work()
+
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=connected, args=(rank,)) for rank in (0, 1)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(timeout=60)
+    (folder / "rendezvous").unlink()
+    return [child.exitcode for child in children]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not distributed.is_available(), reason="no torch.distributed")
+def test_two_processes_stop_together_and_go_on_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def config(name: str) -> FineTuning:
+        return small(tmp_path, name, num_envs=4, total_episodes=48)
+
+    def interrupt() -> None:
+        if distributed.get_rank() == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert in_two_processes(lambda: pipeline.run("toy", config("one")), tmp_path) == [0, 0]
+    with monkeypatch.context() as patch:
+        patch.setattr(PPO, "update", at_update(3, interrupt))
+        assert in_two_processes(lambda: pipeline.run("toy", config("other")), tmp_path) == [
+            130,
+            130,
+        ]
+    newest = latest(other / "checkpoints")
+    assert newest is not None
+    assert newest.name == "update-000003"
+    first, second = json.loads((newest / "processes.json").read_text())
+    assert first["streams"]["sampling"] != second["streams"]["sampling"]
+    assert first["envs"] != second["envs"]
+    with pytest.raises(ValueError, match=r"2 process\(es\) must be resumed by as many, got 1"):
+        pipeline.resume(other)
+    assert in_two_processes(lambda: pipeline.resume(other), tmp_path) == [0, 0]
+    assert_same_outcome(one, other)
+
+
+# Stopped by a guard
+
+
+def test_a_guard_ends_the_run_with_one_line(
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def stop() -> None:
+        raise TrainingStopped("the loss must be finite, got nan: lower learning_rate")
+
+    folder, config = tmp_path / "run", small(tmp_path, "run", checkpoint_every=3)
+    lines = []
+    for number, begin in (
+        (1, lambda: pipeline.run("toy", config)),
+        (5, lambda: pipeline.resume(folder)),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(PPO, "update", at_update(number, stop))
+            with pytest.raises(SystemExit) as stopped:
+                begin()
+        assert stopped.value.code == 1
+        lines.append(capfd.readouterr().out.splitlines()[-1])
+    reason = "Training stopped: the loss must be finite, got nan: lower learning_rate"
+    assert lines == [
+        f"{reason} (no checkpoint was saved yet)",
+        f"{reason} (last good checkpoint: {folder}/checkpoints/update-000003)",
+    ]
+    pipeline.resume(folder)
+    assert_same_outcome(folder, finished)
+
+
+# What is found when a run goes on
+
+
+class Killed(BaseException):
+    """What nothing in a run catches."""
+
+
+def kill() -> None:
+    raise Killed
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of which five updates are done and saved, and half of the sixth."""
+    with monkeypatch.context() as patch:
+        patch.setattr(PPO, "update", at_update(6, kill))
+        with pytest.raises(Killed):
+            pipeline.run("toy", small(tmp_path, "run", keep_checkpoints=3))
+    return tmp_path / "run"
+
+
+def test_a_damaged_newest_checkpoint_costs_an_update_and_no_more(
+    stopped: Path, finished: Path
+) -> None:
+    newest = stopped / "checkpoints" / "update-000005"
+    with (newest / "optimizer.safetensors").open("r+b") as file:
+        file.truncate(1000)
+    with pytest.warns(UserWarning, match="update-000005 is damaged: optimizer"):
+        pipeline.resume(stopped)
+    assert_same_outcome(stopped, finished)
+
+
+def test_a_run_may_be_moved(stopped: Path, finished: Path) -> None:
+    moved = pipeline.resume(stopped.rename(stopped.with_name("elsewhere")))
+    assert_same_outcome(moved, finished)
+
+
+def test_no_update_that_was_saved_is_made_again(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    update = PPO.update
+
+    def noting(self: PPO, *args: Any) -> Any:
+        made.append(self.n_updates + 1)
+        return update(self, *args)
+
+    monkeypatch.setattr(PPO, "update", noting)
+    pipeline.resume(stopped)
+    assert made == list(range(6, N_UPDATES + 1))
+
+
+def test_the_untrained_policy_is_judged_once(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = []
+    evaluate = pipeline.evaluate
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        judged.append(evaluate(*args, **kwargs))
+        return judged[-1]
+
+    monkeypatch.setattr(pipeline, "evaluate", noting)
+    pipeline.resume(stopped)
+    summary = json.loads((stopped / "summary.json").read_text())
+    assert [one.reward for one in judged] == [summary["reward_after"]]
+
+
+def test_changed_prompts_are_refused(stopped: Path) -> None:
+    (stopped.parent / "prompts.txt").write_text("\n".join([*PROMPTS[1:], "today"]))
+    with pytest.raises(ValueError, match="must go on with what it started from, but prompts has"):
+        pipeline.resume(stopped)
+
+
+def test_a_changed_model_is_refused(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "TOY_EOS_PROBABILITY", 0.3)
+    with pytest.raises(ValueError, match="must go on with what it started from, but model has"):
+        pipeline.resume(stopped)
+
+
+def test_the_best_score_so_far_outlives_a_stop(stopped: Path) -> None:
+    pipeline.resume(stopped)
+    lines = (stopped / "metrics.jsonl").read_text().splitlines()
+    scores = [json.loads(line)["rollout/score_mean"] for line in lines]
+    summary = json.loads((stopped / "summary.json").read_text())
+    assert summary["best_score"] == max(scores)
+    assert summary["best_score_episodes"] == 8 * (1 + scores.index(max(scores)))
+
+
+def test_a_finished_run_is_left_alone(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    assert pipeline.resume(finished) == finished
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+    assert "is finished" in capsys.readouterr().out
+
+
+def test_what_cannot_be_gone_on_with_is_said_in_one_line(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def line_of(folder: Path) -> str:
+        monkeypatch.setattr(sys, "argv", ["resume", str(folder)])
+        with pytest.raises(SystemExit) as stop:
+            command.main()
+        return str(stop.value.code)
+
+    assert line_of(stopped.parent) == (
+        f"the folder of a run must hold config.json, got {stopped.parent}"
+    )
+    for path in (stopped / "checkpoints").glob("*/agent.json"):
+        path.unlink()
+    assert line_of(stopped).startswith("none of the 3 checkpoints in ")
+
+
+def test_help_is_shown_without_loading_torch() -> None:
+    code = (
+        "import sys\n"
+        "from agents.resume import main\n"
+        "sys.argv = ['resume', '--help']\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    pass\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "which holds its config.json" in result.stdout
+
+
+# Its config
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_config_comes_back_as_it_was(preset: str, tmp_path: Path) -> None:
+    config = dataclasses.replace(PRESETS[preset][1], output=tmp_path, name="run")
+    RunFolder.created(tmp_path / "run", described(preset, config))
+    assert read_config(tmp_path / "run") == (preset, config)
+
+
+def test_a_config_of_another_version_is_refused(tmp_path: Path) -> None:
+    RunFolder.created(tmp_path / "run", described("toy", small(tmp_path, "run")))
+    path = tmp_path / "run" / "config.json"
+    for change in ({"wings": 2}, {"ppo": {**json.loads(path.read_text())["ppo"], "wings": 2}}):
+        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+        with pytest.raises(ValueError, match=r"only one of them has \['wings'\]"):
+            read_config(tmp_path / "run")
+        RunFolder(tmp_path / "run").write_json(
+            "config.json", described("toy", small(tmp_path, "run"))
+        )
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="must name the preset of the run"):
+        read_config(tmp_path / "run")

@@ -1,0 +1,122 @@
+"""What a run writes, and going back to an earlier point of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from agents.fine_tuning.run_folder import RunFolder
+
+
+class Agent:
+    """Counts, and does nothing else that a callback would see."""
+
+    def __init__(self, n_updates: int = 0) -> None:
+        self.n_updates = n_updates
+
+    @property
+    def n_episodes(self) -> int:
+        return 10 * self.n_updates
+
+
+def metrics(value: float) -> dict[str, float]:
+    return {"rollout/score_mean": value, "rollout/score_std": 0.5, "rollout/kl": 0.1}
+
+
+def trained(record: RunFolder, agent: Any, until: int, sign: int = 1) -> None:
+    record.on_training_start(agent, 100)
+    while agent.n_updates < until:
+        agent.n_updates += 1
+        record.on_update_end(agent, metrics(sign * agent.n_updates))
+
+
+def scores(folder: Path) -> list[float]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["rollout/score_mean"] for line in lines]
+
+
+def curve(folder: Path) -> list[tuple[int, float]]:
+    events = EventAccumulator(str(folder)).Reload().Scalars("rollout/score_mean")
+    return [(event.step, event.value) for event in events]
+
+
+def test_a_folder_that_exists_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileExistsError):
+        RunFolder.created(tmp_path, {})
+
+
+def test_going_back_cuts_off_what_came_after(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    record = RunFolder.created(folder, {"preset": "toy"})
+    trained(record, Agent(), until=2)
+    record.tokens = 70
+    state = json.loads(json.dumps(record.get_state()))
+    trained(record, Agent(2), until=5)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"half a li')
+    record.close()  # as far as it came
+    again = RunFolder(folder)
+    again.set_state(state)
+    assert scores(folder) == [1, 2]
+    assert again.tokens == 70
+    assert again.seconds == state["seconds"] > 0
+    agent: Any = Agent(2)
+    trained(again, agent, until=4, sign=-1)
+    again.on_training_end(agent)
+    assert scores(folder) == [1, 2, -3, -4]
+    assert [row["rollout/score_mean"] for row in again.history] == [1, 2, -3, -4]
+    assert again.seconds > state["seconds"]
+
+
+def test_tensorboard_shows_one_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    record = RunFolder.created(folder, {})
+    trained(record, Agent(), until=2)
+    state = record.get_state()
+    assert curve(folder) == [(10, 1), (20, 2)]  # on the disk before the checkpoint is
+    trained(record, Agent(2), until=5)
+    record.close()
+    # Files are read in the order of their names, which begin with the second of their birth.
+    monkeypatch.setattr("time.time", lambda: 4e9)
+    again = RunFolder(folder)
+    again.set_state(state)
+    trained(again, Agent(2), until=3, sign=-1)
+    again.close()
+    assert curve(folder) == [(10, 1), (20, 2), (30, -3)]
+
+
+def test_a_run_without_a_checkpoint_starts_over(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    record = RunFolder.created(folder, {})
+    trained(record, Agent(), until=3)
+    record.close()
+    again = RunFolder(folder)
+    trained(again, Agent(), until=1, sign=-1)
+    again.close()
+    assert scores(folder) == [-1]
+
+
+def test_lost_lines_are_said_to_be_lost(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    record = RunFolder.created(folder, {})
+    trained(record, Agent(), until=2)
+    state = record.get_state()
+    record.close()
+    (folder / "metrics.jsonl").write_text("")
+    with pytest.raises(ValueError, match=r"metrics\.jsonl must have the \d+ bytes .* got 0"):
+        RunFolder(folder).set_state(state)
+
+
+def test_a_json_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    class Unwritable:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    record = RunFolder.created(tmp_path / "run", {"preset": "toy"})
+    with pytest.raises(RuntimeError):
+        record.write_json("config.json", {"preset": Unwritable()})
+    assert json.loads((tmp_path / "run" / "config.json").read_text()) == {"preset": "toy"}
