@@ -21,7 +21,7 @@ from agents.blocks import blocks_of, freeze_lowest, recomputed
 from agents.module_copy import copy_sharing_fixed
 from agents.output_layer import log_probs_and_entropies
 from agents.policy_config import PolicyConfig
-from agents.pretrained import load_model, new_model
+from agents.pretrained import fuse_activations, load_model, new_model
 from agents.supported_model import linear_head, require_supported
 from agents.texts import Texts
 
@@ -80,6 +80,7 @@ class CausalLMPolicy(nn.Module):
         super().__init__()
         self.options = _with(options, temperature=temperature)
         self.model = model.eval()
+        fuse_activations(model)
         logits = require_supported(model)
         self.temperature = self.options.temperature
         self.trunk = cast("PreTrainedModel", model.base_model)

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.activations import NewGELUActivation
 
 
 def new_model(config: PreTrainedConfig, dtype: torch.dtype, seed: int) -> PreTrainedModel:
@@ -37,6 +39,18 @@ def load_model(source: str | Path, dtype: torch.dtype) -> PreTrainedModel:
         source, config=config, dtype=dtype
     )
     return model
+
+
+def fuse_activations(model: PreTrainedModel) -> None:
+    """Lets a model compute GPT-2's gelu by one operation in place of eight, in place.
+
+    The formula is the same (Hendrycks and Gimpel 2016, arXiv:1606.08415), the values differ by
+    rounding. Nothing else in an update of a small model takes as long for as little.
+    """
+    for part in list(model.modules()):
+        for name, child in part.named_children():
+            if type(child) is NewGELUActivation:
+                setattr(part, name, nn.GELU(approximate="tanh"))
 
 
 def dropouts(config: PreTrainedConfig) -> Mapping[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +25,11 @@ from transformers import (
     LlamaConfig,
     PreTrainedConfig,
 )
+from transformers.activations import NewGELUActivation
 
 from agents.action_masks import ActionMasks
 from agents.policy import VALUE_HEAD_FILE, CausalLMPolicy
+from agents.pretrained import fuse_activations
 from agents.texts import Texts
 
 V, L = 9, 12
@@ -302,7 +305,7 @@ def test_a_saved_policy_loads_as_a_plain_model(
     policy.save_pretrained(tmp_path)
     plain = AutoModelForCausalLM.from_pretrained(tmp_path)
     input_ids = torch.tensor([[1, 2, 3]])
-    assert torch.equal(plain(input_ids).logits, policy.model(input_ids).logits)
+    assert_close(plain(input_ids).logits, policy.model(input_ids).logits, rtol=0, atol=1e-6)
     assert tied == (policy.head.weight is policy.model.get_input_embeddings().weight)
 
 
@@ -415,4 +418,19 @@ def test_a_gguf_file_loads_as_an_ordinary_model(tmp_path: Path) -> None:
     assert all(parameter.grad is not None for parameter in loaded.trunk.parameters())
     loaded.save_pretrained(tmp_path / "folder")
     plain = AutoModelForCausalLM.from_pretrained(tmp_path / "folder")
-    assert torch.equal(plain(texts.input_ids).logits, loaded.model(texts.input_ids).logits)
+    logits = loaded.model(texts.input_ids).logits
+    assert_close(plain(texts.input_ids).logits, logits, rtol=0, atol=1e-6)
+
+
+def test_fused_activations_compute_what_the_librarys_do() -> None:
+    config = GPT2Config(vocab_size=9, n_embd=16, n_layer=2, n_head=2, n_positions=8)
+    config.bos_token_id = config.eos_token_id = 0
+    plain = AutoModelForCausalLM.from_config(config).eval()
+    fused = copy.deepcopy(plain)
+    fuse_activations(fused)
+    kinds = {type(part) for part in fused.modules()}
+    assert NewGELUActivation not in kinds
+    assert torch.nn.GELU in kinds
+    input_ids = torch.arange(8)[None]
+    assert_close(fused(input_ids).logits, plain(input_ids).logits, rtol=0, atol=1e-6)
+    assert fused.state_dict().keys() == plain.state_dict().keys()
