@@ -1,0 +1,106 @@
+"""The same on a GPU: skipped where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+from transformers import GPT2Config, LlamaConfig, PreTrainedConfig
+
+from agents.config import PPOConfig
+from agents.evaluation import evaluate
+from agents.policy import CausalLMPolicy
+from agents.policy_config import PolicyConfig
+from agents.ppo import PPO
+from text_gym import CharTokenizer, TextGenVectorEnv
+from text_gym.constraints import BannedTokens
+from text_gym.wrappers.vector import Constrain
+
+pytestmark = pytest.mark.gpu
+
+GPT2 = GPT2Config(
+    vocab_size=4, n_positions=8, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
+)
+LLAMA = LlamaConfig(
+    vocab_size=4,
+    hidden_size=32,
+    intermediate_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    max_position_embeddings=8,
+    bos_token_id=0,
+    eos_token_id=0,
+)
+OPTIONS = {
+    "plain": PolicyConfig(),
+    "bfloat16": PolicyConfig(autocast="bfloat16"),
+    "separate": PolicyConfig(value_network="separate"),
+    "lora": PolicyConfig(lora_rank=2),
+    "frozen": PolicyConfig(frozen_blocks=1),
+    "checkpointing": PolicyConfig(gradient_checkpointing=True),
+}
+
+
+def environments() -> Any:
+    return TextGenVectorEnv(
+        4,
+        prompts=["a", "bcb", "cb"],
+        tokenizer=CharTokenizer("abc"),
+        reward_function=lambda prompt, completion: completion.count("a"),
+        max_new_tokens=5,
+        autoreset_mode="Disabled",
+    )
+
+
+def agent(config: PreTrainedConfig, options: PolicyConfig, device: str, envs: Any = None) -> PPO:
+    policy = CausalLMPolicy.from_config(config, options).to(device)
+    settings = PPOConfig(n_episodes=12, batch_size=6, micro_batch_size=3, learning_rate=1e-3)
+    return PPO(policy, envs or environments(), settings)
+
+
+@pytest.mark.parametrize("config", [GPT2, LLAMA], ids=["gpt2", "llama"])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_ppo_learns(config: PreTrainedConfig, options: PolicyConfig) -> None:
+    one = agent(config, options, "cuda")
+    start = [part.detach().clone() for part in one.policy.trainable_parameters().values()]
+    one.learn(36)
+    moved = one.policy.trainable_parameters().values()
+    assert not all(map(torch.equal, start, moved))
+    assert all(part.device.type == "cuda" for part in moved)
+
+
+@pytest.mark.parametrize("config", [GPT2, LLAMA], ids=["gpt2", "llama"])
+def test_texts_are_judged_as_on_the_cpu(config: PreTrainedConfig) -> None:
+    there, here = agent(config, PolicyConfig(), "cuda"), agent(config, PolicyConfig(), "cpu")
+    texts = there.collect().texts
+    expected, _ = here.judge(texts.to(torch.device("cpu")))
+    got, _ = there.judge(texts)
+    for mine, theirs in zip(got, expected, strict=True):
+        assert_close(mine.cpu(), theirs, rtol=0, atol=1e-4)
+
+
+def test_action_masks_hold() -> None:
+    envs = Constrain(environments(), BannedTokens([2]))
+    rollout = agent(GPT2, PolicyConfig(), "cuda", envs).collect()
+    assert not (rollout.texts.input_ids[rollout.texts.completion_mask] == 2).any()
+
+
+def test_prediction_and_evaluation_run() -> None:
+    one = agent(GPT2, PolicyConfig(), "cuda")
+    observations, _ = one.envs.reset(seed=0)
+    actions, _ = one.predict(observations, action_masks=None)
+    assert actions.shape == (4,)
+    assert evaluate(one.policy, one.reference, environments(), 8, seed=0).kl == 0
+
+
+def test_a_checkpoint_goes_on(tmp_path: Path) -> None:
+    one = agent(GPT2, PolicyConfig(), "cuda").learn(12)
+    one.save(tmp_path / "saved")
+    other = agent(GPT2, PolicyConfig(), "cuda")
+    other.restore(tmp_path / "saved")
+    for mine, theirs in zip(one.policy.parameters(), other.policy.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert other.learn(24).n_updates == 2
