@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agents.callbacks import Callback, StopOnScore
-    from agents.checkpoint_series import Checkpoints
+    from agents.checkpoints.series import Checkpoints
     from agents.config import PPOConfig
     from agents.policy import CausalLMPolicy
     from agents.policy_config import PolicyConfig
@@ -39,7 +39,7 @@ __all__ = [
 _MODULES = {
     "Callback": "callbacks",
     "CausalLMPolicy": "policy",
-    "Checkpoints": "checkpoint_series",
+    "Checkpoints": "checkpoints.series",
     "GymnasiumVecEnv": "sb3_vec_env",
     "PPO": "ppo",
     "PPOConfig": "config",

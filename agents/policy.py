@@ -16,13 +16,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from agents import categorical, lora
-from agents.blocks import blocks_of, freeze_lowest, recomputed
-from agents.module_copy import copy_sharing_fixed
-from agents.output_layer import log_probs_and_entropies
+from agents import categorical
+from agents.language_model import lora
+from agents.language_model.blocks import blocks_of, freeze_lowest, recomputed
+from agents.language_model.module_copy import copy_sharing_fixed
+from agents.language_model.output_layer import log_probs_and_entropies
+from agents.language_model.pretrained import fuse_activations, load_model, new_model
+from agents.language_model.supported_model import linear_head, require_supported
 from agents.policy_config import PolicyConfig
-from agents.pretrained import fuse_activations, load_model, new_model
-from agents.supported_model import linear_head, require_supported
 from agents.texts import Texts
 
 VALUE_HEAD_FILE = "value_head.safetensors"

@@ -17,9 +17,10 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents import checkpoint, processes
+from agents import processes
 from agents.advantages import generalized_advantage_estimation
 from agents.callbacks import Callback
+from agents.checkpoints import checkpoint
 from agents.config import PPOConfig
 from agents.diagnostics import (
     advantage_metrics,
@@ -289,7 +290,7 @@ class PPO:
     def save(self, path: str | Path) -> None:
         """Saves everything that training goes on from, models included, into a folder.
 
-        See `agents.checkpoint`; the model alone is saved by `policy.save_pretrained`.
+        See `agents.checkpoints.checkpoint`; the model alone is saved by `policy.save_pretrained`.
 
         Raises:
             ValueError: If the environments, or a wrapper around them, cannot give their state.

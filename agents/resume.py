@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from agents.checkpoint_folder import CheckpointError
+from agents.checkpoints.folder import CheckpointError
 
 
 def main() -> None:

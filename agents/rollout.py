@@ -2,7 +2,7 @@
 
 The environment takes one token per row and step. Which episodes belong to a batch is decided when
 they start, never by who finishes first, so short texts are not favoured. This module decides what
-happens next; `agents.record` writes it down and `agents.decoding` computes it.
+happens next; `agents.record` writes it down and `agents.decoding.decoder` computes it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from agents import categorical
 from agents.action_masks import MaskTable
-from agents.decoding import Decoder
+from agents.decoding.decoder import Decoder
 from agents.policy import CausalLMPolicy
 from agents.record import EpisodeRecord, Observations, Rollout
 from agents.stopwatch import Stopwatch

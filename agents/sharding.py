@@ -17,7 +17,7 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from agents import processes
-from agents.blocks import blocks_of
+from agents.language_model.blocks import blocks_of
 from agents.policy import CausalLMPolicy
 
 

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from agents.config import PPOConfig
-from agents.output_layer import CHUNK_ELEMENTS
+from agents.language_model.output_layer import CHUNK_ELEMENTS
 from agents.policy import CausalLMPolicy
 from agents.ppo import PPO
 from agents.texts import Texts

@@ -15,7 +15,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from agents import categorical
-from agents.decoding import Decoder
+from agents.decoding.decoder import Decoder
 from agents.policy import CausalLMPolicy, judge_in_chunks
 from agents.rollout import collect_rollout
 

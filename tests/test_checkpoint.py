@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedConfig
 
-from agents import checkpoint
 from agents.callbacks import BestScore, Callback
-from agents.checkpoint_folder import MANIFEST, CheckpointError, write_folder
+from agents.checkpoints import checkpoint
+from agents.checkpoints.env_state import get_env_state
+from agents.checkpoints.folder import MANIFEST, CheckpointError, write_folder
 from agents.config import PPOConfig
-from agents.env_state import get_env_state
 from agents.policy import CausalLMPolicy
 from agents.policy_config import PolicyConfig
 from agents.ppo import PPO

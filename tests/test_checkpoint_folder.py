@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agents.checkpoint_folder import (
+from agents.checkpoints.folder import (
     MANIFEST,
     CheckpointError,
     remove_folder,

@@ -11,8 +11,8 @@ from gymnasium.vector import VectorWrapper
 from transformers import GPT2Config
 
 from agents.callbacks import BestScore, Callback
-from agents.checkpoint_folder import CheckpointError
-from agents.checkpoint_series import Checkpoints, latest
+from agents.checkpoints.folder import CheckpointError
+from agents.checkpoints.series import Checkpoints, latest
 from agents.config import PPOConfig
 from agents.guards import TrainingStopped
 from agents.policy import CausalLMPolicy

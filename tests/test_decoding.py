@@ -18,8 +18,8 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from agents.decoding import Decoder
-from agents.kv_cache import RowCache
+from agents.decoding.decoder import Decoder
+from agents.decoding.kv_cache import RowCache
 from agents.policy import CausalLMPolicy
 
 V, L = 9, 10

@@ -13,7 +13,7 @@ from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.wrappers import vector as vector_wrappers
 
-from agents.env_state import get_env_state, set_env_state
+from agents.checkpoints.env_state import get_env_state, set_env_state
 from text_gym import CharTokenizer, EpochPrompts, TextGenEnv, TextGenVectorEnv
 from text_gym.constraints import MinimumLength
 from text_gym.wrappers import NoisyFeedback, vector

@@ -8,9 +8,9 @@ from torch.testing import assert_close
 from transformers import GPT2Config, LlamaConfig
 
 from agents import categorical
-from agents.decoding import Decoder, reader_of
-from agents.gpt2_reader import GPT2Reader
-from agents.model_reader import ModelReader
+from agents.decoding.decoder import Decoder, reader_of
+from agents.decoding.gpt2_reader import GPT2Reader
+from agents.decoding.model_reader import ModelReader
 from agents.policy import CausalLMPolicy
 from agents.stopwatch import Stopwatch
 

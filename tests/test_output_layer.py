@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from agents import categorical
 from agents.action_masks import ActionMasks
-from agents.output_layer import CHUNK_ELEMENTS, log_probs_and_entropies
+from agents.language_model.output_layer import CHUNK_ELEMENTS, log_probs_and_entropies
 
 N, H, V = 7, 5, 11
 

@@ -28,8 +28,8 @@ from transformers import (
 from transformers.activations import NewGELUActivation
 
 from agents.action_masks import ActionMasks
+from agents.language_model.pretrained import fuse_activations
 from agents.policy import VALUE_HEAD_FILE, CausalLMPolicy
-from agents.pretrained import fuse_activations
 from agents.texts import Texts
 
 V, L = 9, 12

@@ -20,10 +20,10 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from agents import lora
-from agents.blocks import blocks_of
 from agents.callbacks import Callback
 from agents.config import PPOConfig
+from agents.language_model import lora
+from agents.language_model.blocks import blocks_of
 from agents.policy import VALUE_NETWORK_FILE, CausalLMPolicy
 from agents.policy_config import PolicyConfig
 from agents.ppo import PPO

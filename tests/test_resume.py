@@ -21,7 +21,7 @@ import pytest
 from torch import distributed
 
 from agents import resume as command
-from agents.checkpoint_series import latest
+from agents.checkpoints.series import latest
 from agents.fine_tuning import models, pipeline
 from agents.fine_tuning.interruption import Interruption
 from agents.fine_tuning.presets import PRESETS, FineTuning

@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from agents import processes
 from agents.callbacks import BestScore
-from agents.checkpoint_series import Checkpoints, latest
+from agents.checkpoints.series import Checkpoints, latest
 from agents.evaluation import Evaluation, evaluate
 from agents.fine_tuning.console import ProgressBar, evaluations, key_values, replies
 from agents.fine_tuning.environments import make_envs, make_reward

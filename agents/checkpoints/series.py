@@ -1,7 +1,7 @@
 """The checkpoints of a run: one every few updates, the last few kept.
 
 `Checkpoints` is a callback that saves; `latest` finds the newest that can be used.
-What one holds is `agents.checkpoint`.
+What one holds is `agents.checkpoints.checkpoint`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agents import checkpoint, processes
+from agents import processes
 from agents.callbacks import Callback
-from agents.checkpoint_folder import CheckpointError, remove_folder, require_whole
+from agents.checkpoints import checkpoint
+from agents.checkpoints.folder import CheckpointError, remove_folder, require_whole
 
 if TYPE_CHECKING:
     from agents.ppo import PPO

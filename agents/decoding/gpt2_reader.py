@@ -48,8 +48,8 @@ class _Prompts(NamedTuple):
 class GPT2Reader:
     """Keeps keys, values and last hidden states of texts that GPT-2 reads side by side.
 
-    All rows write at one head, as in `agents.kv_cache`. Slots outside a row's text are excluded by
-    a bias that is kept with the cache, so that no mask is made in any step.
+    All rows write at one head, as in `agents.decoding.kv_cache`. Slots outside a row's text are
+    excluded by a bias that is kept with the cache, so that no mask is made in any step.
 
     Args:
         policy: One that `supports` accepts.

@@ -23,7 +23,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.wrappers import vector as vector_wrappers
 
-from agents.plain_values import plain
+from agents.checkpoints.plain_values import plain
 
 # By their exact types: a subclass may keep what its parent does not.
 _FORGETFUL: frozenset[type] = frozenset(

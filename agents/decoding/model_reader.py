@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from agents.kv_cache import RowCache
+from agents.decoding.kv_cache import RowCache
 from agents.policy import CausalLMPolicy
 from agents.stopwatch import Stopwatch
 

@@ -1,8 +1,8 @@
 """Next-token logits for many texts that grow one token at a time.
 
 A `Decoder` knows its rows by the numbers it was given: which of them go on, which have ended, and
-when dropping those is worth it. A reader computes (`agents.model_reader`, `agents.gpt2_reader`). It
-knows neither environments nor episodes, and it does not choose tokens.
+when dropping those is worth it. A reader computes (`model_reader`, `gpt2_reader`). It knows neither
+environments nor episodes, and it does not choose tokens.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from agents.gpt2_reader import GPT2Reader
-from agents.model_reader import ModelReader
+from agents.decoding.gpt2_reader import GPT2Reader
+from agents.decoding.model_reader import ModelReader
 from agents.policy import CausalLMPolicy
 from agents.stopwatch import Stopwatch
 

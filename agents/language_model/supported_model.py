@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from agents.pretrained import dropouts
+from agents.language_model.pretrained import dropouts
 
 
 class LogitSizes(NamedTuple):

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from agents.blocks import lowest
-from agents.module_copy import copy_sharing_fixed
+from agents.language_model.blocks import lowest
+from agents.language_model.module_copy import copy_sharing_fixed
 
 M = TypeVar("M", bound=nn.Module)
 _ADAPTER = "default"

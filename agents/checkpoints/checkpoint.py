@@ -1,6 +1,6 @@
 """What a checkpoint holds, and how an agent goes on from it.
 
-A checkpoint is a folder, written by `agents.checkpoint_folder`:
+A checkpoint is a folder, written by `agents.checkpoints.folder`:
 
 - `agent.json`: config, counters, KL controller, the state of callbacks, and what made it;
 - `processes.json`: by rank, the random streams and the state of the environments;
@@ -36,16 +36,16 @@ from torch.distributed.tensor import DTensor
 
 from agents import processes
 from agents.callbacks import Callback
-from agents.checkpoint_folder import CheckpointError, require_whole, write_folder
-from agents.config import PPOConfig
-from agents.env_state import get_env_state, set_env_state
-from agents.learning_state import (
+from agents.checkpoints.env_state import get_env_state, set_env_state
+from agents.checkpoints.folder import CheckpointError, require_whole, write_folder
+from agents.checkpoints.learning_state import (
     optimizer_state_of,
     parameters_of,
     restore_optimizer_state,
     restore_parameters,
 )
-from agents.plain_values import plain
+from agents.checkpoints.plain_values import plain
+from agents.config import PPOConfig
 from agents.policy import CausalLMPolicy
 from agents.policy_config import PolicyConfig
 

@@ -1,0 +1,1 @@
+"""Saving an agent between updates, atomically, and going on from there bit for bit."""
