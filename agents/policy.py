@@ -210,13 +210,19 @@ class CausalLMPolicy(nn.Module):
         with torch.autocast(self.device.type, enabled=False):
             logits = self.head(hidden.to(self.head.weight.dtype))
         logits = logits.float() if logits.dtype.itemsize < 4 else logits
-        return categorical.masked_logits(logits / self.temperature, action_mask)
+        if self.temperature != 1:
+            logits = logits / self.temperature
+        return categorical.masked_logits(logits, action_mask)
 
     def values(self, hidden: Tensor) -> Tensor:
         """Returns the values (...) of the value network's hidden states (..., H)."""
-        with torch.autocast(self.device.type, enabled=False):
-            values: Tensor = self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1)
-        return values
+        values: Tensor
+        if self.autocast is None:
+            values = self.value_head(hidden.to(self.value_head.weight.dtype))
+        else:  # a caller may be autocasting around several calls
+            with torch.autocast(self.device.type, enabled=False):
+                values = self.value_head(hidden.to(self.value_head.weight.dtype))
+        return values.squeeze(-1)
 
     def forward(self, texts: Texts) -> TokenStatistics:
         """Judges the chosen tokens of B texts, with one forward per text.

@@ -7,8 +7,9 @@ lengths of mean 8 under a limit of 64; SmolLM2-135M, 64 rows, openings of film r
 tokens each, and ending at a mark of punctuation. `generate` gets batches of 64 prompts and waits
 for the longest; the rollout gives a finished row its next prompt.
 
-A rollout has log-probs; values, and log-probs as the training forward gives them, come from a
-second pass over the finished texts, which is counted where it says "judged".
+A rollout has the log-prob of every token and the value of every state. PPO learns from values and
+log-probs as the training forward gives them, by a second pass over the finished texts, which is
+counted where it says "judged".
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from benchmarks.floor import (
 )
 from benchmarks.tasks import Numbers, end_with_probability, gpt2, make_envs, random_prompts
 from benchmarks.timing import Samples, interleaved, ratios, tokens_per_second
-from benchmarks.writers import Case, collected, generated, lean
+from benchmarks.writers import Case, collected, generated, lean, plain_model
 from text_gym import HuggingFaceTokenizer
 
 ROWS = 64
@@ -43,7 +44,7 @@ VOCAB_SIZE, PROMPT = 64, 4
 FIXED, LIMIT, MEAN = 32, 64, 8
 SMOLLM2_FIXED = 24
 GPT2_GOALS, SMOLLM2_GOALS = (1.5, 4.0), (1.0, 2.0)
-"""Of a judged rollout over `generate`: fixed lengths, ragged lengths."""
+"""Of a rollout over `generate`: fixed lengths, ragged lengths."""
 LEAN_GOAL = 0.85
 """Of a rollout over the lean loop."""
 
@@ -75,15 +76,17 @@ def gpt2_cases(n_ragged: int, seed: int) -> list[Case]:
         layers=4, width=128, heads=4, vocab_size=VOCAB_SIZE, max_length=PROMPT + LIMIT, seed=seed
     )
     end_with_probability(policy, 1 / MEAN)
+    model = plain_model(policy)
     task = {"prompts": prompts, "tokenizer": Numbers(VOCAB_SIZE), "reward_function": _no_reward}
     ids = [Numbers(VOCAB_SIZE).encode(prompt) for prompt in prompts]
     fixed = make_envs(ROWS, ends=False, max_new_tokens=FIXED, **task)
     ragged = make_envs(ROWS, max_new_tokens=LIMIT, **task)
     return [
-        Case("GPT-2 4 × 128, 32 tokens", policy, fixed, ids, FIXED, (), ROWS),
+        Case("GPT-2 4 × 128, 32 tokens", policy, model, fixed, ids, FIXED, (), ROWS),
         Case(
             "GPT-2 4 × 128, geometric lengths",
             policy,
+            model,
             ragged,
             ids,
             LIMIT,
@@ -96,7 +99,8 @@ def gpt2_cases(n_ragged: int, seed: int) -> list[Case]:
 def smollm2_cases(folder: Path, n_ragged: int) -> list[Case]:
     """Returns SmolLM2 with fixed lengths and with texts that end at a mark."""
     policy = CausalLMPolicy.from_pretrained(folder)
-    policy.model.generation_config.eos_token_id = None
+    model = plain_model(policy)
+    model.generation_config.eos_token_id = None
     tokenizer = HuggingFaceTokenizer.from_pretrained(folder, vocab_size=policy.vocab_size)
     marks = sorted({tokenizer.encode(mark)[0] for mark in MARKS})
     prompts = [REVIEWS[row % len(REVIEWS)] for row in range(ROWS)]
@@ -106,8 +110,8 @@ def smollm2_cases(folder: Path, n_ragged: int) -> list[Case]:
     ragged = make_envs(ROWS, max_new_tokens=LIMIT, stop_token_ids=marks, **task)
     stops = [*marks, tokenizer.eos_token_id]
     return [
-        Case("SmolLM2-135M, 24 tokens", policy, fixed, ids, SMOLLM2_FIXED, (), ROWS),
-        Case("SmolLM2-135M, to a mark", policy, ragged, ids, LIMIT, stops, n_ragged),
+        Case("SmolLM2-135M, 24 tokens", policy, model, fixed, ids, SMOLLM2_FIXED, (), ROWS),
+        Case("SmolLM2-135M, to a mark", policy, model, ragged, ids, LIMIT, stops, n_ragged),
     ]
 
 
@@ -135,17 +139,21 @@ def figures(
         case: What was measured.
         samples: In tokens per second.
         peaks: Of the machine.
-        goal: For a judged rollout over `generate`.
+        goal: For a rollout over `generate`.
         mean_length: Of the completions, in tokens.
     """
     found = [
         figure(
-            f"{case.name}: rollout, judged / generate",
-            ratios(samples, "rollout, judged", "generate"),
+            f"{case.name}: rollout / generate",
+            ratios(samples, "rollout", "generate"),
             at_least=goal,
             note="through the environment, with log-probs and values",
         ),
-        figure(f"{case.name}: rollout / generate", ratios(samples, "rollout", "generate")),
+        figure(
+            f"{case.name}: rollout, judged / generate",
+            ratios(samples, "rollout, judged", "generate"),
+            note="and judged again by the training forward, as PPO does",
+        ),
     ]
     if "lean loop" in samples:
         found.append(
@@ -189,7 +197,7 @@ def _no_reward(prompt: str, completion: str) -> float:  # noqa: ARG001  # as rew
 def main() -> None:
     """Measures all cases."""
     parser = command_line.parser(__doc__, repeats=9, quick_repeats=5)
-    parser.add_argument("--episodes", type=int, default=512, help="texts of a ragged measurement")
+    parser.add_argument("--episodes", type=int, default=1024, help="texts of a ragged measurement")
     parser.add_argument(
         "--smollm2",
         type=Path,

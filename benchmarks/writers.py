@@ -6,13 +6,15 @@ they are timed for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from agents import categorical
 from agents.decoding.decoder import Decoder
@@ -27,6 +29,7 @@ class Case:
     Attributes:
         name: Of the case.
         policy: Writes.
+        model: The same model as `transformers` makes it, for `generate`.
         envs: In which the rollout writes.
         prompts: Of `generate`, token ids.
         limit: Most tokens of a completion.
@@ -36,6 +39,7 @@ class Case:
 
     name: str
     policy: CausalLMPolicy
+    model: PreTrainedModel
     envs: VectorEnv[Any, Any, Any]
     prompts: Sequence[Sequence[int]]
     limit: int
@@ -48,17 +52,46 @@ class Case:
         return round(sum(map(len, self.prompts)) / len(self.prompts))
 
 
+def plain_model(policy: CausalLMPolicy) -> PreTrainedModel:
+    """Returns a policy's model as `transformers` makes it, with the same weights."""
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(policy.model.config).eval()
+    model.load_state_dict(policy.model.state_dict())
+    model.tie_weights()
+    return model
+
+
 def collected(case: Case, *, judged: bool, seed: int = 0) -> Callable[[], int]:
-    """Returns a rollout that counts its tokens; judged, it has values too."""
+    """Returns a rollout that counts its tokens, with the value of every state that it decodes.
+
+    Judged, it also has values and log-probs from the training forward, which PPO learns from.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def work() -> int:
-        rollout = collect_rollout(case.policy, case.envs, case.n_episodes, generator)
+        with _valued(case.policy):
+            rollout = collect_rollout(case.policy, case.envs, case.n_episodes, generator)
         if judged:
             judge_in_chunks(case.policy, rollout.texts, case.envs.num_envs)
         return int(rollout.texts.completion_mask.sum())
 
     return work
+
+
+@contextmanager
+def _valued(policy: CausalLMPolicy) -> Iterator[None]:
+    """Applies the value head wherever the output layer is applied."""
+    logits = policy.logits
+
+    def logits_and_values(hidden: Tensor, action_mask: Tensor | None = None) -> Tensor:
+        with torch.no_grad():
+            policy.values(hidden)
+        return logits(hidden, action_mask)
+
+    policy.logits = logits_and_values  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del policy.logits
 
 
 def generated(case: Case) -> Callable[[], int]:
@@ -74,7 +107,7 @@ def generated(case: Case) -> Callable[[], int]:
     def work() -> int:
         tokens = 0
         for _ in range(0, case.n_episodes, len(input_ids)):
-            texts = case.policy.model.generate(
+            texts = case.model.generate(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
                 do_sample=True,

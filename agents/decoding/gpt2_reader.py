@@ -45,6 +45,19 @@ class _Prompts(NamedTuple):
     attention_mask: Tensor | None
 
 
+class _Layer(NamedTuple):
+    """The parameters of one layer, taken out of their modules once."""
+
+    size: list[int]
+    norm_1: Sequence[Tensor]
+    attention: Sequence[Tensor]
+    attention_out: Sequence[Tensor]
+    norm_2: Sequence[Tensor]
+    inner: Sequence[Tensor]
+    outer: Sequence[Tensor]
+    epsilon: float
+
+
 class GPT2Reader:
     """Keeps keys, values and last hidden states of texts that GPT-2 reads side by side.
 
@@ -66,6 +79,7 @@ class GPT2Reader:
         self, policy: CausalLMPolicy, n_rows: int, max_length: int, stopwatch: Stopwatch
     ) -> None:
         self._trunk = cast("Any", policy.trunk)
+        self._layers = [_layer(block) for block in self._trunk.h]
         self._stopwatch = stopwatch
         config: Any = policy.model.config
         self._activation = _ACTIVATIONS[config.activation_function]
@@ -73,10 +87,9 @@ class GPT2Reader:
         self._head_size = int(config.n_embd) // self._n_heads
         self._max_length = max_length
         weight = policy.head.weight
-        shape = (n_rows, self._n_heads, 2 * max_length, self._head_size)
-        # Every slot of the window that is read has been written, by this row or the one before it.
-        self._keys = [weight.new_empty(shape) for _ in self._trunk.h]
-        self._values = [weight.new_empty(shape) for _ in self._trunk.h]
+        shape = (2, n_rows, self._n_heads, 2 * max_length, self._head_size)
+        # Keys and values. Every slot that is read has been written, by this row or one before it.
+        self._caches = [weight.new_empty(shape) for _ in self._layers]
         self._bias = weight.new_zeros(n_rows, self._n_heads, 1, 2 * max_length)
         self._lengths = torch.zeros(n_rows, dtype=torch.long, device=weight.device)
         self._head = max_length
@@ -131,11 +144,24 @@ class GPT2Reader:
             positions = (offsets + starting.lengths[:, None]).clamp_min(0)
             parts.append(self._embedded(starting.input_ids.flatten(), positions.flatten()))
             self._restart(starting)
-        first = self._head - int(self._lengths.max())
+        window = slice(self._head - int(self._lengths.max()), self._head)
+        bias = self._bias.flatten(0, 1)[:, :, window]
         states = parts[0] if len(parts) == 1 else torch.cat(parts)
-        for layer, block in enumerate(self._trunk.h):
-            states = self._block(layer, block, states, n_tokens, starting, first)
-        states = _normalised(self._trunk.ln_f, states)
+        for layer, cache in zip(self._layers, self._caches, strict=True):
+            projected = _product(layer.attention, _normalised(layer, layer.norm_1, states))
+            parts = []
+            if n_tokens:
+                parts.append(self._attended(cache, projected[:n_tokens], bias, window))
+            if starting is not None:
+                parts.append(self._attended_in_prompts(cache, projected[n_tokens:], starting))
+            attended = parts[0] if len(parts) == 1 else torch.cat(parts)
+            states = states + _product(layer.attention_out, attended)
+            inner = _product(layer.inner, _normalised(layer, layer.norm_2, states))
+            states = states + _product(layer.outer, self._activation(inner))
+        norm = self._trunk.ln_f
+        states = functional.layer_norm(
+            states, norm.normalized_shape, norm.weight, norm.bias, norm.eps
+        )
         if tokens is not None:
             self.hidden = states[:n_tokens]
         if starting is not None:
@@ -148,8 +174,7 @@ class GPT2Reader:
 
     def keep(self, lines: Tensor) -> None:
         """Drops all lines but these, which are renumbered in the order given."""
-        self._keys = [keys[lines] for keys in self._keys]
-        self._values = [values[lines] for values in self._values]
+        self._caches = [cache[:, lines] for cache in self._caches]
         self._bias, self._lengths = self._bias[lines], self._lengths[lines]
         self.hidden = self.hidden[lines]
 
@@ -157,54 +182,23 @@ class GPT2Reader:
         embedded: Tensor = functional.embedding(tokens, self._trunk.wte.weight)
         return embedded + functional.embedding(positions, self._trunk.wpe.weight)
 
-    def _block(
-        self,
-        layer: int,
-        block: Any,
-        states: Tensor,
-        n_tokens: int,
-        starting: _Prompts | None,
-        first: int,
-    ) -> Tensor:
-        """Returns the states (n + k P, H) after one layer."""
-        attention, mlp = block.attn, block.mlp
-        projected = _product(attention.c_attn, _normalised(block.ln_1, states))
-        parts = []
-        if n_tokens:
-            parts.append(self._attended(layer, projected[:n_tokens], first))
-        if starting is not None:
-            parts.append(self._attended_in_prompts(layer, projected[n_tokens:], starting))
-        attended = parts[0] if len(parts) == 1 else torch.cat(parts)
-        states = states + _product(attention.c_proj, attended)
-        inner = self._activation(_product(mlp.c_fc, _normalised(block.ln_2, states)))
-        return states + _product(mlp.c_proj, inner)
-
-    def _attended(self, layer: int, projected: Tensor, first: int) -> Tensor:
+    def _attended(self, cache: Tensor, projected: Tensor, bias: Tensor, window: slice) -> Tensor:
         """Writes one token per line at the last slot, and attends from it to the line's text."""
         n, size = len(projected), self._head_size
-        queries, keys, values = projected.view(n, 3, self._n_heads, size).unbind(dim=1)
-        slot = self._head - 1
-        self._keys[layer][:, :, slot] = keys
-        self._values[layer][:, :, slot] = values
-        window = slice(first, self._head)
-        scores = torch.baddbmm(
-            self._bias.flatten(0, 1)[:, :, window],
-            queries.reshape(-1, 1, size),
-            self._keys[layer].flatten(0, 1)[:, window].transpose(1, 2),
-            alpha=size**-0.5,
-        )
-        weights = torch.softmax(scores, dim=-1)
-        return torch.bmm(weights, self._values[layer].flatten(0, 1)[:, window]).view(n, -1)
+        heads = projected.view(n, 3, self._n_heads, size)
+        cache[:, :, :, window.stop - 1] = heads[:, 1:].transpose(0, 1)
+        keys, values = cache.flatten(1, 2)[:, :, window]
+        queries = heads[:, 0].reshape(-1, 1, size)
+        scores = torch.baddbmm(bias, queries, keys.transpose(1, 2), alpha=size**-0.5)
+        return torch.bmm(torch.softmax(scores, dim=-1), values).view(n, -1)
 
-    def _attended_in_prompts(self, layer: int, projected: Tensor, starting: _Prompts) -> Tensor:
+    def _attended_in_prompts(self, cache: Tensor, projected: Tensor, starting: _Prompts) -> Tensor:
         """Writes prompts so that they end at the head, and attends within each."""
         k, width = starting.input_ids.shape
-        heads = projected.view(k, width, 3, self._n_heads, self._head_size)
-        queries, keys, values = heads.permute(2, 0, 3, 1, 4)
-        window = slice(self._head - width, self._head)
-        self._keys[layer][starting.lines, :, window] = keys
-        self._values[layer][starting.lines, :, window] = values
+        heads = projected.view(k, width, 3, self._n_heads, self._head_size).permute(2, 0, 3, 1, 4)
+        cache[:, starting.lines, :, self._head - width : self._head] = heads[1:]
         mask = starting.attention_mask
+        queries, keys, values = heads
         attended = functional.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, is_causal=mask is None
         )
@@ -237,17 +231,36 @@ class GPT2Reader:
         """Gives the next slot to the token being read; at the end, the back half moves forward."""
         if self._head == 2 * self._max_length:
             half = self._max_length
-            for buffer in (*self._keys, *self._values):
-                buffer[:, :, :half] = buffer[:, :, half:]
+            for cache in self._caches:
+                cache[:, :, :, :half] = cache[:, :, :, half:]
             self._bias[..., :half] = self._bias[..., half:]
             self._bias[..., half:] = 0
             self._head = half
         self._head += 1
 
 
-def _normalised(norm: Any, states: Tensor) -> Tensor:
-    return functional.layer_norm(states, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+def _layer(block: Any) -> _Layer:
+    return _Layer(
+        size=list(block.ln_1.normalized_shape),
+        norm_1=_weights(block.ln_1),
+        attention=_weights(block.attn.c_attn),
+        attention_out=_weights(block.attn.c_proj),
+        norm_2=_weights(block.ln_2),
+        inner=_weights(block.mlp.c_fc),
+        outer=_weights(block.mlp.c_proj),
+        epsilon=block.ln_1.eps,
+    )
 
 
-def _product(linear: Any, states: Tensor) -> Tensor:
-    return torch.addmm(linear.bias, states, linear.weight)
+def _weights(part: Any) -> tuple[Tensor, Tensor]:
+    return part.weight, part.bias
+
+
+def _normalised(layer: _Layer, norm: Sequence[Tensor], states: Tensor) -> Tensor:
+    weight, bias = norm
+    return torch.layer_norm(states, layer.size, weight, bias, layer.epsilon)
+
+
+def _product(linear: Sequence[Tensor], states: Tensor) -> Tensor:
+    weight, bias = linear
+    return torch.addmm(bias, states, weight)
