@@ -60,9 +60,10 @@ def warn_of_equal_scores(scores: Tensor) -> None:
 def warn_of_collapse(entropy: float) -> None:
     """Warns if the policy hardly chooses any more; `entropy` is per token, in nats."""
     if entropy < SMALLEST_ENTROPY:
+        # The same words each time, so that Python shows them once.
         warnings.warn(
-            f"the policy's entropy has collapsed to {entropy:.2g} nats per token: unless one text "
-            "is the answer, raise ent_coef or kl_coef, or lower learning_rate",
+            f"the policy's entropy has fallen below {SMALLEST_ENTROPY} nats per token: unless one "
+            "text is the answer, raise ent_coef or kl_coef, or lower learning_rate",
             TrainingWarning,
             stacklevel=3,
         )

@@ -196,6 +196,12 @@ class CausalLMPolicy(nn.Module):
             return nullcontext()
         return torch.autocast(self.device.type, self.autocast)
 
+    def _outside_autocast(self) -> AbstractContextManager[Any]:
+        """Returns the context of what stays out of it, should a caller be inside."""
+        if self.autocast is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, enabled=False)
+
     def hidden_states(self, input_ids: Tensor, attention_mask: Tensor, **kwargs: Any) -> Tensor:
         """Returns the last hidden states (B, T, H); keyword arguments go to the model's trunk."""
         return self._read(self.trunk, input_ids, attention_mask, **kwargs)
@@ -207,7 +213,7 @@ class CausalLMPolicy(nn.Module):
             hidden: (N, H).
             action_mask: (N, V) bool, True = allowed; None allows everything.
         """
-        with torch.autocast(self.device.type, enabled=False):
+        with self._outside_autocast():
             logits = self.head(hidden.to(self.head.weight.dtype))
         logits = logits.float() if logits.dtype.itemsize < 4 else logits
         if self.temperature != 1:
@@ -216,13 +222,9 @@ class CausalLMPolicy(nn.Module):
 
     def values(self, hidden: Tensor) -> Tensor:
         """Returns the values (...) of the value network's hidden states (..., H)."""
-        values: Tensor
-        if self.autocast is None:
-            values = self.value_head(hidden.to(self.value_head.weight.dtype))
-        else:  # a caller may be autocasting around several calls
-            with torch.autocast(self.device.type, enabled=False):
-                values = self.value_head(hidden.to(self.value_head.weight.dtype))
-        return values.squeeze(-1)
+        with self._outside_autocast():
+            values: Tensor = self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1)
+        return values
 
     def forward(self, texts: Texts) -> TokenStatistics:
         """Judges the chosen tokens of B texts, with one forward per text.

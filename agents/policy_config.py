@@ -24,7 +24,8 @@ class PolicyConfig:
     which stay in float32."""
     autocast: Literal["bfloat16"] | None = None
     """Precision of the products of the trunk in every forward pass: sampling, judging and updating
-    alike. Pays on GPUs and on CPUs with AMX; parameters and the output layer stay as they are."""
+    alike. Pays on GPUs and on CPUs with AMX or AVX-512 for bfloat16. Parameters and the output
+    layer stay as they are."""
     value_network: Literal["shared", "separate"] = "shared"
     """Whether the value head sits on the policy's own trunk (Ziegler et al. 2019,
     arXiv:1909.08593), or on one of its own that starts as a copy (InstructGPT, arXiv:2203.02155)

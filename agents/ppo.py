@@ -165,14 +165,15 @@ class PPO:
 
     def collect(self) -> Rollout:
         """Lets the policy write this process's share of `config.n_episodes` texts."""
-        return collect_rollout(
-            self.policy,
-            self.envs,
-            self.config.n_episodes // processes.world_size(),
-            self.sampling,
-            seed=self._first_seed() if self.n_updates == 0 else None,
-            stopwatch=self.stopwatch,
-        ).to(self.policy.device)
+        with torch.no_grad(), self.policy.autocasting():
+            return collect_rollout(
+                self.policy,
+                self.envs,
+                self.config.n_episodes // processes.world_size(),
+                self.sampling,
+                seed=self._first_seed() if self.n_updates == 0 else None,
+                stopwatch=self.stopwatch,
+            ).to(self.policy.device)
 
     def judge(self, texts: Texts) -> tuple[TokenStatistics, Tensor]:
         """Returns what the policy says of its texts, and the reference's log-probs (B, T).

@@ -22,7 +22,10 @@ def main() -> None:
     else:
         from agents.fine_tuning.sb3_run import run
 
-    run(preset, config)
+    try:
+        run(preset, config)
+    except FileNotFoundError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

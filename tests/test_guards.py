@@ -144,7 +144,7 @@ def test_equal_rewards_are_announced_once() -> None:
 
 
 def test_a_collapsed_policy_is_announced() -> None:
-    with pytest.warns(TrainingWarning, match=r"entropy has collapsed to 0.009 nats per token"):
+    with pytest.warns(TrainingWarning, match=r"entropy has fallen below 0.01 nats per token"):
         guards.warn_of_collapse(0.009)
 
 
