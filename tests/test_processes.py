@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,3 +176,32 @@ def test_alone_a_process_exchanges_nothing() -> None:
     rollout = one.collect()
     judged = one.judge(rollout.texts)
     assert one.gather(rollout, *judged) == (rollout, *judged)
+
+
+@pytest.mark.slow
+def test_the_command_line_trains_in_two_processes(tmp_path: Path) -> None:
+    """Started by torchrun, as a person would; the first process writes, for both."""
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
+        *("--master_addr", "127.0.0.1", "--master_port", str(_free_port())),
+        *("-m", "agents.train", "toy", "--num-envs", "8", "--threads", "1", "--device", "cpu"),
+        *("--total-episodes", "32", "--eval-episodes", "8", "--output", str(tmp_path)),
+        *("--name", "two", "--ppo.n-episodes", "16", "--ppo.batch-size", "8"),
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"GLOO_SOCKET_IFNAME": "lo"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = (tmp_path / "two" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(row)["episodes"] for row in rows] == [16, 32]
+    assert done.stdout.count("Written to") == 1
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

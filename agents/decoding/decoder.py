@@ -67,6 +67,9 @@ class Decoder:
             ended: Numbers of rows whose text this token ended.
             prompts: The new text of those that start another.
         """
+        if not ended and not self._ended:
+            self._reader.read(tokens, {})
+            return
         if ended:
             self._ended |= set(ended)
             self._reader.clear([i for i, row in enumerate(self.rows) if row in self._ended])
