@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -66,6 +68,25 @@ def test_texts_are_those_of_the_module_token_for_token(
     assert lean_texts == texts
     assert len(texts) == 10
     assert_close(lean_log_probs, log_probs, rtol=0, atol=1e-5)
+
+
+@pytest.fixture
+def uninitialised_memory_is_nan() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)  # fills what `empty` returns
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("uninitialised_memory_is_nan")
+def test_a_prompt_longer_than_all_texts_so_far_reads_no_uninitialised_memory() -> None:
+    policy = gpt2()
+    short, long = torch.tensor([1, 2]), torch.tensor([3, 4, 5, 6, 7, 8])
+    decoder = Decoder(policy, {0: short, 1: short}, L)
+    decoder.advance(torch.tensor([0, 3]), [0], {0: long})
+    decoder.advance(torch.tensor([2, 4]), [], {})
+    for line, text in enumerate(([3, 4, 5, 6, 7, 8, 2], [1, 2, 3, 4])):
+        expected = policy.model(torch.tensor([text])).logits[0, -1]
+        assert_close(decoder.logits()[line], expected, rtol=0, atol=1e-5)
 
 
 def test_reading_leaves_no_graph_and_changes_no_parameter() -> None:

@@ -88,8 +88,9 @@ class GPT2Reader:
         self._max_length = max_length
         weight = policy.head.weight
         shape = (2, n_rows, self._n_heads, 2 * max_length, self._head_size)
-        # Keys and values. Every slot that is read has been written, by this row or one before it.
+        # Keys and values, uninitialised below `_first_written`.
         self._caches = [weight.new_empty(shape) for _ in self._layers]
+        self._first_written = max_length
         self._bias = weight.new_zeros(n_rows, self._n_heads, 1, 2 * max_length)
         self._lengths = torch.zeros(n_rows, dtype=torch.long, device=weight.device)
         self._head = max_length
@@ -145,6 +146,7 @@ class GPT2Reader:
             parts.append(self._embedded(starting.input_ids.flatten(), positions.flatten()))
             self._restart(starting)
         window = slice(self._head - int(self._lengths.max()), self._head)
+        self._initialise_from(window.start)
         bias = self._bias.flatten(0, 1)[:, :, window]
         states = parts[0] if len(parts) == 1 else torch.cat(parts)
         for layer, cache in zip(self._layers, self._caches, strict=True):
@@ -227,6 +229,13 @@ class GPT2Reader:
         bias = torch.zeros_like(before, dtype=self._bias.dtype).masked_fill_(before, -torch.inf)
         self._bias[starting.lines] = bias[:, None, None]
 
+    def _initialise_from(self, slot: int) -> None:
+        """Zeroes slots that not every row has written: though masked, a NaN there would spread."""
+        if slot < self._first_written:
+            for cache in self._caches:
+                cache[:, :, :, slot : self._first_written] = 0
+            self._first_written = slot
+
     def _advance_head(self) -> None:
         """Gives the next slot to the token being read; at the end, the back half moves forward."""
         if self._head == 2 * self._max_length:
@@ -236,6 +245,7 @@ class GPT2Reader:
             self._bias[..., :half] = self._bias[..., half:]
             self._bias[..., half:] = 0
             self._head = half
+            self._first_written = 0
         self._head += 1
 
 
