@@ -140,7 +140,7 @@ TOYS = {
         envs=counting_envs,
         sb3_envs=64,
         mean_length=float(LENGTH),
-        episodes=(8192, 512),
+        episodes=(4096, 512),
     ),
 }
 
