@@ -330,9 +330,9 @@ def test_the_rollout_is_held_against_generate_and_the_lean_loop() -> None:
     }
     peaks = floor.Peaks(1e9, 1e9)
     found = rollout.figures(case, samples, peaks, goal=1.5, mean_length=32.0)
-    judged, plain, lean = (one for one in found if one.unit == "×" and "floor" not in one.name)
-    assert (judged.value, judged.goal, judged.holds) == (1.5, 1.5, True)
-    assert (plain.value, plain.goal) == (3.0, None)
+    plain, judged, lean = (one for one in found if one.unit == "×" and "floor" not in one.name)
+    assert (plain.value, plain.goal, plain.holds) == (3.0, 1.5, True)
+    assert (judged.value, judged.goal) == (1.5, None)
     assert (lean.value, lean.goal, lean.holds) == (0.75, 0.85, False)
 
 
