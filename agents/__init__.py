@@ -11,16 +11,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agents.algorithms.configs.ppo import PPOConfig
+    from agents.algorithms.ppo import PPO
     from agents.callbacks import Callback, StopOnScore
     from agents.checkpoints.series import Checkpoints
-    from agents.config import PPOConfig
-    from agents.policy import CausalLMPolicy
-    from agents.policy_config import PolicyConfig
-    from agents.ppo import PPO
-    from agents.record import Rollout
-    from agents.rollout import collect_rollout
+    from agents.policy.causal_lm import CausalLMPolicy
+    from agents.policy.config import PolicyConfig
+    from agents.rollout.buffer import Rollout
+    from agents.rollout.collect import collect_rollout
     from agents.sb3_baseline.agent import SB3PPO
-    from agents.sb3_vec_env import GymnasiumVecEnv
+    from agents.sb3_baseline.gymnasium_vec_env import GymnasiumVecEnv
 
 __all__ = [
     "PPO",
@@ -38,16 +38,16 @@ __all__ = [
 
 _MODULES = {
     "Callback": "callbacks",
-    "CausalLMPolicy": "policy",
+    "CausalLMPolicy": "policy.causal_lm",
     "Checkpoints": "checkpoints.series",
-    "GymnasiumVecEnv": "sb3_vec_env",
-    "PPO": "ppo",
-    "PPOConfig": "config",
-    "PolicyConfig": "policy_config",
-    "Rollout": "record",
+    "GymnasiumVecEnv": "sb3_baseline.gymnasium_vec_env",
+    "PPO": "algorithms.ppo",
+    "PPOConfig": "algorithms.configs.ppo",
+    "PolicyConfig": "policy.config",
+    "Rollout": "rollout.buffer",
     "SB3PPO": "sb3_baseline.agent",
     "StopOnScore": "callbacks",
-    "collect_rollout": "rollout",
+    "collect_rollout": "rollout.collect",
 }
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agents.ppo import PPO
-    from agents.record import Rollout
+    from agents.algorithms.ppo import PPO
+    from agents.rollout.buffer import Rollout
 
 
 class Callback:

@@ -5,7 +5,7 @@ Reads the command line and nothing more; torch is imported once it is known what
 
 from __future__ import annotations
 
-from agents.pretraining.config import PretrainCommand
+from agents.supervised.config import PretrainCommand
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
 
     command = tyro.cli(PretrainCommand, prog="python -m agents.pretrain")
 
-    from agents.pretraining.pipeline import run
+    from agents.supervised.pipeline import run
 
     run(command)
 

@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of the run, which holds its config.json")
     folder = parser.parse_args().folder
 
-    from agents.fine_tuning.pipeline import resume
+    from agents.runs.pipeline import resume
 
     try:
         resume(folder)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from agents.fine_tuning.presets import PRESETS
+from agents.runs.presets import PRESETS
 
 
 def main() -> None:
@@ -18,9 +18,9 @@ def main() -> None:
     preset = next(argument for argument in sys.argv[1:] if argument in PRESETS)
 
     if config.agent == "ppo":
-        from agents.fine_tuning.pipeline import run
+        from agents.runs.pipeline import run
     else:
-        from agents.fine_tuning.sb3_run import run
+        from agents.runs.sb3_run import run
 
     try:
         run(preset, config)

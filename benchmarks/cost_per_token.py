@@ -22,8 +22,8 @@ from time import perf_counter
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from agents.config import PPOConfig
-from agents.ppo import PPO
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.ppo import PPO
 from benchmarks import command_line
 from benchmarks.figures import Figure, figure, write_result
 from benchmarks.floor import Model

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from transformers import GPT2Config
 
-from agents.next_token import NextTokenLogProbs
-from agents.policy import CausalLMPolicy
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.next_token import NextTokenLogProbs
 from benchmarks.figures import RESULTS, figure, write_result
 from text_gym import CharTokenizer, TextGenEnv
 from text_gym.exact import solve

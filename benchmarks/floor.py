@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from agents.policy import CausalLMPolicy
+from agents.policy.causal_lm import CausalLMPolicy
 from benchmarks.figures import Figure, figure
 
 _SIDE = 2048

@@ -27,11 +27,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.config import PPOConfig
-from agents.language_model.output_layer import CHUNK_ELEMENTS
-from agents.policy import CausalLMPolicy
-from agents.ppo import PPO
-from agents.texts import Texts
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.ppo import PPO
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.model.output_layer import CHUNK_ELEMENTS
+from agents.policy.token_batch import Texts
 from benchmarks import command_line
 from benchmarks.figures import Figure, figure, write_result
 from benchmarks.tasks import LargeNumbers, Numbers, gpt2, make_envs, random_prompts

@@ -22,7 +22,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from agents.fetching.items import SMOLLM2
-from agents.policy import CausalLMPolicy
+from agents.policy.causal_lm import CausalLMPolicy
 from benchmarks import command_line
 from benchmarks.figures import Figure, figure, write_result
 from benchmarks.floor import (

@@ -28,11 +28,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.ppo import PPO
+from agents.applications.toy import toy_policy
 from agents.callbacks import Callback
-from agents.config import PPOConfig
-from agents.fine_tuning.toy import toy_policy
-from agents.policy import CausalLMPolicy
-from agents.ppo import PPO
+from agents.policy.causal_lm import CausalLMPolicy
 from agents.sb3_baseline.agent import SB3PPO
 from benchmarks import command_line
 from benchmarks.figures import Figure, figure, write_result

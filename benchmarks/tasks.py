@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 from transformers import GPT2Config
 
-from agents.policy import CausalLMPolicy
+from agents.policy.causal_lm import CausalLMPolicy
 from text_gym import Episode
 
 

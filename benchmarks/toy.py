@@ -10,8 +10,8 @@ from typing import Any
 
 from gymnasium.vector import VectorEnv
 
-from agents.policy import CausalLMPolicy
-from agents.policy_config import PolicyConfig
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.config import PolicyConfig
 from benchmarks.floor import Model, Work, decoding, judging, updating
 from benchmarks.tasks import CountingUp, Numbers, counting_prompts, gpt2, make_envs
 

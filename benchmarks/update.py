@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from gymnasium.vector import AutoresetMode
 from transformers.utils import logging as transformers_logging
 
-from agents.config import PPOConfig
-from agents.experience import Experience
-from agents.fine_tuning.models import SMALL_TALK_MODEL
-from agents.policy import CausalLMPolicy
-from agents.ppo import PPO
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.experience import Experience
+from agents.algorithms.ppo import PPO
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.runs.models import SMALL_TALK_MODEL
 from benchmarks import command_line
 from benchmarks.figures import Figure, figure, write_result
 from benchmarks.floor import Model, Peaks, measure_peaks, share_of_floor, updating

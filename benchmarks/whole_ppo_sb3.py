@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import torch
 
-from agents.config import PPOConfig
-from agents.ppo import PPO
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.ppo import PPO
 from agents.sb3_baseline.agent import SB3PPO
 from benchmarks import command_line, toy
 from benchmarks.figures import Figure, figure, write_result

@@ -25,10 +25,10 @@ from typing import NamedTuple
 
 import torch
 
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.ppo import PPO
 from agents.callbacks import Callback
-from agents.config import PPOConfig
-from agents.policy_config import PolicyConfig
-from agents.ppo import PPO
+from agents.policy.config import PolicyConfig
 from benchmarks import command_line, toy
 from benchmarks.figures import ROOT, Figure, figure, write_result
 

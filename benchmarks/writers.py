@@ -16,10 +16,9 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from agents import categorical
-from agents.decoding.decoder import Decoder
-from agents.policy import CausalLMPolicy, judge_in_chunks
-from agents.rollout import collect_rollout
+from agents.policy.causal_lm import CausalLMPolicy, categorical, judge_in_chunks
+from agents.rollout.collect import collect_rollout
+from agents.rollout.decoding.decoder import Decoder
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from gymnasium.vector import VectorEnv
 
-from agents.action_masks import MaskTable
+from agents.policy.action_masks import MaskTable
 
 A, B, C = (np.array(bits, dtype=np.int8) for bits in ([1, 1, 0], [0, 1, 1], [0, 0, 1]))
 

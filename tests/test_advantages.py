@@ -14,7 +14,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 from torch.testing import assert_close
 
-from agents.advantages import generalized_advantage_estimation
+from agents.objectives.advantages import generalized_advantage_estimation
 
 NAN = float("nan")
 

@@ -22,8 +22,8 @@ import pytest
 import torch
 from transformers import GPT2Config
 
-from agents.policy import CausalLMPolicy
-from agents.texts import Texts
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.token_batch import Texts
 from benchmarks import (
     cost_per_token,
     floor,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.distributions import Categorical
 from torch.testing import assert_close
 
-from agents.categorical import entropy, log_prob, masked_logits, sample
+from agents.policy.categorical import entropy, log_prob, masked_logits, sample
 
 LOGITS = torch.tensor([[0.0, math.log(3.0), math.log(4.0)]], dtype=torch.float64)
 """Probabilities 1/8, 3/8, 4/8."""

@@ -17,15 +17,15 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedConfig
 
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.ppo import PPO
 from agents.callbacks import BestScore, Callback
 from agents.checkpoints import checkpoint
 from agents.checkpoints.env_state import get_env_state
 from agents.checkpoints.folder import MANIFEST, CheckpointError, write_folder
-from agents.config import PPOConfig
-from agents.policy import CausalLMPolicy
-from agents.policy_config import PolicyConfig
-from agents.ppo import PPO
-from agents.record import Rollout
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.config import PolicyConfig
+from agents.rollout.buffer import Rollout
 from text_gym import CharTokenizer, TextGenVectorEnv
 from text_gym.wrappers.vector import NoisyFeedback, NormalizeFeedback
 

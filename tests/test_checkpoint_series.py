@@ -10,14 +10,14 @@ import torch
 from gymnasium.vector import VectorWrapper
 from transformers import GPT2Config
 
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.health_checks import TrainingStopped
+from agents.algorithms.ppo import PPO
 from agents.callbacks import BestScore, Callback
 from agents.checkpoints.folder import CheckpointError
 from agents.checkpoints.series import Checkpoints, latest
-from agents.config import PPOConfig
-from agents.guards import TrainingStopped
-from agents.policy import CausalLMPolicy
-from agents.ppo import PPO
-from agents.record import Rollout
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.rollout.buffer import Rollout
 from text_gym import CharTokenizer, TextGenVectorEnv
 
 CONFIG = PPOConfig(

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from agents.config import PPOConfig
+from agents.algorithms.configs.ppo import PPOConfig
 
 BROKEN = [
     ({"n_episodes": 0}, "n_episodes must be at least 1, got 0"),
@@ -66,5 +66,5 @@ def test_config_is_frozen() -> None:
 
 
 def test_importing_the_config_loads_no_torch() -> None:
-    code = "import sys, agents, agents.config; sys.exit('torch' in sys.modules)"
+    code = "import sys, agents, agents.algorithms.configs.ppo; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -19,8 +19,8 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics as RecordVectorSta
 from torch.testing import assert_close
 from transformers import GPT2Config
 
-from agents.policy import CausalLMPolicy
-from agents.rollout import collect_rollout
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.rollout.collect import collect_rollout
 from text_gym import CharTokenizer, HuggingFaceTokenizer, TextGenEnv, TextGenVectorEnv
 from text_gym.constraints import (
     BannedStrings,

@@ -10,11 +10,11 @@ import torch
 from torch.testing import assert_close
 from transformers import GPT2Config, LlamaConfig, PreTrainedConfig
 
-from agents.config import PPOConfig
-from agents.evaluation import evaluate
-from agents.policy import CausalLMPolicy
-from agents.policy_config import PolicyConfig
-from agents.ppo import PPO
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.ppo import PPO
+from agents.evaluation.evaluate import evaluate
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.config import PolicyConfig
 from text_gym import CharTokenizer, TextGenVectorEnv
 from text_gym.constraints import BannedTokens
 from text_gym.wrappers.vector import Constrain

@@ -18,9 +18,9 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from agents.decoding.decoder import Decoder
-from agents.decoding.kv_cache import RowCache
-from agents.policy import CausalLMPolicy
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.rollout.decoding.decoder import Decoder
+from agents.rollout.decoding.kv_cache import RowCache
 
 V, L = 9, 10
 SIZES = {

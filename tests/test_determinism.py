@@ -13,10 +13,10 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from transformers import GPT2Config
 
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.ppo import PPO
 from agents.callbacks import Callback
-from agents.config import PPOConfig
-from agents.policy import CausalLMPolicy
-from agents.ppo import PPO
+from agents.policy.causal_lm import CausalLMPolicy
 from text_gym import TextGenEnv
 
 Outcome = tuple[list[torch.Tensor], list[dict[str, float]]]

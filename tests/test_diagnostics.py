@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from agents.diagnostics import (
+from agents.algorithms.diagnostics import (
     advantage_metrics,
     mean_of,
     rollout_metrics,
     sum_of,
     timing_metrics,
 )
-from agents.policy import TokenStatistics
-from agents.record import Rollout
-from agents.stopwatch import Stopwatch
-from agents.texts import Texts
+from agents.policy.causal_lm import TokenStatistics
+from agents.policy.token_batch import Texts
+from agents.rollout.buffer import Rollout
+from agents.rollout.timer import Stopwatch
 
 MASK = torch.tensor([[False, True, True, False], [False, True, False, False]])
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import text_gym  # noqa: F401  # registers TextGen-v0
-from agents.evaluation import Evaluation, distinct_n, evaluate, paired_gain
-from agents.fine_tuning.toy import toy_policy
-from agents.policy import CausalLMPolicy
+from agents.applications.toy import toy_policy
+from agents.evaluation.evaluate import Evaluation, distinct_n, evaluate, paired_gain
+from agents.policy.causal_lm import CausalLMPolicy
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.testing import assert_close
 from transformers import GPT2Config
 
-from agents.exact_gradient import exact_gradient
-from agents.next_token import NextTokenLogProbs
-from agents.policy import CausalLMPolicy
-from agents.texts import Texts
+from agents.evaluation.exact_gradient import exact_gradient
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.next_token import NextTokenLogProbs
+from agents.policy.token_batch import Texts
 from text_gym import CharTokenizer, TextGenEnv
 from text_gym.constraints import MinimumLength
 from text_gym.exact import Solution, solve

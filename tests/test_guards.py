@@ -13,12 +13,12 @@ from torch import Tensor
 from transformers import GPT2Config
 
 from agents import guards
-from agents.config import PPOConfig
-from agents.experience import Experience
-from agents.guards import TrainingStopped, TrainingWarning
-from agents.policy import CausalLMPolicy
-from agents.ppo import PPO
-from agents.record import Rollout
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.experience import Experience
+from agents.algorithms.health_checks import TrainingStopped, TrainingWarning
+from agents.algorithms.ppo import PPO
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.rollout.buffer import Rollout
 from text_gym import CharTokenizer, TextGenVectorEnv
 
 SOUND = {"loss": 0.1, "ratio_mean": 1.0, "ratio_min": 1.0, "ratio_max": 1.0}

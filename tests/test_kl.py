@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from agents.kl import (
+from agents.objectives.kl import (
     AdaptiveKLController,
     FixedKLController,
     KLController,

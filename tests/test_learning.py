@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.testing import assert_close
 from transformers import GPT2Config
 
-from agents.config import PPOConfig
-from agents.policy import CausalLMPolicy
-from agents.ppo import PPO
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.ppo import PPO
+from agents.policy.causal_lm import CausalLMPolicy
 from text_gym import CharTokenizer, TextGenEnv, TextGenVectorEnv
 
 

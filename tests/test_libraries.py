@@ -32,7 +32,7 @@ from torchrl.envs.utils import check_env_specs
 from torchrl.modules import ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 
-from agents.sb3_vec_env import GymnasiumVecEnv
+from agents.sb3_baseline.gymnasium_vec_env import GymnasiumVecEnv
 from text_gym import CharTokenizer, TextGenEnv, TextGenVectorEnv
 from text_gym.constraints import BannedTokens, MinimumLength
 from text_gym.wrappers import PaddedTokens

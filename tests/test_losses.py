@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.testing import assert_close
 
-from agents.advantages import generalized_advantage_estimation
-from agents.losses import (
+from agents.objectives.advantages import generalized_advantage_estimation
+from agents.objectives.losses import (
     PolicyLoss,
     clipped_surrogate_loss,
     clipped_value_loss,

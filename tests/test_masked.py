@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from agents.masked import masked_mean, masked_sum, masked_var, whiten
+from agents.objectives.masked import masked_mean, masked_sum, masked_var, whiten
 
 NAN = float("nan")
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.testing import assert_close
 
-from agents import categorical
-from agents.action_masks import ActionMasks
-from agents.language_model.output_layer import CHUNK_ELEMENTS, log_probs_and_entropies
+from agents.policy import categorical
+from agents.policy.action_masks import ActionMasks
+from agents.policy.model.output_layer import CHUNK_ELEMENTS, log_probs_and_entropies
 
 N, H, V = 7, 5, 11
 

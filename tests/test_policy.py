@@ -27,10 +27,10 @@ from transformers import (
 )
 from transformers.activations import NewGELUActivation
 
-from agents.action_masks import ActionMasks
-from agents.language_model.pretrained import fuse_activations
-from agents.policy import VALUE_HEAD_FILE, CausalLMPolicy
-from agents.texts import Texts
+from agents.policy.action_masks import ActionMasks
+from agents.policy.causal_lm import VALUE_HEAD_FILE, CausalLMPolicy
+from agents.policy.model.pretrained import fuse_activations
+from agents.policy.token_batch import Texts
 
 V, L = 9, 12
 SIZES = {

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.testing import assert_close
 from transformers import GPT2Config
 
-from agents.config import PPOConfig
-from agents.policy import CausalLMPolicy
-from agents.ppo import PPO
-from agents.record import Rollout
-from agents.texts import Texts
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.ppo import PPO
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.token_batch import Texts
+from agents.rollout.buffer import Rollout
 
 EOS, WORD = 0, 1
 PROMPT = [WORD]

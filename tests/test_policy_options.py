@@ -20,14 +20,14 @@ from transformers import (
     PreTrainedConfig,
 )
 
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.ppo import PPO
 from agents.callbacks import Callback
-from agents.config import PPOConfig
-from agents.language_model import lora
-from agents.language_model.blocks import blocks_of
-from agents.policy import VALUE_NETWORK_FILE, CausalLMPolicy
-from agents.policy_config import PolicyConfig
-from agents.ppo import PPO
-from agents.texts import Texts
+from agents.policy.causal_lm import VALUE_NETWORK_FILE, CausalLMPolicy
+from agents.policy.config import PolicyConfig
+from agents.policy.model import lora
+from agents.policy.model.blocks import blocks_of
+from agents.policy.token_batch import Texts
 from text_gym import CharTokenizer, TextGenVectorEnv
 
 V, L = 4, 12

@@ -18,14 +18,14 @@ from torch import Tensor
 from torch.testing import assert_close
 from transformers import GPT2Config
 
-from agents.action_masks import ActionMasks
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.experience import Experience
+from agents.algorithms.ppo import PPO
 from agents.callbacks import Callback, StopOnScore
-from agents.config import PPOConfig
-from agents.experience import Experience
-from agents.policy import CausalLMPolicy, TokenStatistics
-from agents.ppo import PPO
-from agents.record import Rollout
-from agents.texts import Texts
+from agents.policy.action_masks import ActionMasks
+from agents.policy.causal_lm import CausalLMPolicy, TokenStatistics
+from agents.policy.token_batch import Texts
+from agents.rollout.buffer import Rollout
 from text_gym import CharTokenizer, TextGenEnv, TextGenVectorEnv
 
 ALPHABET = "abc"

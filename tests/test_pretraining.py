@@ -24,10 +24,10 @@ from transformers import (
 from transformers.models.gpt2 import GPT2LMHeadModel
 
 import agents
-from agents.pretraining.config import PretrainConfig
-from agents.pretraining.from_scratch import new_gpt2, save_half_precision, train_tokenizer
-from agents.pretraining.sequences import TokenSequence, collate, encode_pairs, length_batches
-from agents.pretraining.training import (
+from agents.supervised.config import PretrainConfig
+from agents.supervised.from_scratch import new_gpt2, save_half_precision, train_tokenizer
+from agents.supervised.sequences import TokenSequence, collate, encode_pairs, length_batches
+from agents.supervised.training import (
     _warmup_cosine,
     completion_loss,
     heldout_loss,

@@ -17,15 +17,15 @@ from torch import distributed
 from torch.testing import assert_close
 from transformers import GPT2Config
 
-from agents import processes
-from agents.action_masks import ActionMasks
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.experience import Experience
+from agents.algorithms.ppo import PPO
 from agents.callbacks import Callback
-from agents.config import PPOConfig
-from agents.experience import Experience
-from agents.policy import CausalLMPolicy
-from agents.ppo import PPO
-from agents.record import Rollout
-from agents.texts import Texts, joined_texts
+from agents.distributed import processes
+from agents.policy.action_masks import ActionMasks
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.token_batch import Texts, joined_texts
+from agents.rollout.buffer import Rollout
 from text_gym import CharTokenizer, TextGenVectorEnv
 
 pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="no torch.distributed")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from agents.fine_tuning.profile import PARTS, Profile, TimedReward
+from agents.runs.profile import PARTS, Profile, TimedReward
 from text_gym import Episode, TextGenVectorEnv
 from text_gym.rewards import Keyword, WeightedSum, WordCount
 from text_gym.rewards.function import score

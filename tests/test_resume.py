@@ -21,14 +21,14 @@ import pytest
 from torch import distributed
 
 from agents import resume as command
+from agents.algorithms.health_checks import TrainingStopped
+from agents.algorithms.ppo import PPO
 from agents.checkpoints.series import latest
-from agents.fine_tuning import models, pipeline
-from agents.fine_tuning.interruption import Interruption
-from agents.fine_tuning.presets import PRESETS, FineTuning
-from agents.fine_tuning.run_folder import RunFolder
-from agents.fine_tuning.saved_config import described, read_config
-from agents.guards import TrainingStopped
-from agents.ppo import PPO
+from agents.runs import models, pipeline
+from agents.runs.interruption import Interruption
+from agents.runs.presets import PRESETS, FineTuning
+from agents.runs.run_folder import RunFolder
+from agents.runs.saved_config import described, read_config
 
 PROMPTS = ["How are you ?", "you ?", "are you fine ?", "thanks", "fine thanks", "and you ?"]
 N_UPDATES = 30
@@ -102,7 +102,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start_process() -> Callable[..., BaseProcess]:
     """Starts a process that has imported everything already; alone it would take seconds."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["agents.fine_tuning.pipeline"])
+    context.set_forkserver_preload(["agents.runs.pipeline"])
 
     def start(target: Callable[..., Any], *args: Any) -> BaseProcess:
         process: BaseProcess = context.Process(target=target, args=args)  # type: ignore[attr-defined]

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch.testing import assert_close
 from transformers import GPT2Config
 
-from agents.policy import CausalLMPolicy
-from agents.record import Rollout
-from agents.rollout import collect_rollout
-from agents.stopwatch import Stopwatch
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.rollout.buffer import Rollout
+from agents.rollout.collect import collect_rollout
+from agents.rollout.timer import Stopwatch
 from text_gym import CharTokenizer, TextGenEnv, TextGenVectorEnv
 
 DISABLED, SAME_STEP = AutoresetMode.DISABLED, AutoresetMode.SAME_STEP

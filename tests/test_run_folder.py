@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from agents.fine_tuning.run_folder import RunFolder
+from agents.runs.run_folder import RunFolder
 
 
 class Agent:

@@ -19,16 +19,16 @@ from torch.testing import assert_close
 from transformers import GPT2Config, LlamaConfig
 
 from agents import train
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.health_checks import TrainingStopped
+from agents.algorithms.ppo import PPO
+from agents.applications.toy import toy_policy
 from agents.callbacks import Callback
-from agents.config import PPOConfig
-from agents.fine_tuning import pipeline, sb3_run
-from agents.fine_tuning.presets import PRESETS
-from agents.fine_tuning.toy import toy_policy
-from agents.guards import TrainingStopped
-from agents.policy import CausalLMPolicy, judge_in_chunks
-from agents.policy_config import PolicyConfig
-from agents.ppo import PPO
-from agents.record import Rollout
+from agents.policy.causal_lm import CausalLMPolicy, judge_in_chunks
+from agents.policy.config import PolicyConfig
+from agents.rollout.buffer import Rollout
+from agents.runs import pipeline, sb3_run
+from agents.runs.presets import PRESETS
 from agents.sb3_baseline import hyperparameters
 from agents.sb3_baseline.agent import SB3PPO
 from agents.sb3_baseline.evaluation import write_texts

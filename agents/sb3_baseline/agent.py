@@ -3,7 +3,7 @@
 The algorithm is SB3's, untouched; this file decides what it learns with and how much at a time, and
 reports what it did as `agents.PPO` does: the same callbacks with the same metrics, against
 episodes. The environment is any vector environment with the observation contract of
-`agents.rollout`, without action masks.
+`agents.rollout.collect`, without action masks.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
 
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.diagnostics import timing_metrics
+from agents.algorithms.health_checks import require_finite_rewards
 from agents.callbacks import Callback
-from agents.config import PPOConfig
-from agents.diagnostics import timing_metrics
-from agents.guards import require_finite_rewards
-from agents.policy import CausalLMPolicy, judge_in_chunks
-from agents.record import Rollout
+from agents.objectives.schedules import SCHEDULES
+from agents.policy.causal_lm import CausalLMPolicy, judge_in_chunks
+from agents.rollout.buffer import Rollout
+from agents.rollout.timer import Stopwatch
 from agents.sb3_baseline.features import length_of
 from agents.sb3_baseline.hyperparameters import sb3_arguments, update_sizes
 from agents.sb3_baseline.metrics import buffer_metrics, collected_metrics, update_metrics
 from agents.sb3_baseline.networks import Network, policy_arguments, start_like
 from agents.sb3_baseline.text_recorder import TextRecorder
 from agents.sb3_baseline.vec_env import MeasuredVecEnv, require_no_masks
-from agents.schedules import SCHEDULES
-from agents.stopwatch import Stopwatch
 
 
 @dataclass

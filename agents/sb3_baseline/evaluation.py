@@ -10,7 +10,7 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
-from agents.record import EpisodeRecord, Rollout
+from agents.rollout.buffer import EpisodeRecord, Rollout
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 from torch.nn import functional
 
-from agents.policy import CausalLMPolicy
+from agents.policy.causal_lm import CausalLMPolicy
 
 
 class OneHotTexts(BaseFeaturesExtractor):

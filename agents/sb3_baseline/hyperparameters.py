@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from agents.config import PPOConfig
+from agents.algorithms.configs.ppo import PPOConfig
 
 SAME_MEANING = (
     "n_epochs",

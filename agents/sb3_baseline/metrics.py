@@ -1,7 +1,7 @@
 """What Stable-Baselines3's PPO logs, in the names and units of our own PPO's metrics.
 
-`agents.diagnostics` has the names; what SB3 does not compute is left out, and so is KL from a
-reference where there is none. Knows neither texts nor when it is called.
+`agents.algorithms.diagnostics` has the names; what SB3 does not compute is left out, and so is KL
+from a reference where there is none. Knows neither texts nor when it is called.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import torch
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
-from agents.diagnostics import advantage_metrics, score_metrics
-from agents.kl import kl_estimate, sequence_kl
-from agents.masked import masked_mean, masked_sum
-from agents.record import Rollout
+from agents.algorithms.diagnostics import advantage_metrics, score_metrics
+from agents.objectives.kl import kl_estimate, sequence_kl
+from agents.objectives.masked import masked_mean, masked_sum
+from agents.rollout.buffer import Rollout
 
 
 def collected_metrics(rollout: Rollout, ref_log_probs: Tensor | None) -> dict[str, float]:

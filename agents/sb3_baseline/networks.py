@@ -15,9 +15,9 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
-from agents.next_token import next_token_log_probs
-from agents.policy import CausalLMPolicy
-from agents.policy_config import PolicyConfig
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.config import PolicyConfig
+from agents.policy.next_token import next_token_log_probs
 from agents.sb3_baseline.features import LastHiddenState, OneHotTexts, length_of
 
 Network: TypeAlias = Literal["mlp", "transformer"]

@@ -17,9 +17,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from agents.record import Rollout
-from agents.stopwatch import Stopwatch
-from agents.texts import Texts
+from agents.policy.token_batch import Texts
+from agents.rollout.buffer import Rollout
+from agents.rollout.timer import Stopwatch
 
 
 class FinishedText(NamedTuple):

@@ -10,8 +10,8 @@ from typing import Any
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
-from agents.sb3_vec_env import GymnasiumVecEnv
-from agents.stopwatch import Stopwatch
+from agents.rollout.timer import Stopwatch
+from agents.sb3_baseline.gymnasium_vec_env import GymnasiumVecEnv
 
 
 class MeasuredVecEnv(GymnasiumVecEnv):

@@ -10,7 +10,7 @@ E·(1 + G + ... + G^(T−1)) + G^T completions and 1 + G + ... + G^(T−1) state
 about each state once, never about each completion. Several million completions are feasible.
 
 Needs numpy alone. The gradient of the exact objective, for policies that learn, is in
-`agents.exact_gradient`.
+`agents.evaluation.exact_gradient`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What each algorithm can be told: frozen dataclasses, without torch."""

@@ -1,0 +1,61 @@
+"""What the policy learns from, and in which portions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from agents.policy.token_batch import Texts
+
+
+class Experience(NamedTuple):
+    """Holds B episodes of up to T tokens, judged.
+
+    Attributes:
+        texts: What was written.
+        old_log_probs: (B, T), by the policy that wrote it.
+        old_values: (B, T), by that policy's value head.
+        advantages: (B, T).
+        returns: (B, T).
+    """
+
+    texts: Texts
+    old_log_probs: Tensor
+    old_values: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+    @property
+    def n_episodes(self) -> int:
+        """B."""
+        return len(self.texts.input_ids)
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens that the policy chose."""
+        return int(self.texts.completion_mask.sum())
+
+    def select(self, rows: Tensor) -> Experience:
+        """Returns some of the episodes, cut to the longest of them."""
+        texts = self.texts.select(rows)
+        width = texts.input_ids.shape[1]
+        return Experience(texts, *(part[rows, :width] for part in self[1:]))
+
+    def split(self, size: int) -> Iterator[Experience]:
+        """Yields all episodes, `size` at a time, those of similar length together."""
+        lengths = self.texts.attention_mask.sum(dim=1)
+        for rows in lengths.argsort(stable=True).split(size):
+            yield self.select(rows)
+
+    def share(self, rank: int, world_size: int) -> Experience | None:
+        """Returns every `world_size`-th episode, from the one numbered `rank`; None if none is."""
+        rows = torch.arange(rank, self.n_episodes, world_size)
+        return self.select(rows) if len(rows) else None
+
+    def shuffled(self, size: int, generator: torch.Generator) -> Iterator[Experience]:
+        """Yields every episode once, in a random order, `size` at a time."""
+        for rows in torch.randperm(self.n_episodes, generator=generator).split(size):
+            yield self.select(rows)

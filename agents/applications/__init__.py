@@ -1,0 +1,1 @@
+"""What runs are about: prompts, models and feedback that belong together."""

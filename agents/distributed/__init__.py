@@ -1,0 +1,1 @@
+"""Several processes that learn together, and parameters shared out over them."""

@@ -1,0 +1,332 @@
+"""The policy: a Hugging Face causal language model with a value head.
+
+It gives log-probs, entropies and values of chosen tokens (one forward per sequence) and the hidden
+states that decoding needs. It does not know environments, rewards or PPO.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from agents.policy import categorical
+from agents.policy.config import PolicyConfig
+from agents.policy.model import lora
+from agents.policy.model.blocks import blocks_of, freeze_lowest, recomputed
+from agents.policy.model.module_copy import copy_sharing_fixed
+from agents.policy.model.output_layer import log_probs_and_entropies
+from agents.policy.model.pretrained import fuse_activations, load_model, new_model
+from agents.policy.model.supported_model import linear_head, require_supported
+from agents.policy.token_batch import Texts
+
+VALUE_HEAD_FILE = "value_head.safetensors"
+VALUE_NETWORK_FILE = "value_network.safetensors"
+
+
+class TokenStatistics(NamedTuple):
+    """What the policy says about a batch of texts.
+
+    What stands at t concerns the choice of token t, made when the text ended at t - 1. Positions
+    that the policy did not choose hold 0.
+
+    Attributes:
+        log_probs: (B, T), of the tokens.
+        entropies: (B, T), of the distributions they were drawn from, in nats.
+        values: (B, T), of the states they were chosen in.
+        final_values: (B,), of the states after the last token.
+    """
+
+    log_probs: Tensor
+    entropies: Tensor
+    values: Tensor
+    final_values: Tensor
+
+
+class CausalLMPolicy(nn.Module):
+    """Wraps any `AutoModelForCausalLM` with a zero-initialised value head.
+
+    Dropout is off: with it, neither the ratio of the first minibatch would be 1 nor the KL to the
+    reference 0. Logits are divided by the temperature in every forward pass, in float32.
+
+    Args:
+        model: The language model; its configuration's dropouts must be 0 (`from_pretrained` and
+            `from_config` see to it). It is changed in place.
+        options: How it computes and what of it learns; its `dtype` is for loading only.
+        temperature: Instead of that of `options`.
+
+    Attributes:
+        options: As given, temperature included.
+        rounding: Size of the rounding error of a log-prob: large where logits lie far from 0, as
+            GPT-2's do, and under autocast, in proportion to how far they lie from each other.
+
+    Raises:
+        ValueError: If the temperature is not above 0, a dropout is on, the model's logits are not
+            an `nn.Linear` applied to its last hidden state, or `options` do not fit it.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        options: PolicyConfig | None = None,
+        *,
+        temperature: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.options = _with(options, temperature=temperature)
+        self.model = model.eval()
+        fuse_activations(model)
+        logits = require_supported(model)
+        self.temperature = self.options.temperature
+        self.trunk = cast("PreTrainedModel", model.base_model)
+        self.head = linear_head(model)
+        self.vocab_size = int(self.head.weight.shape[0])
+        self.max_length = int(getattr(model.config, "max_position_embeddings", 0)) or None
+        self.value_head = _zero_value_head(self.head)
+        self.autocast = torch.bfloat16 if self.options.autocast else None
+        self.rounding = torch.finfo(self.head.weight.dtype).eps * logits.largest
+        if self.autocast is not None:
+            self.rounding += torch.finfo(self.autocast).eps * logits.spread
+        _let_learn(model, self.options)
+        self.value_trunk: PreTrainedModel | None = None
+        if self.options.value_network == "separate":
+            self.value_trunk = copy_sharing_fixed(self.trunk)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: PreTrainedConfig,
+        options: PolicyConfig | None = None,
+        *,
+        seed: int = 0,
+        temperature: float | None = None,
+    ) -> CausalLMPolicy:
+        """Initialises an untrained model from a seed of its own; global ones stay as they are."""
+        options = _with(options, temperature=temperature)
+        return cls(new_model(config, getattr(torch, options.dtype), seed), options)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        options: PolicyConfig | None = None,
+        *,
+        temperature: float | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> CausalLMPolicy:
+        """Loads a model from a folder, a hub id, or a GGUF file, and its value head if it has one.
+
+        Args:
+            source: Where the model is. One with a separate value network gives a policy with one.
+            options: How it computes and what of it learns.
+            temperature: Instead of that of `options`.
+            dtype: Of the parameters, instead of that of `options`.
+
+        Raises:
+            OSError, ValueError: If there is no model at `source`.
+        """
+        path = Path(source)
+        separate = (path / VALUE_NETWORK_FILE).exists() or None
+        options = _with(
+            options,
+            temperature=temperature,
+            dtype=dtype and str(dtype).removeprefix("torch."),
+            value_network=separate and "separate",
+        )
+        policy = cls(load_model(source, getattr(torch, options.dtype)), options)
+        if policy.value_trunk is not None and separate:
+            lora.load_plain(policy.value_trunk, load_file(path / VALUE_NETWORK_FILE))
+        if (path / VALUE_HEAD_FILE).exists():
+            policy.value_head.load_state_dict(load_file(path / VALUE_HEAD_FILE))
+        return policy
+
+    def save_pretrained(self, folder: str | Path, *, merge: bool = True) -> None:
+        """Saves a folder that plain transformers reads, with the value head beside the model.
+
+        Args:
+            folder: Where to.
+            merge: Whether adapters are merged into the weights; otherwise they are left out, for
+                those who keep `trainable_parameters` elsewhere.
+        """
+        folder = Path(folder)
+        lora.plain(self.model, merge=merge).save_pretrained(folder)
+        save_file(self.value_head.state_dict(), folder / VALUE_HEAD_FILE)
+        if self.value_trunk is not None:
+            save_file(
+                lora.plain(self.value_trunk, merge=merge).state_dict(), folder / VALUE_NETWORK_FILE
+            )
+
+    def frozen_copy(self) -> CausalLMPolicy:
+        """Returns a copy that does not learn: the reference of a KL penalty.
+
+        It shares every tensor that does not learn here either. Adapters that change nothing yet are
+        left off, so it costs nothing but the value head. A separate value network is not copied:
+        the values of the copy are 0.
+        """
+        layers = lora.adapted_layers(self.model)
+        instead: dict[nn.Module, nn.Module | None] = {}
+        if lora.are_fresh(layers):
+            instead |= lora.without_adapters(layers)
+        if self.value_trunk is not None:
+            instead |= {self.value_trunk: None, self.value_head: _zero_value_head(self.head)}
+        return copy_sharing_fixed(self, instead).requires_grad_(False)
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        """Returns the parameters that learn by name, in a fixed order: what an optimiser gets."""
+        return {name: part for name, part in self.named_parameters() if part.requires_grad}
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the parameters."""
+        return self.value_head.weight.device
+
+    def autocasting(self) -> AbstractContextManager[Any]:
+        """Returns the context of every forward pass through a trunk.
+
+        The output layer stays out of it: logits that lie at -100, as GPT-2's do, are half a nat
+        apart in bfloat16. Around several passes it saves casting the weights that learn in each.
+        """
+        if self.autocast is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.autocast)
+
+    def _outside_autocast(self) -> AbstractContextManager[Any]:
+        """Returns the context of what stays out of it, should a caller be inside."""
+        if self.autocast is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, enabled=False)
+
+    def hidden_states(self, input_ids: Tensor, attention_mask: Tensor, **kwargs: Any) -> Tensor:
+        """Returns the last hidden states (B, T, H); keyword arguments go to the model's trunk."""
+        return self._read(self.trunk, input_ids, attention_mask, **kwargs)
+
+    def logits(self, hidden: Tensor, action_mask: Tensor | None = None) -> Tensor:
+        """Returns the logits (N, V) at the policy's temperature, in float32 at least.
+
+        Args:
+            hidden: (N, H).
+            action_mask: (N, V) bool, True = allowed; None allows everything.
+        """
+        with self._outside_autocast():
+            logits = self.head(hidden.to(self.head.weight.dtype))
+        logits = logits.float() if logits.dtype.itemsize < 4 else logits
+        if self.temperature != 1:
+            logits = logits / self.temperature
+        return categorical.masked_logits(logits, action_mask)
+
+    def values(self, hidden: Tensor) -> Tensor:
+        """Returns the values (...) of the value network's hidden states (..., H)."""
+        with self._outside_autocast():
+            values: Tensor = self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1)
+        return values
+
+    def forward(self, texts: Texts) -> TokenStatistics:
+        """Judges the chosen tokens of B texts, with one forward per text.
+
+        The output layer, which dominates for large vocabularies, is applied at chosen positions
+        only, and never to all of them at once.
+        """
+        hidden = self._read_texts(self.trunk, texts)
+        judged = hidden if self.value_trunk is None else self._read_texts(self.value_trunk, texts)
+        mask = texts.completion_mask
+        chosen = mask.flatten().nonzero().squeeze(1)
+        # The state of a choice is the hidden state before it, in the same row: never position 0.
+        states = hidden.flatten(0, 1).index_select(0, chosen - 1)
+        valued = states if judged is hidden else judged.flatten(0, 1).index_select(0, chosen - 1)
+        masks = texts.action_masks
+        log_probs, entropies = log_probs_and_entropies(
+            states,
+            self.head.weight,
+            self.head.bias,
+            texts.input_ids.flatten()[chosen],
+            temperature=self.temperature,
+            masks=None
+            if masks is None
+            else masks._replace(numbers=masks.numbers.flatten()[chosen]),
+        )
+        last = texts.attention_mask.sum(dim=1) - 1
+        return TokenStatistics(
+            log_probs=_placed(log_probs, chosen, mask.shape),
+            entropies=_placed(entropies, chosen, mask.shape),
+            values=_placed(self.values(valued), chosen, mask.shape),
+            final_values=self.values(judged[torch.arange(len(judged), device=judged.device), last]),
+        )
+
+    def _read(
+        self, trunk: PreTrainedModel, input_ids: Tensor, mask: Tensor, **kwargs: Any
+    ) -> Tensor:
+        with self.autocasting():
+            output = trunk(input_ids=input_ids, attention_mask=mask, **kwargs)
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def _read_texts(self, trunk: PreTrainedModel, texts: Texts) -> Tensor:
+        """Returns hidden states (B, T, H), those of padding meaningless.
+
+        Padding stands on the right and attention looks to the left, so that no mask is needed for
+        it: attention may then take its fastest path.
+        """
+        no_mask = torch.ones_like(texts.input_ids)
+        recompute = self.options.gradient_checkpointing and torch.is_grad_enabled()
+        with recomputed(blocks_of(trunk) if recompute else ()):
+            return self._read(trunk, texts.input_ids, no_mask, use_cache=False)
+
+
+@torch.no_grad()
+def judge_in_chunks(policy: CausalLMPolicy, texts: Texts, chunk: int) -> TokenStatistics:
+    """Judges B texts, `chunk` at a time, those of similar length together."""
+    order = texts.attention_mask.sum(dim=1).argsort(stable=True)
+    device, dtype = texts.input_ids.device, policy.value_head.weight.dtype
+    per_token = [torch.zeros(texts.input_ids.shape, dtype=dtype, device=device) for _ in range(3)]
+    final_values = torch.zeros(len(order), dtype=dtype, device=device)
+    for rows in order.split(chunk):
+        part = policy(texts.select(rows))
+        for whole, values in zip(per_token, part[:3], strict=True):
+            whole[rows, : values.shape[1]] = values
+        final_values[rows] = part.final_values
+    log_probs, entropies, values = per_token
+    return TokenStatistics(log_probs, entropies, values, final_values)
+
+
+def _placed(values: Tensor, chosen: Tensor, shape: torch.Size) -> Tensor:
+    """Returns a tensor (B, T) with `values` (N,) at the `chosen` of its elements, 0 elsewhere."""
+    return values.new_zeros(shape.numel()).scatter(0, chosen, values).view(shape)
+
+
+def _with(options: PolicyConfig | None, **changes: Any) -> PolicyConfig:
+    """Returns options with those of the changes that are not None."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    return dataclasses.replace(options or PolicyConfig(), **given)
+
+
+def _zero_value_head(head: nn.Linear) -> nn.Linear:
+    """Returns a value head, 0 everywhere, for the states that an output layer is applied to."""
+    dtype = torch.promote_types(head.weight.dtype, torch.float32)  # it learns, in small steps
+    # A module that draws no initial weights leaves the global random state alone.
+    value_head: nn.Linear = nn.utils.skip_init(
+        nn.Linear, head.weight.shape[1], 1, device=head.weight.device, dtype=dtype
+    )
+    nn.init.zeros_(value_head.weight)
+    nn.init.zeros_(value_head.bias)
+    return value_head
+
+
+def _let_learn(model: PreTrainedModel, options: PolicyConfig) -> None:
+    """Lets adapters learn, if the options want any, or all of the model above frozen blocks."""
+    if not options.lora_rank:
+        freeze_lowest(model, options.frozen_blocks)
+        return
+    lora.add_adapters(
+        model,
+        options.lora_rank,
+        alpha=options.lora_alpha,
+        targets=options.lora_targets,
+        frozen_blocks=options.frozen_blocks,
+        seed=options.lora_seed,
+    )

@@ -1,0 +1,1 @@
+"""Collecting episodes: a policy writes in a vector environment, and what happened is kept."""

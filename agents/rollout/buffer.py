@@ -1,0 +1,211 @@
+"""Episodes as they are written down, and the `Rollout` they become.
+
+Knows the observation contract (`input_ids`, `attention_mask`, right-padded, growing by the action)
+and Gymnasium's vector infos; neither policies nor when to step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents.policy.action_masks import ActionMasks, MaskTable
+from agents.policy.token_batch import Texts, joined_texts, stacked
+
+Observations = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Holds B finished episodes.
+
+    Attributes:
+        texts: What was written, (B, T).
+        rewards: (B, T) float32, paid by the environment for choosing the token at t.
+        log_probs: (B, T) float32, of the chosen tokens when they were sampled.
+        truncated: (B,) bool, True where the last state was cut off rather than final.
+        infos: For each episode, what the environment reported at its last step.
+    """
+
+    texts: Texts
+    rewards: Tensor
+    log_probs: Tensor
+    truncated: Tensor
+    infos: list[dict[str, Any]]
+
+    def __len__(self) -> int:
+        """Returns B."""
+        return len(self.infos)
+
+    def to(self, device: torch.device) -> Rollout:
+        """Returns the rollout on a device."""
+        return Rollout(
+            self.texts.to(device),
+            self.rewards.to(device),
+            self.log_probs.to(device),
+            self.truncated.to(device),
+            self.infos,
+        )
+
+    @property
+    def scores(self) -> Tensor:
+        """The sum of each episode's rewards, (B,)."""
+        return self.rewards.sum(dim=1)
+
+
+def joined_rollouts(parts: Sequence[Rollout]) -> Rollout:
+    """Returns the episodes of several rollouts as one, in their order."""
+    return Rollout(
+        joined_texts([part.texts for part in parts]),
+        stacked([part.rewards for part in parts]),
+        stacked([part.log_probs for part in parts]),
+        stacked([part.truncated for part in parts]),
+        [info for part in parts for info in part.infos],
+    )
+
+
+class EpisodeRecord:
+    """Writes down B episodes as they happen; episodes are numbered as they start.
+
+    Args:
+        n_episodes: B.
+        shape: Of the observations' token ids, (n, L).
+
+    Attributes:
+        max_length: L.
+    """
+
+    def __init__(self, n_episodes: int, shape: tuple[int, ...]) -> None:
+        n_rows, self.max_length = shape
+        self._input_ids = np.zeros((n_episodes, self.max_length), dtype=np.int64)
+        self._rewards = np.zeros((n_episodes, self.max_length), dtype=np.float32)
+        self._log_probs = np.zeros((n_episodes, self.max_length), dtype=np.float32)
+        self._mask_index = np.zeros((n_episodes, self.max_length), dtype=np.int64)
+        self._prompt_lengths = np.zeros(n_episodes, dtype=np.int64)
+        self._lengths = np.zeros(n_episodes, dtype=np.int64)
+        self._truncated = np.zeros(n_episodes, dtype=np.bool_)
+        self._infos: list[dict[str, Any]] = [{} for _ in range(n_episodes)]
+        self._episode_of = np.full(n_rows, -1)  # of each row; -1 between and after episodes
+        self._n_started = 0
+
+    @property
+    def n_waiting(self) -> int:
+        """Episodes that have not started."""
+        return len(self._lengths) - self._n_started
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether an episode is being written."""
+        return bool((self._episode_of >= 0).any())
+
+    def begin(self, rows: Sequence[int], observations: Observations) -> dict[int, Tensor]:
+        """Starts the next episodes in `rows` and returns their prompts by row."""
+        prompts = {}
+        for row in rows:
+            episode = self._n_started
+            length = int(observations["attention_mask"][row].sum())
+            prompt = observations["input_ids"][row, :length]
+            self._episode_of[row] = episode
+            self._input_ids[episode, :length] = prompt
+            self._lengths[episode] = self._prompt_lengths[episode] = length
+            self._n_started += 1
+            prompts[row] = torch.from_numpy(prompt.copy())
+        return prompts
+
+    def append(
+        self,
+        rows: Sequence[int],
+        actions: NDArray[np.int64],
+        rewards: NDArray[Any],
+        log_probs: Tensor,
+        masks: MaskTable | None,
+    ) -> None:
+        """Writes one token to the episode of each of `rows`, if it is in one.
+
+        Args:
+            rows: k environment rows.
+            actions: By environment row, (n,).
+            rewards: By environment row, (n,).
+            log_probs: Of the actions, in the order of `rows`, (k,).
+            masks: Those in force when the actions were chosen.
+        """
+        index = np.asarray(rows)
+        in_episode = self._episode_of[index] >= 0
+        index = index[in_episode]
+        episodes = self._episode_of[index]
+        positions = self._lengths[episodes]
+        self._input_ids[episodes, positions] = actions[index]
+        self._rewards[episodes, positions] = rewards[index]
+        self._log_probs[episodes, positions] = log_probs.numpy(force=True)[in_episode]
+        if masks is not None:
+            self._mask_index[episodes, positions] = masks.current[index]
+        self._lengths[episodes] += 1
+
+    def end(
+        self,
+        terminations: NDArray[np.bool_],
+        truncations: NDArray[np.bool_],
+        observations: Observations,
+        infos: dict[str, Any],
+    ) -> list[int]:
+        """Closes the episodes that ended and returns their rows.
+
+        Raises:
+            ValueError: If a final observation is not the prompt followed by the actions.
+        """
+        ended = np.flatnonzero((terminations | truncations) & (self._episode_of >= 0)).tolist()
+        last_infos = infos.get("final_info", infos)
+        for row in ended:
+            episode = self._episode_of[row]
+            final = (
+                infos["final_obs"][row]["input_ids"]
+                if "final_obs" in infos
+                else observations["input_ids"][row]
+            )
+            if not np.array_equal(final, self._input_ids[episode]):
+                raise ValueError(
+                    "envs must append each action to input_ids and pad with 0, but row "
+                    f"{row} ended with {final.tolist()} where the prompt and the actions were "
+                    f"{self._input_ids[episode].tolist()}"
+                )
+            self._truncated[episode] = truncations[row] and not terminations[row]
+            self._infos[episode] = _of_row(last_infos, row)
+        self._episode_of[ended] = -1
+        return list(ended)
+
+    def rollout(self, masks: MaskTable | None) -> Rollout:
+        """Returns what was written, cut to the longest text."""
+        width = int(self._lengths.max())
+        positions = np.arange(width)
+        attention_mask = positions < self._lengths[:, None]
+        completion_mask = attention_mask & (positions >= self._prompt_lengths[:, None])
+        index = torch.from_numpy(self._mask_index[:, :width])
+        return Rollout(
+            texts=Texts(
+                input_ids=torch.from_numpy(self._input_ids[:, :width]),
+                attention_mask=torch.from_numpy(attention_mask),
+                completion_mask=torch.from_numpy(completion_mask),
+                action_masks=None if masks is None else ActionMasks(masks.table, index),
+            ),
+            rewards=torch.from_numpy(self._rewards[:, :width]),
+            log_probs=torch.from_numpy(self._log_probs[:, :width]),
+            truncated=torch.from_numpy(self._truncated),
+            infos=self._infos,
+        )
+
+
+def _of_row(infos: dict[str, Any], row: int) -> dict[str, Any]:
+    """Returns one row's infos out of Gymnasium's arrays; what has no `_key` mask is all rows'."""
+    return {
+        key: _of_row(value, row) if isinstance(value, dict) else value[row]
+        for key, value in infos.items()
+        if not key.startswith("_")
+        and key != "action_mask"  # kept by `MaskTable`; a row of it would keep all rows
+        and (f"_{key}" not in infos or infos[f"_{key}"][row])
+    }

@@ -1,0 +1,135 @@
+"""Collecting episodes: a policy writes texts in a vector environment.
+
+The environment takes one token per row and step. Which episodes belong to a batch is decided when
+they start, never by who finishes first, so short texts are not favoured. This module decides what
+happens next; `buffer` writes it down and `decoding.decoder` computes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+
+from agents.policy.action_masks import MaskTable
+from agents.policy.causal_lm import CausalLMPolicy, categorical
+from agents.rollout.buffer import EpisodeRecord, Observations, Rollout
+from agents.rollout.decoding.decoder import Decoder
+from agents.rollout.timer import Stopwatch
+
+
+def collect_rollout(
+    policy: CausalLMPolicy,
+    envs: VectorEnv[Any, Any, Any],
+    n_episodes: int,
+    generator: torch.Generator,
+    *,
+    seed: int | None = None,
+    stopwatch: Stopwatch | None = None,
+) -> Rollout:
+    """Resets the environments and lets the policy write `n_episodes` texts.
+
+    Args:
+        policy: Chooses the tokens.
+        envs: n environments, with autoreset mode DISABLED or SAME_STEP.
+        n_episodes: B, at least n. The first n episodes start together; every row that ends starts
+            another until B have started.
+        generator: Of sampling.
+        seed: Passed to the first reset; None goes on with the environments' random streams.
+        stopwatch: Learns how long the parts took: `environment`, `prefill` (reading prompts),
+            `decode` (reading and choosing tokens; GPT-2 reads later prompts along with them).
+
+    Raises:
+        ValueError: If `n_episodes` is below n, the autoreset mode is NEXT_STEP, or a final
+            observation is not the prompt followed by the actions.
+    """
+    mode = autoreset_mode(envs)
+    stopwatch = stopwatch or Stopwatch()
+    if n_episodes < envs.num_envs:
+        raise ValueError(
+            f"n_episodes must be at least the number of environments, {envs.num_envs}, "
+            f"got {n_episodes}"
+        )
+    with stopwatch("environment"):
+        observations, infos = envs.reset(seed=seed)
+    masks = MaskTable(envs.num_envs) if "action_mask" in infos else None
+    _update(masks, infos)
+    record = EpisodeRecord(n_episodes, observations["input_ids"].shape)
+    prompts = record.begin(range(envs.num_envs), observations)
+    decoder = Decoder(policy, prompts, record.max_length, stopwatch)
+    actions = np.zeros(envs.num_envs, dtype=np.int64)
+
+    while record.unfinished:
+        with stopwatch("decode"):
+            logits = decoder.logits(
+                None if masks is None else masks.allowed(decoder.rows).to(policy.device)
+            )
+            tokens, log_probs = categorical.sample(logits, generator)
+            actions[decoder.rows] = tokens.numpy(force=True)
+        with stopwatch("environment"):
+            observations, rewards, terminations, truncations, infos = envs.step(actions)
+        record.append(decoder.rows, actions, rewards, log_probs, masks)
+        ended = record.end(terminations, truncations, observations, infos)
+        _update(masks, infos)
+        started = ended[: record.n_waiting]
+        if started and mode is AutoresetMode.DISABLED:
+            with stopwatch("environment"):
+                observations, infos = _reset(envs, started)
+            _update(masks, infos)
+        decoder.advance(tokens, ended, record.begin(started, observations))
+    return record.rollout(masks)
+
+
+def autoreset_mode(envs: VectorEnv[Any, Any, Any]) -> AutoresetMode:
+    """Returns the environments' autoreset mode.
+
+    Raises:
+        ValueError: If it is NEXT_STEP, whose reset steps would enter the batch as if they were
+            decisions, or unknown; or if a finished row cannot idle under DISABLED.
+    """
+    mode = envs.metadata.get("autoreset_mode")
+    if mode is AutoresetMode.DISABLED and isinstance(
+        envs.unwrapped, SyncVectorEnv | AsyncVectorEnv
+    ):
+        raise ValueError(
+            "envs must let a finished row idle under DISABLED, which Gymnasium's own vector "
+            f"environments do not; give {type(envs.unwrapped).__name__} autoreset mode SAME_STEP"
+        )
+    if mode not in (AutoresetMode.DISABLED, AutoresetMode.SAME_STEP):
+        raise ValueError(f"envs must have autoreset mode DISABLED or SAME_STEP, got {mode}")
+    return AutoresetMode(mode)
+
+
+def require_fit(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]) -> None:
+    """Raises ValueError unless a policy can write in the environments; names both numbers."""
+    autoreset_mode(envs)
+    actions, observations = envs.single_action_space, envs.single_observation_space
+    if not isinstance(actions, spaces.Discrete) or actions.n != policy.vocab_size:
+        raise ValueError(
+            f"envs must have one action per output of the policy, Discrete({policy.vocab_size}), "
+            f"got {actions}; HuggingFaceTokenizer(..., vocab_size={policy.vocab_size}) pads a "
+            "vocabulary"
+        )
+    length = observations["input_ids"].shape[0]  # type: ignore[index]
+    if policy.max_length is not None and length > policy.max_length:
+        raise ValueError(
+            f"envs must have texts of at most {policy.max_length} tokens, the policy's positions, "
+            f"got {length}"
+        )
+
+
+def _reset(
+    envs: VectorEnv[Any, Any, Any], rows: Sequence[int]
+) -> tuple[Observations, dict[str, Any]]:
+    mask = np.zeros(envs.num_envs, dtype=np.bool_)
+    mask[list(rows)] = True
+    return envs.reset(options={"reset_mask": mask})
+
+
+def _update(masks: MaskTable | None, infos: dict[str, Any]) -> None:
+    if masks is not None:
+        masks.update(infos)

@@ -1,0 +1,98 @@
+"""Next-token logits for many texts that grow one token at a time.
+
+A `Decoder` knows its rows by the numbers it was given: which of them go on, which have ended, and
+when dropping those is worth it. A reader computes (`model_reader`, `gpt2_reader`). It knows neither
+environments nor episodes, and it does not choose tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.rollout.decoding.gpt2_backend import GPT2Reader
+from agents.rollout.decoding.model_backend import ModelReader
+from agents.rollout.timer import Stopwatch
+
+_SHRINK_BELOW = 0.75
+"""Share of rows that must be in use: below it, dropping the others is worth copying the cache."""
+
+
+class Decoder:
+    """Reads texts side by side; each grows, ends and gives way to another independently.
+
+    Args:
+        policy: Gives hidden states and logits.
+        prompts: The first text of each row, by row number; token ids of any lengths.
+        max_length: Longest text, prompt included, in tokens.
+        stopwatch: Learns how long reading took, under `prefill` and `decode`.
+
+    Attributes:
+        rows: The number of the row that each line of `logits` belongs to. Rows whose text ended may
+            stay for a while; what is said of them means nothing.
+    """
+
+    def __init__(
+        self,
+        policy: CausalLMPolicy,
+        prompts: Mapping[int, Tensor],
+        max_length: int,
+        stopwatch: Stopwatch | None = None,
+    ) -> None:
+        self._policy = policy
+        self.rows = list(prompts)
+        self._ended: set[int] = set()
+        self._reader = reader_of(policy, len(prompts), max_length, stopwatch or Stopwatch())
+        self._reader.read(None, dict(enumerate(prompts.values())))
+
+    @torch.no_grad()
+    def logits(self, action_mask: Tensor | None = None) -> Tensor:
+        """Returns the logits of the next token of each of `rows`, (len(rows), V).
+
+        Args:
+            action_mask: (len(rows), V) bool, True = allowed.
+        """
+        return self._policy.logits(self._reader.hidden, action_mask)
+
+    def advance(
+        self, tokens: Tensor, ended: Collection[int], prompts: Mapping[int, Tensor]
+    ) -> None:
+        """Goes on to the next token.
+
+        Args:
+            tokens: What was just chosen for each of `rows`, (len(rows),).
+            ended: Numbers of rows whose text this token ended.
+            prompts: The new text of those that start another.
+        """
+        if not ended and not self._ended:
+            self._reader.read(tokens, {})
+            return
+        if ended:
+            self._ended |= set(ended)
+            self._reader.clear([i for i, row in enumerate(self.rows) if row in self._ended])
+        in_use = [i for i, row in enumerate(self.rows) if row not in self._ended or row in prompts]
+        if not in_use:
+            return
+        if len(in_use) < _SHRINK_BELOW * len(self.rows):
+            self._keep(in_use)
+            tokens = tokens[in_use]
+        goes_on = not self._ended.issuperset(self.rows)
+        self._ended -= prompts.keys()
+        starting = {self.rows.index(row): prompt for row, prompt in prompts.items()}
+        # What ended rows read is overwritten or never looked at.
+        self._reader.read(tokens if goes_on else None, starting)
+
+    def _keep(self, lines: Sequence[int]) -> None:
+        self.rows = [self.rows[i] for i in lines]
+        self._reader.keep(torch.tensor(lines, device=self._reader.hidden.device))
+
+
+def reader_of(
+    policy: CausalLMPolicy, n_rows: int, max_length: int, stopwatch: Stopwatch
+) -> GPT2Reader | ModelReader:
+    """Returns the leanest reader that computes what the policy's model computes."""
+    reader = GPT2Reader if GPT2Reader.supports(policy) else ModelReader
+    return reader(policy, n_rows, max_length, stopwatch)

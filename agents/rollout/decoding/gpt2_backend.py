@@ -1,0 +1,276 @@
+"""GPT-2 read one token at a time, without the library's calls around its arithmetic.
+
+A small model on a CPU spends more time on the way to its matrix products than in them. `GPT2Reader`
+computes what `transformers`' GPT-2 computes, on the same parameters, with the fewest calls: the new
+token of every row and all prompts that start pass through a layer's products together, and only
+attention treats them apart. It knows one architecture and nothing of sampling or environments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from torch.nn import functional
+from transformers import GPT2LMHeadModel
+from transformers.pytorch_utils import Conv1D
+
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.rollout.timer import Stopwatch
+
+_ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "gelu_new": partial(functional.gelu, approximate="tanh"),
+    "gelu": functional.gelu,
+    "relu": functional.relu,
+}
+
+
+class _Prompts(NamedTuple):
+    """Prompts that start in this step, left-padded to P tokens.
+
+    Attributes:
+        lines: Where they go, (k,).
+        lengths: Tokens of each, (k,).
+        input_ids: (k, P), 0 before the prompt.
+        attention_mask: (k, 1, P, P) bool, what each position attends to; None: all before it.
+    """
+
+    lines: Tensor
+    lengths: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor | None
+
+
+class _Layer(NamedTuple):
+    """The parameters of one layer, taken out of their modules once."""
+
+    size: list[int]
+    norm_1: Sequence[Tensor]
+    attention: Sequence[Tensor]
+    attention_out: Sequence[Tensor]
+    norm_2: Sequence[Tensor]
+    inner: Sequence[Tensor]
+    outer: Sequence[Tensor]
+    epsilon: float
+
+
+class GPT2Reader:
+    """Keeps keys, values and last hidden states of texts that GPT-2 reads side by side.
+
+    All rows write at one head, as in `kv_cache` beside it. Slots outside a row's text are excluded
+    by a bias that is kept with the cache, so that no mask is made in any step.
+
+    Args:
+        policy: One that `supports` accepts.
+        n_rows: Texts side by side, n.
+        max_length: Longest text, in tokens.
+        stopwatch: Learns how long reading took: `prefill` of the first prompts, `decode` of tokens
+            and of the prompts read along with them.
+
+    Attributes:
+        hidden: Last hidden state of each line, (n, H).
+    """
+
+    def __init__(
+        self, policy: CausalLMPolicy, n_rows: int, max_length: int, stopwatch: Stopwatch
+    ) -> None:
+        self._trunk = cast("Any", policy.trunk)
+        self._layers = [_layer(block) for block in self._trunk.h]
+        self._stopwatch = stopwatch
+        config: Any = policy.model.config
+        self._activation = _ACTIVATIONS[config.activation_function]
+        self._n_heads = int(config.n_head)
+        self._head_size = int(config.n_embd) // self._n_heads
+        self._max_length = max_length
+        weight = policy.head.weight
+        shape = (2, n_rows, self._n_heads, 2 * max_length, self._head_size)
+        # Keys and values, uninitialised below `_first_written`.
+        self._caches = [weight.new_empty(shape) for _ in self._layers]
+        self._first_written = max_length
+        self._bias = weight.new_zeros(n_rows, self._n_heads, 1, 2 * max_length)
+        self._lengths = torch.zeros(n_rows, dtype=torch.long, device=weight.device)
+        self._head = max_length
+        self.hidden = weight.new_zeros(n_rows, int(config.n_embd))
+
+    @staticmethod
+    def supports(policy: CausalLMPolicy) -> bool:
+        """Tells whether a policy is plain GPT-2: no adapters, no autocast, not sharded."""
+        model: Any = policy.model
+        if type(model) is not GPT2LMHeadModel or policy.autocast is not None:
+            return False
+        config, trunk = model.config, cast("Any", model.transformer)
+        products = [
+            product
+            for block in trunk.h
+            for product in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj)
+        ]
+        return (
+            config.activation_function in _ACTIVATIONS
+            and config.scale_attn_weights
+            and not config.scale_attn_by_inverse_layer_idx
+            and not config.reorder_and_upcast_attn
+            and not config.add_cross_attention
+            and model.dtype.itemsize >= 4
+            and all(type(product) is Conv1D for product in products)
+            and not any(isinstance(product.weight, DTensor) for product in products)
+        )
+
+    @torch.no_grad()
+    def read(self, tokens: Tensor | None, prompts: Mapping[int, Tensor]) -> None:
+        """Reads one token per line, and new prompts in some of the lines.
+
+        Args:
+            tokens: (n,); None: no line goes on.
+            prompts: Token ids by line, instead of what the line held.
+        """
+        with self._stopwatch("prefill" if tokens is None else "decode"):
+            self._read(tokens, prompts)
+
+    def _read(self, tokens: Tensor | None, prompts: Mapping[int, Tensor]) -> None:
+        n_tokens = 0
+        parts = []
+        if tokens is not None:
+            n_tokens = len(tokens)
+            parts.append(self._embedded(tokens, self._lengths))
+            self._lengths += 1
+            self._advance_head()
+        starting = self._padded(prompts) if prompts else None
+        if starting is not None:
+            width = starting.input_ids.shape[1]
+            offsets = torch.arange(-width, 0, device=starting.lengths.device)
+            positions = (offsets + starting.lengths[:, None]).clamp_min(0)
+            parts.append(self._embedded(starting.input_ids.flatten(), positions.flatten()))
+            self._restart(starting)
+        window = slice(self._head - int(self._lengths.max()), self._head)
+        self._initialise_from(window.start)
+        bias = self._bias.flatten(0, 1)[:, :, window]
+        states = parts[0] if len(parts) == 1 else torch.cat(parts)
+        for layer, cache in zip(self._layers, self._caches, strict=True):
+            projected = _product(layer.attention, _normalised(layer, layer.norm_1, states))
+            parts = []
+            if n_tokens:
+                parts.append(self._attended(cache, projected[:n_tokens], bias, window))
+            if starting is not None:
+                parts.append(self._attended_in_prompts(cache, projected[n_tokens:], starting))
+            attended = parts[0] if len(parts) == 1 else torch.cat(parts)
+            states = states + _product(layer.attention_out, attended)
+            inner = _product(layer.inner, _normalised(layer, layer.norm_2, states))
+            states = states + _product(layer.outer, self._activation(inner))
+        norm = self._trunk.ln_f
+        states = functional.layer_norm(
+            states, norm.normalized_shape, norm.weight, norm.bias, norm.eps
+        )
+        if tokens is not None:
+            self.hidden = states[:n_tokens]
+        if starting is not None:
+            ends = states[n_tokens:].view(*starting.input_ids.shape, -1)[:, -1]
+            self.hidden[starting.lines] = ends
+
+    def clear(self, lines: Sequence[int]) -> None:
+        """Forgets the texts of `lines`, which go on writing at the head like all others."""
+        self._lengths[list(lines)] = 0
+
+    def keep(self, lines: Tensor) -> None:
+        """Drops all lines but these, which are renumbered in the order given."""
+        self._caches = [cache[:, lines] for cache in self._caches]
+        self._bias, self._lengths = self._bias[lines], self._lengths[lines]
+        self.hidden = self.hidden[lines]
+
+    def _embedded(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        embedded: Tensor = functional.embedding(tokens, self._trunk.wte.weight)
+        return embedded + functional.embedding(positions, self._trunk.wpe.weight)
+
+    def _attended(self, cache: Tensor, projected: Tensor, bias: Tensor, window: slice) -> Tensor:
+        """Writes one token per line at the last slot, and attends from it to the line's text."""
+        n, size = len(projected), self._head_size
+        heads = projected.view(n, 3, self._n_heads, size)
+        cache[:, :, :, window.stop - 1] = heads[:, 1:].transpose(0, 1)
+        keys, values = cache.flatten(1, 2)[:, :, window]
+        queries = heads[:, 0].reshape(-1, 1, size)
+        scores = torch.baddbmm(bias, queries, keys.transpose(1, 2), alpha=size**-0.5)
+        return torch.bmm(torch.softmax(scores, dim=-1), values).view(n, -1)
+
+    def _attended_in_prompts(self, cache: Tensor, projected: Tensor, starting: _Prompts) -> Tensor:
+        """Writes prompts so that they end at the head, and attends within each."""
+        k, width = starting.input_ids.shape
+        heads = projected.view(k, width, 3, self._n_heads, self._head_size).permute(2, 0, 3, 1, 4)
+        cache[:, starting.lines, :, self._head - width : self._head] = heads[1:]
+        mask = starting.attention_mask
+        queries, keys, values = heads
+        attended = functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, is_causal=mask is None
+        )
+        return attended.transpose(1, 2).reshape(k * width, -1)
+
+    def _padded(self, prompts: Mapping[int, Tensor]) -> _Prompts:
+        device = self._lengths.device
+        lengths = torch.tensor([len(prompt) for prompt in prompts.values()], device=device)
+        width = int(lengths.max())
+        lines = torch.tensor(list(prompts), device=device)
+        tokens = torch.cat(list(prompts.values())).to(device)
+        if len(tokens) == len(prompts) * width:
+            return _Prompts(lines, lengths, tokens.view(-1, width), None)
+        in_prompt = torch.arange(width - 1, -1, -1, device=device) < lengths[:, None]
+        input_ids = torch.zeros(in_prompt.shape, dtype=torch.long, device=device)
+        input_ids[in_prompt] = tokens
+        causal = torch.ones(width, width, dtype=torch.bool, device=device).tril()
+        itself = torch.eye(width, dtype=torch.bool, device=device)  # padding attends to something
+        return _Prompts(lines, lengths, input_ids, (causal & in_prompt[:, None] | itself)[:, None])
+
+    def _restart(self, starting: _Prompts) -> None:
+        """Excludes what lies before the prompts, in the lines that they take over."""
+        self._lengths[starting.lines] = starting.lengths
+        slots = torch.arange(2 * self._max_length, device=self._lengths.device)
+        before = slots < self._head - starting.lengths[:, None]
+        bias = torch.zeros_like(before, dtype=self._bias.dtype).masked_fill_(before, -torch.inf)
+        self._bias[starting.lines] = bias[:, None, None]
+
+    def _initialise_from(self, slot: int) -> None:
+        """Zeroes slots that not every row has written: though masked, a NaN there would spread."""
+        if slot < self._first_written:
+            for cache in self._caches:
+                cache[:, :, :, slot : self._first_written] = 0
+            self._first_written = slot
+
+    def _advance_head(self) -> None:
+        """Gives the next slot to the token being read; at the end, the back half moves forward."""
+        if self._head == 2 * self._max_length:
+            half = self._max_length
+            for cache in self._caches:
+                cache[:, :, :, :half] = cache[:, :, :, half:]
+            self._bias[..., :half] = self._bias[..., half:]
+            self._bias[..., half:] = 0
+            self._head = half
+            self._first_written = 0
+        self._head += 1
+
+
+def _layer(block: Any) -> _Layer:
+    return _Layer(
+        size=list(block.ln_1.normalized_shape),
+        norm_1=_weights(block.ln_1),
+        attention=_weights(block.attn.c_attn),
+        attention_out=_weights(block.attn.c_proj),
+        norm_2=_weights(block.ln_2),
+        inner=_weights(block.mlp.c_fc),
+        outer=_weights(block.mlp.c_proj),
+        epsilon=block.ln_1.eps,
+    )
+
+
+def _weights(part: Any) -> tuple[Tensor, Tensor]:
+    return part.weight, part.bias
+
+
+def _normalised(layer: _Layer, norm: Sequence[Tensor], states: Tensor) -> Tensor:
+    weight, bias = norm
+    return torch.layer_norm(states, layer.size, weight, bias, layer.epsilon)
+
+
+def _product(linear: Sequence[Tensor], states: Tensor) -> Tensor:
+    weight, bias = linear
+    return torch.addmm(bias, states, weight)

@@ -1,0 +1,97 @@
+"""Any Hugging Face causal language model read one token at a time, through its own cache interface.
+
+Works for every model whose layers attend to all earlier tokens. It knows nothing of sampling or
+environments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.rollout.decoding.kv_cache import RowCache
+from agents.rollout.timer import Stopwatch
+
+
+class ModelReader:
+    """Keeps keys, values and last hidden states of texts that a model reads side by side.
+
+    Args:
+        policy: Gives hidden states.
+        n_rows: Texts side by side, n.
+        max_length: Longest text, in tokens.
+        stopwatch: Learns how long prompts (`prefill`) and single tokens (`decode`) took.
+
+    Attributes:
+        hidden: Last hidden state of each line, (n, H).
+    """
+
+    def __init__(
+        self, policy: CausalLMPolicy, n_rows: int, max_length: int, stopwatch: Stopwatch
+    ) -> None:
+        self._policy = policy
+        self._stopwatch = stopwatch
+        n_layers = int(policy.model.config.num_hidden_layers)
+        self._cache = RowCache(n_layers, n_rows, max_length, policy.device)
+        weight = policy.head.weight
+        self.hidden = torch.zeros(n_rows, weight.shape[1], dtype=weight.dtype, device=policy.device)
+
+    @torch.no_grad()
+    def read(self, tokens: Tensor | None, prompts: Mapping[int, Tensor]) -> None:
+        """Reads one token per line, then new prompts in some of the lines.
+
+        Args:
+            tokens: (n,); None: no line goes on.
+            prompts: Token ids by line, instead of what the line held.
+        """
+        if tokens is not None:
+            with self._stopwatch("decode"):
+                self._append(tokens)
+        if prompts:
+            with self._stopwatch("prefill"):
+                self._start(prompts)
+
+    def clear(self, lines: Sequence[int]) -> None:
+        """Forgets the texts of `lines`, which go on writing at the head like all others."""
+        self._cache.clear(lines)
+
+    def keep(self, lines: Tensor) -> None:
+        """Drops all lines but these, which are renumbered in the order given."""
+        self._cache.keep(lines)
+        self.hidden = self.hidden[lines]
+
+    def _append(self, tokens: Tensor) -> None:
+        self.hidden = self._policy.hidden_states(
+            tokens[:, None],
+            self._cache.attention_mask(),
+            position_ids=self._cache.lengths[:, None],
+            past_key_values=self._cache,
+            use_cache=True,
+        )[:, -1]
+        self._cache.advance()
+
+    def _start(self, prompts: Mapping[int, Tensor]) -> None:
+        """Reads whole prompts, left-padded so that all end at the cache's head."""
+        device = self._policy.device
+        lines = torch.tensor(list(prompts), device=device)
+        lengths = torch.tensor([len(prompt) for prompt in prompts.values()], device=device)
+        width = int(lengths.max())
+        attention_mask = torch.arange(width - 1, -1, -1, device=device) < lengths[:, None]
+        input_ids = torch.zeros(attention_mask.shape, dtype=torch.long, device=device)
+        input_ids[attention_mask] = torch.cat(list(prompts.values())).to(device)
+        cache: Any = DynamicCache()
+        hidden = self._policy.hidden_states(
+            input_ids,
+            attention_mask.long(),
+            position_ids=(attention_mask.cumsum(dim=1) - 1).clamp_min(0),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        keys_and_values = [(layer.keys, layer.values) for layer in cache.layers]
+        self._cache.insert(lines, keys_and_values, lengths)
+        self.hidden[lines] = hidden[:, -1].to(self.hidden.dtype)

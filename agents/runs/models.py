@@ -1,0 +1,45 @@
+"""The policy and the tokenizer that a run names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import text_gym
+from agents.applications.toy import toy_policy
+from agents.fetching.items import SMOLLM2, require
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.runs.presets import FineTuning
+from text_gym import HuggingFaceTokenizer
+
+SMALL_TALK_MODEL = Path(__file__).parents[1] / "models" / "small_talk"
+TOY_EOS_PROBABILITY = 0.2
+
+
+def load_policy(config: FineTuning) -> tuple[CausalLMPolicy, Any]:
+    """Returns the policy and tokenizer that a run's `model` option names.
+
+    For the toy the tokenizer is None: `TextGen-v0` has its own.
+
+    Raises:
+        FileNotFoundError: If the model must be fetched first; names the command.
+    """
+    if config.model == "toy":
+        env = text_gym.TextGenEnv(max_new_tokens=config.max_new_tokens)
+        toy = toy_policy(
+            env.tokenizer.vocab_size,
+            env.tokenizer.eos_token_id,
+            length=env.task.max_length,
+            eos_probability=TOY_EOS_PROBABILITY,
+            seed=config.ppo.seed,
+        )
+        return CausalLMPolicy(toy.model, config.policy), None
+    source = _source(config.model)
+    policy = CausalLMPolicy.from_pretrained(source, config.policy)
+    return policy, HuggingFaceTokenizer.from_pretrained(source, vocab_size=policy.vocab_size)
+
+
+def _source(model: str) -> str | Path:
+    if model == "small-talk":
+        return SMALL_TALK_MODEL
+    return require(SMOLLM2) if model == SMOLLM2.name else model

@@ -1,0 +1,184 @@
+"""What a run leaves behind: metrics, samples, curves, the tuned model, a summary.
+
+`RunFolder` is a callback: it writes while PPO learns, and can go back to an earlier point of the
+same run. It does not know what is learnt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from torch.utils.tensorboard import SummaryWriter
+
+from agents.algorithms.ppo import PPO
+from agents.callbacks import Callback
+from agents.rollout.buffer import Rollout
+
+_SAMPLES_PER_UPDATE = 4
+_GROWING = ("metrics.jsonl", "samples.jsonl")
+
+
+class RunFolder(Callback):
+    """Writes config, metrics, samples and TensorBoard events as a run goes on.
+
+    Args:
+        folder: Of this run; see `created`. Where the run was stopped, the callback's state says.
+
+    Attributes:
+        history: The metrics of every update so far.
+        tokens: Tokens written so far.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.history: list[Mapping[str, float]] = []
+        self.tokens = 0
+        self._events: SummaryWriter | None = None
+        self._earlier_seconds = 0.0
+        self._since: float | None = None
+
+    @classmethod
+    def created(cls, folder: Path, config: Mapping[str, Any]) -> Self:
+        """Returns a new folder that says what the run is.
+
+        Raises:
+            FileExistsError: If the folder exists.
+        """
+        folder.mkdir(parents=True)
+        record = cls(folder)
+        record.write_json("config.json", config)
+        return record
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, those that were lost between checkpoints left out."""
+        now = time.perf_counter()
+        return self._earlier_seconds + (0.0 if self._since is None else now - self._since)
+
+    def on_training_start(self, agent: PPO, total_episodes: int) -> None:
+        """Opens the events, hiding those from past the point at which training goes on."""
+        if agent.n_updates == 0:
+            self._cut(dict.fromkeys(_GROWING, 0))
+        again = any(self.folder.glob("events.out.tfevents*"))
+        self._events = SummaryWriter(
+            str(self.folder), purge_step=agent.n_episodes + 1 if again else None
+        )
+        self._since = time.perf_counter()
+
+    def on_rollout_end(self, agent: PPO, rollout: Rollout) -> None:
+        """Appends the first few texts of the batch to `samples.jsonl`."""
+        self.tokens += int(rollout.texts.lengths.sum())
+        for info, score in zip(
+            rollout.infos[:_SAMPLES_PER_UPDATE], rollout.scores.tolist(), strict=False
+        ):
+            episode = info["text_episode"]
+            self._append(
+                "samples.jsonl",
+                {
+                    "episodes": agent.n_episodes,
+                    "prompt": episode.prompt,
+                    "completion": episode.completion,
+                    "stop_reason": episode.stop_reason,
+                    "score": score,
+                },
+            )
+
+    def on_update_end(self, agent: PPO, metrics: Mapping[str, float]) -> bool:
+        """Appends to `metrics.jsonl` and to the TensorBoard events, against episodes."""
+        row = {"episodes": agent.n_episodes, "updates": agent.n_updates, **metrics}
+        self.history.append(row)
+        self._append("metrics.jsonl", row)
+        assert self._events is not None
+        for name, value in metrics.items():
+            self._events.add_scalar(name, value, agent.n_episodes)
+        return True
+
+    def on_training_end(self, agent: PPO) -> None:
+        """Closes the events and draws `curves.png`, from the first update on."""
+        self._earlier_seconds, self._since = self.seconds, None
+        self.close()
+        if self.history:
+            draw_curves(self.history, self.folder / "curves.png")
+
+    def close(self) -> None:
+        """Closes the events; called by itself where training does not come to an end."""
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns how far everything is written, after bringing it to the disk."""
+        if self._events is not None:
+            self._events.flush()
+        sizes = {}
+        for name in _GROWING:
+            with (self.folder / name).open("ab") as file:
+                os.fsync(file.fileno())
+                sizes[name] = file.tell()
+        return {"sizes": sizes, "tokens": self.tokens, "seconds": self.seconds}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes back to an earlier point: what was written after it is cut off.
+
+        Raises:
+            ValueError: If something that was written before it is missing.
+        """
+        self._cut(state["sizes"])
+        self.tokens, self._earlier_seconds = state["tokens"], state["seconds"]
+        lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        self.history = [json.loads(line) for line in lines]
+
+    def _cut(self, sizes: Mapping[str, int]) -> None:
+        for name, size in sizes.items():
+            path = self.folder / name
+            written = path.stat().st_size if path.exists() else 0
+            if written < size:
+                raise ValueError(
+                    f"{path} must have the {size} bytes that it had when the checkpoint was saved, "
+                    f"got {written}"
+                )
+            if written > size:
+                os.truncate(path, size)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Writes one JSON file, whole or not at all."""
+        text = json.dumps(content, indent=2, default=str, ensure_ascii=False)
+        partial = self.folder / f".{name}.partial"
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.folder / name)
+
+    def _append(self, name: str, row: Mapping[str, Any]) -> None:
+        with (self.folder / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def draw_curves(history: list[Mapping[str, float]], path: Path) -> None:
+    """Draws reward and KL against episodes, one above the other."""
+    from matplotlib.figure import Figure
+
+    episodes = [row["episodes"] for row in history]
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    reward_axes, kl_axes = figure.subplots(2, 1, sharex=True)
+    reward = [row["rollout/score_mean"] for row in history]
+    deviation = [row["rollout/score_std"] for row in history]
+    low = [r - d for r, d in zip(reward, deviation, strict=True)]
+    high = [r + d for r, d in zip(reward, deviation, strict=True)]
+    reward_axes.fill_between(episodes, low, high, alpha=0.15, linewidth=0, label="± 1 std")
+    reward_axes.plot(episodes, reward, marker=".", label="mean")
+    reward_axes.set_ylabel("reward")
+    reward_axes.legend(loc="lower right", frameon=False)
+    kl_axes.plot(episodes, [row["rollout/kl"] for row in history], marker=".", color="tab:red")
+    kl_axes.set_ylabel("KL from reference\n(nats per completion)")
+    kl_axes.set_xlabel("episodes")
+    for axes in (reward_axes, kl_axes):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)

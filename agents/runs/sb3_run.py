@@ -1,0 +1,89 @@
+"""A whole run of the Stable-Baselines3 baseline: as `pipeline`, with SB3's PPO in the middle.
+
+The run folder is the same, so that its curves can be put beside ours. What it does not hold: a
+model for `transformers`, and checkpoints. `policy.zip` is what `stable_baselines3.PPO.load` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium.vector import VectorEnv
+from rich.console import Console
+from transformers.utils import logging as transformers_logging
+
+from agents.evaluation.evaluate import Evaluation, describe, evaluate
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.runs.console import ProgressBar, evaluations, key_values, replies
+from agents.runs.environments import make_envs, make_reward
+from agents.runs.models import load_policy
+from agents.runs.presets import FineTuning
+from agents.runs.prompts import load_prompts
+from agents.runs.run_folder import RunFolder
+from agents.runs.saved_config import described
+from agents.runs.summary import header, paired_replies, run_name, summary
+from agents.sb3_baseline.agent import SB3PPO
+from agents.sb3_baseline.evaluation import write_texts
+from agents.sb3_baseline.hyperparameters import sb3_arguments
+from agents.sb3_baseline.networks import Network
+
+NETWORKS: Mapping[str, Network] = {"sb3-ppo": "mlp", "sb3-ppo-transformer": "transformer"}
+"""Of each `agent` that a run may name."""
+
+
+def run(preset: str, config: FineTuning) -> Path:
+    """Carries out a run and returns its folder.
+
+    Raises:
+        FileExistsError: If the run's folder exists.
+        ValueError: If the run asks for what SB3's PPO cannot do.
+    """
+    console = Console()
+    torch.set_num_threads(config.threads)
+    transformers_logging.disable_progress_bar()
+    sb3_arguments(config.ppo)  # refuses what it must before anything is loaded
+    folder = config.output / (config.name or run_name(preset, config.ppo.seed))
+    split = load_prompts(config.prompts, console)
+    start, tokenizer = load_policy(config)
+    reward = make_reward(config)
+    envs = make_envs(config, split.train, tokenizer, config.num_envs, reward)
+    eval_envs = make_envs(config, split.heldout, tokenizer, config.eval_episodes, reward)
+
+    reference = start.frozen_copy()
+    before = evaluate(start, reference, eval_envs, config.eval_episodes, seed=config.ppo.seed)
+    agent = SB3PPO(
+        NETWORKS[config.agent],
+        start,
+        envs,
+        config.ppo,
+        mean_length=before.length,
+        reference=reference,
+    )
+    record, progress = RunFolder.created(folder, described(preset, config)), ProgressBar(console)
+    agent.callbacks += [record, progress]
+    title = f"Stable-Baselines3's PPO: {preset}"
+    console.print(key_values(title, header(config, split, agent.model.policy)))
+
+    with closing(record), closing(progress):
+        agent.learn(config.total_episodes)
+    after = _judged(agent, reference, eval_envs)
+
+    agent.save(folder / "policy")
+    figures = summary(before, after, agent, record.tokens, record.seconds)
+    record.write_json("replies.json", paired_replies(before, after))
+    record.write_json("summary.json", figures)
+    console.print(replies(before, after), evaluations(before, after), sep="\n")
+    console.print(
+        f"{agent.n_episodes:,} episodes, {record.tokens:,} tokens in {record.seconds:.1f} s: "
+        f"{record.tokens / record.seconds:,.0f} tokens/s. Written to {folder}/"
+    )
+    return folder
+
+
+def _judged(agent: SB3PPO, reference: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]) -> Evaluation:
+    rollout = write_texts(agent.model.policy, envs, agent.config.seed).to(reference.device)
+    return describe(rollout, rollout.log_probs, reference)
