@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agents.algorithms.ppo import PPO
+    from agents.agent import Agent
     from agents.rollout.buffer import Rollout
 
 
 class Callback:
     """Does nothing at every point; subclass it and override what is wanted."""
 
-    def on_training_start(self, agent: PPO, total_episodes: int) -> None:
+    def on_training_start(self, agent: Agent, total_episodes: int) -> None:
         """Called once, before the first rollout."""
 
-    def on_rollout_end(self, agent: PPO, rollout: Rollout) -> None:
+    def on_rollout_end(self, agent: Agent, rollout: Rollout) -> None:
         """Called with each batch of episodes, before the policy learns from it."""
 
-    def on_update_end(self, agent: PPO, metrics: Mapping[str, float]) -> bool:
+    def on_update_end(self, agent: Agent, metrics: Mapping[str, float]) -> bool:
         """Called after each update with what was logged; return False to stop training."""
         return True
 
-    def on_training_end(self, agent: PPO) -> None:
+    def on_training_end(self, agent: Agent) -> None:
         """Called once, after the last update."""
 
     def get_state(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class BestScore(Callback):
         self.score: float | None = None
         self.n_episodes = 0
 
-    def on_update_end(self, agent: PPO, metrics: Mapping[str, float]) -> bool:
+    def on_update_end(self, agent: Agent, metrics: Mapping[str, float]) -> bool:
         """Compares with the batch that was learnt from."""
         score = metrics["rollout/score_mean"]
         if self.score is None or score > self.score:
@@ -72,6 +72,6 @@ class StopOnScore(Callback):
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
 
-    def on_update_end(self, agent: PPO, metrics: Mapping[str, float]) -> bool:
+    def on_update_end(self, agent: Agent, metrics: Mapping[str, float]) -> bool:
         """Returns whether the threshold is still to be reached."""
         return metrics["rollout/score_mean"] < self.threshold

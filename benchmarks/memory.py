@@ -31,7 +31,7 @@ from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.ppo import PPO
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.model.output_layer import CHUNK_ELEMENTS
-from agents.policy.token_batch import Texts
+from agents.policy.token_batch import TokenBatch
 from benchmarks import command_line
 from benchmarks.figures import Figure, figure, write_result
 from benchmarks.tasks import LargeNumbers, Numbers, gpt2, make_envs, random_prompts
@@ -58,7 +58,7 @@ def rise(work: Callable[[], object]) -> int:
     return _status("VmHWM") - before
 
 
-def saved_for_backward(policy: CausalLMPolicy, texts: Texts) -> int:
+def saved_for_backward(policy: CausalLMPolicy, texts: TokenBatch) -> int:
     """Returns the bytes that autograd saves in the trunk's forward pass, parameters left out."""
     own = {p.untyped_storage().data_ptr() for p in policy.parameters()}
     found: dict[int, int] = {}

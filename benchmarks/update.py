@@ -47,7 +47,7 @@ class Case:
     def of(cls, name: str, agent: PPO) -> Case:
         """Lets the agent write its texts and judge them."""
         rollout = agent.collect()
-        experience, _ = agent.estimate(rollout, *agent.judge(rollout.texts))
+        experience, _ = agent.estimate(rollout, *agent.forward(rollout.texts))
         return cls(name, agent, experience)
 
 

@@ -16,7 +16,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from agents.policy.causal_lm import CausalLMPolicy, categorical, judge_in_chunks
+from agents.policy.causal_lm import CausalLMPolicy, categorical, forward_in_chunks
 from agents.rollout.collect import collect_rollout
 from agents.rollout.decoding.decoder import Decoder
 
@@ -70,7 +70,7 @@ def collected(case: Case, *, judged: bool, seed: int = 0) -> Callable[[], int]:
         with _valued(case.policy):
             rollout = collect_rollout(case.policy, case.envs, case.n_episodes, generator)
         if judged:
-            judge_in_chunks(case.policy, rollout.texts, case.envs.num_envs)
+            forward_in_chunks(case.policy, rollout.texts, case.envs.num_envs)
         return int(rollout.texts.completion_mask.sum())
 
     return work

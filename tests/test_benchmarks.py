@@ -23,7 +23,7 @@ import torch
 from transformers import GPT2Config
 
 from agents.policy.causal_lm import CausalLMPolicy
-from agents.policy.token_batch import Texts
+from agents.policy.token_batch import TokenBatch
 from benchmarks import (
     cost_per_token,
     floor,
@@ -398,7 +398,7 @@ def test_saved_activations_grow_with_the_texts_and_hold_no_parameter() -> None:
     ids = torch.arange(40).view(8, 5) % 11
     mask = torch.ones_like(ids, dtype=torch.bool)
     four, eight = (
-        memory.saved_for_backward(policy, Texts(ids[:n], mask[:n], mask[:n])) for n in (4, 8)
+        memory.saved_for_backward(policy, TokenBatch(ids[:n], mask[:n], mask[:n])) for n in (4, 8)
     )
     assert eight == pytest.approx(2 * four, rel=0.02)
     state = 8 * 5 * 8 * 4  # one hidden state for every token, in bytes

@@ -140,7 +140,7 @@ def test_everything_is_restored(
     saved.save(tmp_path)
     loaded = PPO.load(tmp_path, environments())
     assert_same_parameters(saved.policy, loaded.policy)
-    assert_same_parameters(saved.reference, loaded.reference)
+    assert_same_parameters(saved.reference.model, loaded.reference.model)
     assert next(loaded.policy.parameters()).dtype == dtype
     assert not any(parameter.requires_grad for parameter in loaded.reference.parameters())
     assert all(parameter.requires_grad for parameter in loaded.policy.parameters())
@@ -183,7 +183,7 @@ def test_going_on_from_a_checkpoint_equals_never_stopping(
     assert len(logs[0].metrics) == 3
     assert logs[0].texts == logs[1].texts
     assert_same_state(get_env_state(saved.envs), get_env_state(resumed.envs))
-    for name in checkpoint.STREAMS:
+    for name in saved.streams:
         assert torch.equal(getattr(saved, name).get_state(), getattr(resumed, name).get_state())
 
 
@@ -203,7 +203,7 @@ def test_a_checkpoint_can_be_saved_over_the_one_it_was_loaded_from(tmp_path: Pat
     again = PPO.load(tmp_path, environments())
     assert again.n_updates == 3
     assert_same_parameters(loaded.policy, again.policy)
-    assert_same_parameters(saved.reference, again.reference)
+    assert_same_parameters(saved.reference.model, again.reference.model)
 
 
 def test_policy_and_reference_are_plain_models(tmp_path: Path) -> None:
@@ -449,7 +449,7 @@ def test_the_description_can_be_read(tmp_path: Path) -> None:
     trained(gpt2()).save(tmp_path)
     description = json.loads((tmp_path / "agent.json").read_text(encoding="utf-8"))
     assert description["config"]["kl_target"] == 0.01
-    assert description["n_updates"] == 2
+    assert description["state"]["n_updates"] == 2
 
 
 def test_no_checkpoint_is_said_to_be_none(tmp_path: Path) -> None:

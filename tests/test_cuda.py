@@ -76,8 +76,8 @@ def test_ppo_learns(config: PreTrainedConfig, options: PolicyConfig) -> None:
 def test_texts_are_judged_as_on_the_cpu(config: PreTrainedConfig) -> None:
     there, here = agent(config, PolicyConfig(), "cuda"), agent(config, PolicyConfig(), "cpu")
     texts = there.collect().texts
-    expected, _ = here.judge(texts.to(torch.device("cpu")))
-    got, _ = there.judge(texts)
+    expected, _ = here.forward(texts.to(torch.device("cpu")))
+    got, _ = there.forward(texts)
     for mine, theirs in zip(got, expected, strict=True):
         assert_close(mine.cpu(), theirs, rtol=0, atol=1e-4)
 

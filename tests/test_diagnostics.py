@@ -9,16 +9,19 @@ import torch
 from torch import Tensor
 
 from agents.algorithms.diagnostics import (
+    Statistic,
+    Statistics,
     advantage_metrics,
-    mean_of,
+    of_step,
+    of_update,
+    ratio_error,
     rollout_metrics,
-    sum_of,
     timing_metrics,
 )
-from agents.policy.causal_lm import TokenStatistics
-from agents.policy.token_batch import Texts
+from agents.policy.causal_lm import PolicyOutputs
+from agents.policy.token_batch import TokenBatch
 from agents.rollout.buffer import Rollout
-from agents.rollout.timer import Stopwatch
+from agents.rollout.timer import Timer
 
 MASK = torch.tensor([[False, True, True, False], [False, True, False, False]])
 
@@ -28,21 +31,21 @@ def row(*values: float, junk: float = 0.0) -> list[float]:
     return [junk, *values, *[junk] * (3 - len(values))]
 
 
-def by_hand(junk: float = 0.0) -> tuple[Rollout, TokenStatistics, Tensor]:
+def by_hand(junk: float = 0.0) -> tuple[Rollout, PolicyOutputs, Tensor]:
     """One text of two tokens, one of one; the second is truncated."""
 
     def both(first: tuple[float, float], second: float) -> Tensor:
         return torch.tensor([row(*first, junk=junk), row(second, junk=junk)])
 
-    old = TokenStatistics(
+    old = PolicyOutputs(
         log_probs=both((-1.0, -2.0), -0.5),
         entropies=both((1.0, 2.0), 0.6),
         values=both((0.0, 2.0), 4.0),
-        final_values=torch.tensor([junk, junk]),
+        bootstrap_values=torch.tensor([junk, junk]),
     )
     attention_mask = MASK | (torch.arange(4) == 0)
     rollout = Rollout(
-        texts=Texts(torch.zeros(2, 4, dtype=torch.long), attention_mask, MASK),
+        texts=TokenBatch(torch.zeros(2, 4, dtype=torch.long), attention_mask, MASK),
         rewards=torch.tensor([row(1.0, 2.0), row(-1.0)]),
         log_probs=both((-1.0, -2.25), -0.5),
         truncated=torch.tensor([False, True]),
@@ -124,21 +127,34 @@ def test_advantage_metrics_by_hand(junk: float) -> None:
     )
 
 
-def test_sums_and_means_keep_extremes() -> None:
-    parts = [{"loss": 1.0, "ratio_max": 3.0, "ratio_min": 0.5}, {"loss": 2.0, "ratio_max": 2.0}]
-    assert sum_of(parts) == {"loss": 3.0, "ratio_max": 3.0, "ratio_min": 0.5}
-    assert mean_of(parts) == {"loss": 1.5, "ratio_max": 3.0, "ratio_min": 0.5}
-    assert mean_of([{"ratio_min": 0.5}, {"ratio_min": 0.25}]) == {"ratio_min": 0.25}
+def step(loss: float, largest: float, smallest: float) -> Statistics:
+    return {
+        "loss": Statistic(loss),
+        "ratio_max": Statistic(largest, "max"),
+        "ratio_min": Statistic(smallest, "min"),
+    }
+
+
+def test_micro_batches_add_up_and_steps_are_averaged_but_extremes_stay() -> None:
+    parts = [step(1.0, 3.0, 0.5), step(2.0, 2.0, 0.25)]
+    assert of_step(parts) == step(3.0, 3.0, 0.25)
+    assert of_update(parts) == {"loss": 1.5, "ratio_max": 3.0, "ratio_min": 0.25}
 
 
 def test_what_only_some_steps_report_is_averaged_over_those() -> None:
-    assert mean_of([{"grad_norm": 1.0}, {"grad_norm": 2.0}, {}]) == {"grad_norm": 1.5}
+    steps = [{"grad_norm": Statistic(1.0)}, {"grad_norm": Statistic(2.0)}, {}]
+    assert of_update(steps) == {"grad_norm": 1.5}
+
+
+def test_the_ratio_error_is_the_distance_of_the_farther_extreme() -> None:
+    assert ratio_error(step(0.0, 1.25, 0.5)) == 0.5
+    assert ratio_error(step(0.0, 1.75, 0.5)) == 0.75
 
 
 def test_timing_adds_up_the_stages_and_names_their_parts() -> None:
-    stopwatch = Stopwatch()
-    stopwatch.seconds.update(generate=5.0, environment=2.0, score=1.0, train=4.0)
-    assert timing_metrics(stopwatch, n_tokens=100, n_episodes=20) == {
+    timer = Timer()
+    timer.seconds.update(generate=5.0, environment=2.0, score=1.0, train=4.0)
+    assert timing_metrics(timer, n_tokens=100, n_episodes=20) == {
         "time/generate": 5.0,
         "time/environment": 2.0,
         "time/score": 1.0,

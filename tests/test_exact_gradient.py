@@ -15,7 +15,7 @@ from transformers import GPT2Config
 from agents.evaluation.exact_gradient import exact_gradient
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.next_token import NextTokenLogProbs
-from agents.policy.token_batch import Texts
+from agents.policy.token_batch import TokenBatch
 from text_gym import CharTokenizer, TextGenEnv
 from text_gym.constraints import MinimumLength
 from text_gym.exact import Solution, solve
@@ -74,7 +74,7 @@ def log_prob(policy: CausalLMPolicy, completion: list[int]) -> Tensor:
     """Of one completion, by one forward over it."""
     text = torch.tensor([PROMPT + completion])
     chosen = torch.arange(text.shape[1])[None] >= len(PROMPT)
-    return policy(Texts(text, torch.ones_like(chosen), chosen)).log_probs.sum()
+    return policy(TokenBatch(text, torch.ones_like(chosen), chosen)).log_probs.sum()
 
 
 def plain_objective(

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from agents.applications.film_reviews import classifier as review_classifier
 from agents.applications.film_reviews.ngram_classifier import NgramClassifier, fit, ngrams
 from agents.applications.film_reviews.prompts import (
     Review,
@@ -26,7 +27,7 @@ from agents.applications.film_reviews.prompts import (
 from agents.applications.film_reviews.reward import PositiveReview
 from agents.fetching.film_reviews import REVIEWS_FILE
 from agents.fetching.items import FILM_REVIEWS, SMOLLM2
-from agents.runs import models, prompts, review_classifier
+from agents.runs import models, prompts
 from agents.runs.presets import PRESETS
 from text_gym import Prompt
 from text_gym.checks import check_reward

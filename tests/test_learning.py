@@ -104,7 +104,7 @@ def test_preferences_are_learnt_to_the_soft_optimum(whiten: bool) -> None:
         n_epochs=2,
         learning_rate=3e-3,
         kl_coef=BETA,
-        whiten_advantages=whiten,
+        normalize_advantage=whiten,
     )
     PPO(policy, envs, config).learn(512 * 60)
 

@@ -30,7 +30,7 @@ from transformers.activations import NewGELUActivation
 from agents.policy.action_masks import ActionMasks
 from agents.policy.causal_lm import VALUE_HEAD_FILE, CausalLMPolicy
 from agents.policy.model.pretrained import fuse_activations
-from agents.policy.token_batch import Texts
+from agents.policy.token_batch import TokenBatch
 
 V, L = 9, 12
 SIZES = {
@@ -77,7 +77,7 @@ def policy_of(config: PreTrainedConfig, temperature: float = 1.0, seed: int = 0)
 
 def texts_of(
     rows: list[list[int]], prompt_lengths: list[int], masks: Tensor | None = None
-) -> Texts:
+) -> TokenBatch:
     """Pads `rows`; `masks` (B, T, V) bool."""
     width = max(map(len, rows))
     input_ids = torch.zeros(len(rows), width, dtype=torch.long)
@@ -87,9 +87,9 @@ def texts_of(
         attention_mask[i, : len(row)] = True
     chosen = attention_mask & (torch.arange(width) >= torch.tensor(prompt_lengths)[:, None])
     if masks is None:
-        return Texts(input_ids, attention_mask, chosen)
+        return TokenBatch(input_ids, attention_mask, chosen)
     index = torch.arange(len(rows) * width).reshape(len(rows), width)
-    return Texts(input_ids, attention_mask, chosen, ActionMasks(masks.reshape(-1, V), index))
+    return TokenBatch(input_ids, attention_mask, chosen, ActionMasks(masks.reshape(-1, V), index))
 
 
 ROWS = [[1, 2, 3, 4, 5, 6, 0], [7, 8, 0], [3, 3, 3, 3, 1]]
@@ -120,7 +120,7 @@ def test_statistics_are_those_of_the_models_own_logits(
             entropy = -(said.exp() * said).sum().item()
             assert statistics.entropies[row, t] == pytest.approx(entropy, abs=1e-12)
             assert statistics.values[row, t] == pytest.approx(values[t - 1].item(), abs=1e-12)
-        assert statistics.final_values[row] == pytest.approx(values[-1].item(), abs=1e-12)
+        assert statistics.bootstrap_values[row] == pytest.approx(values[-1].item(), abs=1e-12)
 
 
 @every_architecture
@@ -135,7 +135,7 @@ def test_padding_does_not_matter(
         for part, single in zip(together[:3], alone[:3], strict=True):
             assert_close(part[row : row + 1, : len(tokens)], single, rtol=0, atol=tolerance)
         assert_close(
-            together.final_values[row : row + 1], alone.final_values, rtol=0, atol=tolerance
+            together.bootstrap_values[row : row + 1], alone.bootstrap_values, rtol=0, atol=tolerance
         )
 
 
@@ -152,7 +152,7 @@ def test_chosen_positions_may_have_gaps() -> None:
     gaps[0, 4] = False
     expected, actual = policy(texts), policy(texts._replace(completion_mask=gaps))
     assert_close(actual.log_probs, torch.where(gaps, expected.log_probs, 0), rtol=0, atol=1e-12)
-    assert_close(actual.final_values, expected.final_values, rtol=0, atol=1e-12)
+    assert_close(actual.bootstrap_values, expected.bootstrap_values, rtol=0, atol=1e-12)
 
 
 @every_architecture
@@ -198,7 +198,7 @@ def test_action_masks_renormalise(seed: int) -> None:
 def test_values_are_zero_at_first(config: Callable[..., PreTrainedConfig]) -> None:
     statistics = CausalLMPolicy.from_config(config())(texts_of(ROWS, PROMPTS))
     assert not statistics.values.any()
-    assert not statistics.final_values.any()
+    assert not statistics.bootstrap_values.any()
 
 
 def test_vocabulary_and_positions_are_the_models() -> None:

@@ -18,7 +18,7 @@ from transformers import GPT2Config
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.ppo import PPO
 from agents.policy.causal_lm import CausalLMPolicy
-from agents.policy.token_batch import Texts
+from agents.policy.token_batch import TokenBatch
 from agents.rollout.buffer import Rollout
 
 EOS, WORD = 0, 1
@@ -54,7 +54,7 @@ def rollout_of(completion: list[int], rewards: list[float]) -> Rollout:
     chosen = torch.tensor([[False] + [True] * len(completion)])
     paid = torch.tensor([[0.0, *rewards]], dtype=torch.float64)
     return Rollout(
-        texts=Texts(text, torch.ones_like(chosen), chosen),
+        texts=TokenBatch(text, torch.ones_like(chosen), chosen),
         rewards=paid,
         log_probs=torch.zeros_like(paid),
         truncated=torch.tensor([False]),
@@ -83,7 +83,7 @@ def expected_gradient(agent: PPO) -> list[Tensor]:
     total = [torch.zeros_like(parameter) for parameter in agent.policy.parameters()]
     for completion, rewards in zip(COMPLETIONS, REWARDS, strict=True):
         rollout = rollout_of(completion, rewards)
-        old, ref_log_probs = agent.judge(rollout.texts)
+        old, ref_log_probs = agent.forward(rollout.texts)
         experience, _ = agent.estimate(rollout, old, ref_log_probs)
         agent._accumulate(experience)  # the loss is a mean over the text's tokens
         weight = old.log_probs.sum().exp().item() * len(completion)
@@ -104,7 +104,7 @@ def test_expected_gradient_is_the_gradient_of_the_exact_objective(
     config = PPOConfig(
         n_episodes=1,
         batch_size=1,
-        whiten_advantages=False,
+        normalize_advantage=False,
         gae_lambda=1.0,
         kl_coef=beta,
         vf_coef=0.0,
@@ -126,7 +126,7 @@ def test_exact_values_make_lambda_irrelevant(gae_lambda: float) -> None:
     config = PPOConfig(
         n_episodes=1,
         batch_size=1,
-        whiten_advantages=False,
+        normalize_advantage=False,
         gae_lambda=gae_lambda,
         kl_coef=0.0,
         vf_coef=0.0,
@@ -136,7 +136,7 @@ def test_exact_values_make_lambda_irrelevant(gae_lambda: float) -> None:
     total = [torch.zeros_like(parameter) for parameter in policy.model.parameters()]
     for completion, rewards in zip(COMPLETIONS, REWARDS, strict=True):
         rollout = rollout_of(completion, rewards)
-        old, ref_log_probs = agent.judge(rollout.texts)
+        old, ref_log_probs = agent.forward(rollout.texts)
         known = torch.tensor([[0.0, *values[: len(completion)]]], dtype=torch.float64)
         experience, _ = agent.estimate(rollout, old._replace(values=known), ref_log_probs)
         agent._accumulate(experience)

@@ -27,7 +27,7 @@ from agents.policy.causal_lm import VALUE_NETWORK_FILE, CausalLMPolicy
 from agents.policy.config import PolicyConfig
 from agents.policy.model import lora
 from agents.policy.model.blocks import blocks_of
-from agents.policy.token_batch import Texts
+from agents.policy.token_batch import TokenBatch
 from text_gym import CharTokenizer, TextGenVectorEnv
 
 V, L = 4, 12
@@ -85,10 +85,10 @@ def policy_of(config: PreTrainedConfig, options: PolicyConfig | None = None) -> 
     return policy
 
 
-def some_texts() -> Texts:
+def some_texts() -> TokenBatch:
     input_ids = torch.tensor([[1, 2, 3, 1, 2, 0], [3, 1, 0, 0, 0, 0], [2, 2, 1, 3, 0, 0]])
     attention_mask = torch.arange(6) < torch.tensor([6, 3, 5])[:, None]
-    return Texts(input_ids, attention_mask, attention_mask & (torch.arange(6) >= 2))
+    return TokenBatch(input_ids, attention_mask, attention_mask & (torch.arange(6) >= 2))
 
 
 def learn_something(policy: CausalLMPolicy) -> None:
@@ -202,7 +202,7 @@ def test_trainable_parameters_are_named_as_they_are_found() -> None:
         ("temperature", 0.0, "above 0"),
         ("dtype", "float16", "'float32' or 'float64' or 'bfloat16'"),
         ("autocast", "float16", "None or 'bfloat16'"),
-        ("value_network", "none", "'shared' or 'separate'"),
+        ("value_network", "own", "'shared' or 'separate' or 'none'"),
         ("lora_rank", -1, "at least 0"),
         ("lora_alpha", 0, "above 0"),
         ("frozen_blocks", -1, "at least 0"),
@@ -270,11 +270,12 @@ def test_a_separate_network_starts_as_the_policys_own(
     assert not CausalLMPolicy.from_config(config(), SEPARATE)(some_texts()).values.any()
 
 
-def test_a_reference_has_no_value_network() -> None:
+def test_a_reference_has_no_values() -> None:
     policy = policy_of(gpt2(), SEPARATE)
     reference = policy.frozen_copy()
     assert reference.value_trunk is None
-    assert not reference(some_texts()).values.any()
+    assert reference.value_head is None
+    assert reference(some_texts()).values is None
     assert policy.value_head.weight.any()
 
 

@@ -19,12 +19,13 @@ from torch.testing import assert_close
 from transformers import GPT2Config
 
 from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.diagnostics import Statistics
 from agents.algorithms.experience import Experience
 from agents.algorithms.ppo import PPO
 from agents.callbacks import Callback, StopOnScore
 from agents.policy.action_masks import ActionMasks
-from agents.policy.causal_lm import CausalLMPolicy, TokenStatistics
-from agents.policy.token_batch import Texts
+from agents.policy.causal_lm import CausalLMPolicy, PolicyOutputs
+from agents.policy.token_batch import TokenBatch
 from agents.rollout.buffer import Rollout
 from text_gym import CharTokenizer, TextGenEnv, TextGenVectorEnv
 
@@ -96,8 +97,8 @@ def parameters(one: PPO) -> list[Tensor]:
 
 
 class NudgesAtSecondUpdate(PPO):
-    def judge(self, texts: Texts) -> tuple[TokenStatistics, Tensor]:
-        judged = super().judge(texts)
+    def forward(self, texts: TokenBatch) -> tuple[PolicyOutputs, Tensor]:
+        judged = super().forward(texts)
         if self.n_updates == 1:
             with torch.no_grad():
                 self.policy.head.weight.mul_(1.001)
@@ -133,8 +134,8 @@ def test_dropout_that_was_smuggled_in_is_noticed() -> None:
 
 def test_log_probs_that_are_not_numbers_are_noticed() -> None:
     class Spoiled(PPO):
-        def judge(self, texts: Texts) -> tuple[TokenStatistics, Tensor]:
-            old, reference = super().judge(texts)
+        def forward(self, texts: TokenBatch) -> tuple[PolicyOutputs, Tensor]:
+            old, reference = super().forward(texts)
             return old._replace(log_probs=old.log_probs * torch.nan), reference
 
     with pytest.raises(RuntimeError, match="KL of 0"):
@@ -196,7 +197,7 @@ def numbered_experience(n: int) -> Experience:
     positions = torch.arange(width)
     attention_mask = positions <= torch.arange(1, n + 1)[:, None]
     numbers = torch.arange(n)[:, None].expand(n, width)
-    texts = Texts(numbers % V, attention_mask, attention_mask & (positions > 0))
+    texts = TokenBatch(numbers % V, attention_mask, attention_mask & (positions > 0))
     floats = numbers.float()
     return Experience(texts, floats, floats, floats, floats)
 
@@ -230,13 +231,13 @@ def test_every_epoch_learns_from_every_episode_in_a_new_order(batch_size: int) -
     seen: list[list[float]] = []
 
     class Spy(PPO):
-        def _accumulate(self, minibatch: Experience) -> dict[str, float]:
+        def _accumulate(self, minibatch: Experience) -> Statistics:
             seen.append(minibatch.advantages[:, 0].tolist())
             return super()._accumulate(minibatch)
 
     one = agent(Spy, batch_size=batch_size, n_epochs=3)
     rollout = one.collect()
-    old, _ = one.judge(rollout.texts)
+    old, _ = one.forward(rollout.texts)
     numbers = torch.arange(12.0)[:, None].expand_as(old.log_probs)
     one.update(Experience(rollout.texts, old.log_probs, old.values, numbers, numbers))
     order = list(itertools.chain.from_iterable(seen))
@@ -280,15 +281,17 @@ def test_gradients_are_clipped_to_their_norm() -> None:
 D = torch.float64
 
 
-def by_hand() -> tuple[Rollout, TokenStatistics, Tensor]:
+def by_hand() -> tuple[Rollout, PolicyOutputs, Tensor]:
     """Two episodes of two tokens after a prompt of one; the second is truncated."""
     mask = torch.tensor([[False, True, True], [False, True, True]])
-    texts = Texts(torch.zeros(2, 3, dtype=torch.long), torch.ones(2, 3, dtype=torch.bool), mask)
-    old = TokenStatistics(
+    texts = TokenBatch(
+        torch.zeros(2, 3, dtype=torch.long), torch.ones(2, 3, dtype=torch.bool), mask
+    )
+    old = PolicyOutputs(
         log_probs=torch.tensor([[0, -1, -2], [0, -1, -1]], dtype=D),
         entropies=torch.zeros(2, 3, dtype=D),
         values=torch.tensor([[9, 0.5, 1], [9, 0, 2]], dtype=D),
-        final_values=torch.tensor([100, 4], dtype=D),
+        bootstrap_values=torch.tensor([100, 4], dtype=D),
     )
     rollout = Rollout(
         texts=texts,
@@ -302,7 +305,7 @@ def by_hand() -> tuple[Rollout, TokenStatistics, Tensor]:
 
 
 def estimated(**changes: Any) -> tuple[Experience, dict[str, float]]:
-    one = agent(reference=policy(), **({"kl_coef": 0.5, "whiten_advantages": False} | changes))
+    one = agent(reference=policy(), **({"kl_coef": 0.5, "normalize_advantage": False} | changes))
     return one.estimate(*by_hand())
 
 
@@ -330,7 +333,7 @@ def test_discount_counts_tokens() -> None:
 
 def test_whitened_advantages_and_plain_returns() -> None:
     plain, _ = estimated()
-    whitened, _ = estimated(whiten_advantages=True)
+    whitened, _ = estimated(normalize_advantage=True)
     mask = plain.texts.completion_mask
     counted = plain.advantages[mask]
     expected = (counted - counted.mean()) / counted.std(correction=0)
@@ -349,7 +352,7 @@ def test_whitened_rewards_keep_their_mean() -> None:
 
 
 def test_penalty_is_charged_at_the_controllers_price() -> None:
-    one = agent(reference=policy(), whiten_advantages=False, gae_lambda=1.0, kl_coef=0.5)
+    one = agent(reference=policy(), normalize_advantage=False, gae_lambda=1.0, kl_coef=0.5)
     one.kl_controller.kl_coef = 2.0
     experience, _ = one.estimate(*by_hand())
     assert experience.returns[0].tolist() == [0, 1 - 4 + 3, 3]
@@ -492,7 +495,7 @@ def test_time_is_logged() -> None:
     parts = [seen[f"time/{name}"] for name in ("generate", "score", "train")]
     for stage, names in (
         ("generate", ("environment", "prefill", "decode")),
-        ("score", ("judge", "reference")),
+        ("score", ("policy", "reference")),
         ("train", ("forward", "backward", "optimizer")),
     ):
         seconds = [seen[f"time/{name}"] for name in names]
@@ -534,7 +537,7 @@ def test_rollout_reference_and_update_renormalise_under_the_same_mask() -> None:
     assert all(metrics["train/first_ratio_error"] < 1e-5 for metrics in log.metrics)
     assert all(metrics["train/entropy"] <= np.log(3) for metrics in log.metrics)
     rollout = one.collect()
-    old, ref_log_probs = one.judge(rollout.texts)
+    old, ref_log_probs = one.forward(rollout.texts)
     free = rollout.texts._replace(action_masks=None)
     with torch.no_grad():
         assert_close(ref_log_probs, one.reference(rollout.texts).log_probs, rtol=0, atol=1e-5)

@@ -24,7 +24,7 @@ from agents.callbacks import Callback
 from agents.distributed import processes
 from agents.policy.action_masks import ActionMasks
 from agents.policy.causal_lm import CausalLMPolicy
-from agents.policy.token_batch import Texts, joined_texts
+from agents.policy.token_batch import TokenBatch, concatenated
 from agents.rollout.buffer import Rollout
 from text_gym import CharTokenizer, TextGenVectorEnv
 
@@ -63,7 +63,7 @@ def test_the_gradient_is_that_of_one_process_with_the_joint_batch(
 ) -> None:
     one = agent(micro_batch_size=micro_batch_size, clip_range_vf=0.1, ent_coef=0.1)
     rollout = one.collect()
-    experience, _ = one.estimate(rollout, *one.judge(rollout.texts))
+    experience, _ = one.estimate(rollout, *one.forward(rollout.texts))
     experience = experience.select(torch.arange(n_episodes))
     expected = gradients(one, experience)
     for got in in_two_processes(lambda: gradients(one, experience)):
@@ -111,7 +111,7 @@ def test_rows_of_two_processes_start_like_the_rows_of_one_vector(
     def work() -> list[str]:
         one = agent(num_envs=4, n_episodes=8)
         rollout = one.collect()
-        joint, _, _ = one.gather(rollout, *one.judge(rollout.texts))
+        joint, _, _ = one.gather(rollout, *one.forward(rollout.texts))
         return [info["text_episode"].prompt for info in joint.infos]
 
     joint = agent(num_envs=8, n_episodes=8).collect()
@@ -145,13 +145,13 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(in_two_processes: InTwoPro
 
 def test_action_masks_of_both_processes_hold() -> None:
     """Each numbers its masks in its own order; the joint batch must keep them apart."""
-    first = Texts(
+    first = TokenBatch(
         torch.tensor([[1, 2]]),
         torch.ones(1, 2, dtype=torch.bool),
         torch.tensor([[False, True]]),
         ActionMasks(torch.tensor([[True, False, True]]), torch.tensor([[0, 0]])),
     )
-    second = Texts(
+    second = TokenBatch(
         torch.tensor([[1, 2, 0]]),
         torch.ones(1, 3, dtype=torch.bool),
         torch.tensor([[False, True, True]]),
@@ -159,7 +159,7 @@ def test_action_masks_of_both_processes_hold() -> None:
             torch.tensor([[True, True, True], [False, True, True]]), torch.tensor([[0, 1, 0]])
         ),
     )
-    joint = joined_texts([first, second])
+    joint = concatenated([first, second])
     assert joint.action_masks is not None
     assert joint.input_ids.tolist() == [[1, 2, 0], [1, 2, 0]]
     assert joint.attention_mask.tolist() == [[True, True, False], [True, True, True]]
@@ -171,10 +171,10 @@ def test_action_masks_of_both_processes_hold() -> None:
 def test_alone_a_process_exchanges_nothing() -> None:
     assert (processes.rank(), processes.world_size(), processes.is_main()) == (0, 1, True)
     value = object()
-    assert processes.gathered(value) == [value]
+    assert processes.all_gather_object(value) == [value]
     one = agent()
     rollout = one.collect()
-    judged = one.judge(rollout.texts)
+    judged = one.forward(rollout.texts)
     assert one.gather(rollout, *judged) == (rollout, *judged)
 
 

@@ -155,7 +155,7 @@ class HTTPJudge2Reward:
 
 
 class Named(HTTPJudge2Reward):
-    name = "judge"
+    name = "policy"
 
 
 class Numbered(HTTPJudge2Reward):
@@ -163,7 +163,7 @@ class Numbered(HTTPJudge2Reward):
 
 
 def test_the_name_is_the_attribute_else_the_function_else_the_class_in_snake_case():
-    assert reward_name(Named()) == "judge"
+    assert reward_name(Named()) == "policy"
     assert reward_name(letters) == "letters"
     assert reward_name(HTTPJudge2Reward()) == "http_judge2_reward"
     assert reward_name(WordCount()) == "word_count"
@@ -173,8 +173,8 @@ def test_an_attribute_name_comes_before_the_name_of_the_function():
     def fn(episodes):
         return batch_letters(episodes)
 
-    fn.name = "judge"
-    assert reward_name(fn) == "judge"
+    fn.name = "policy"
+    assert reward_name(fn) == "policy"
 
 
 def test_a_name_that_is_no_string_is_not_used():

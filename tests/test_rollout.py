@@ -21,7 +21,7 @@ from transformers import GPT2Config
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.buffer import Rollout
 from agents.rollout.collect import collect_rollout
-from agents.rollout.timer import Stopwatch
+from agents.rollout.timer import Timer
 from text_gym import CharTokenizer, TextGenEnv, TextGenVectorEnv
 
 DISABLED, SAME_STEP = AutoresetMode.DISABLED, AutoresetMode.SAME_STEP
@@ -462,9 +462,9 @@ def test_a_rollout_is_a_function_of_seed_and_generator() -> None:
 
 
 def test_the_environments_time_is_taken() -> None:
-    stopwatch = Stopwatch()
-    collect_rollout(POLICY, FakeEnvs(2), 4, seeded(), seed=0, stopwatch=stopwatch)
-    assert stopwatch.seconds["environment"] > 0
+    timer = Timer()
+    collect_rollout(POLICY, FakeEnvs(2), 4, seeded(), seed=0, timer=timer)
+    assert timer.seconds["environment"] > 0
 
 
 def test_the_registered_vector_environment_is_collected() -> None:

@@ -24,7 +24,7 @@ from agents.algorithms.health_checks import TrainingStopped
 from agents.algorithms.ppo import PPO
 from agents.applications.toy import toy_policy
 from agents.callbacks import Callback
-from agents.policy.causal_lm import CausalLMPolicy, judge_in_chunks
+from agents.policy.causal_lm import CausalLMPolicy, forward_in_chunks
 from agents.policy.config import PolicyConfig
 from agents.rollout.buffer import Rollout
 from agents.runs import pipeline, sb3_run
@@ -255,7 +255,7 @@ def test_hyperparameters_reach_sb3() -> None:
         ent_coef=0.01,
         max_grad_norm=2.0,
         target_kl=0.05,
-        whiten_advantages=False,
+        normalize_advantage=False,
         seed=7,
     )
     model = make_agent(config=config).model
@@ -346,7 +346,7 @@ def test_texts_are_recorded_as_the_environment_and_the_policy_know_them() -> Non
         mask = rollout.texts.completion_mask[row]
         assert rollout.texts.input_ids[row][mask].tolist() == episode.completion_ids.tolist()
         assert rollout.scores[row] == count_words(episode.completion)
-    expected = judge_in_chunks(start, rollout.texts, 16).log_probs
+    expected = forward_in_chunks(start, rollout.texts, 16).log_probs
     assert_close(rollout.log_probs, expected, rtol=0, atol=1e-4)
     assert len({len(episode.completion_ids) for episode in episodes}) > 1
 
@@ -486,7 +486,7 @@ def test_texts_for_judging_are_one_per_row_and_leave_global_streams_alone() -> N
     again = write_texts(agent.model.policy, envs, seed=2)
     assert len(rollout) == 32
     assert torch.equal(rollout.texts.input_ids, again.texts.input_ids)
-    expected = judge_in_chunks(random_policy(), rollout.texts, 16).log_probs
+    expected = forward_in_chunks(random_policy(), rollout.texts, 16).log_probs
     assert_close(rollout.log_probs, expected, rtol=0, atol=1e-4)
 
 

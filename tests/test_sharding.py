@@ -14,7 +14,7 @@ from transformers import GPT2Config, LlamaConfig, PreTrainedConfig
 
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.ppo import PPO
-from agents.distributed.sharding import shard, whole_state_dict
+from agents.distributed.sharding import full_state_dict, shard
 from agents.policy.causal_lm import CausalLMPolicy
 from text_gym import CharTokenizer, TextGenVectorEnv
 
@@ -57,7 +57,7 @@ def trained(config: PreTrainedConfig, sharded: bool) -> tuple[dict[str, torch.Te
         (part.to_local() if isinstance(part, DTensor) else part).numel()
         for part in policy.parameters()
     )
-    return whole_state_dict(policy), held
+    return full_state_dict(policy), held
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The numbers that tell whether PPO is well: what each update logs.
+"""The numbers that tell whether learning is well: what each update logs.
 
 Pure functions of what was collected and computed; all averages are over chosen tokens or over
 episodes, never over padding. KL is in nats per completion unless the name says otherwise.
@@ -7,23 +7,23 @@ episodes, never over padding. KL is in nats per completion unless the name says 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from agents.objectives.kl import kl_estimate, sequence_kl
-from agents.objectives.losses import explained_variance
+from agents.objectives.losses import PolicyLoss, explained_variance
 from agents.objectives.masked import masked_mean, masked_sum, masked_var
-from agents.policy.causal_lm import TokenStatistics
+from agents.policy.causal_lm import PolicyOutputs
 from agents.rollout.buffer import Rollout
-from agents.rollout.timer import Stopwatch
+from agents.rollout.timer import Timer
 
 
 def rollout_metrics(
-    rollout: Rollout, old: TokenStatistics, ref_log_probs: Tensor, kl_coef: float
+    rollout: Rollout, old: PolicyOutputs, ref_log_probs: Tensor, kl_coef: float
 ) -> dict[str, float]:
     """Describes a batch of episodes, under `rollout/`.
 
@@ -44,10 +44,11 @@ def rollout_metrics(
         "kl_k3": k3.mean(),
         "kl_per_token": masked_mean(old.log_probs - ref_log_probs, mask),
         "entropy": masked_mean(old.entropies, mask),
-        "value_mean": masked_mean(old.values, mask),
-        "value_std": masked_var(old.values, mask).sqrt(),
         "sampling_log_prob_error": torch.where(mask, sampling_error, 0).max(),
     }
+    if old.values is not None:
+        metrics["value_mean"] = masked_mean(old.values, mask)
+        metrics["value_std"] = masked_var(old.values, mask).sqrt()
     named = {f"rollout/{name}": float(value) for name, value in metrics.items()}
     return score_metrics(rollout) | named
 
@@ -82,28 +83,30 @@ def _reported(infos: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def advantage_metrics(
-    advantages: Tensor, returns: Tensor, values: Tensor, mask: Tensor
+    advantages: Tensor, returns: Tensor | None, values: Tensor | None, mask: Tensor
 ) -> dict[str, float]:
-    """Describes advantages before whitening, returns, and how well values predict them."""
+    """Describes advantages before normalisation, returns, and how well values predict them."""
     metrics = {
         "rollout/advantage_mean": masked_mean(advantages, mask),
         "rollout/advantage_std": masked_var(advantages, mask).sqrt(),
-        "rollout/return_mean": masked_mean(returns, mask),
-        "rollout/return_std": masked_var(returns, mask).sqrt(),
-        "train/explained_variance": explained_variance(values, returns, mask),
     }
+    if returns is not None:
+        metrics["rollout/return_mean"] = masked_mean(returns, mask)
+        metrics["rollout/return_std"] = masked_var(returns, mask).sqrt()
+    if returns is not None and values is not None:
+        metrics["train/explained_variance"] = explained_variance(values, returns, mask)
     return {name: float(value) for name, value in metrics.items()}
 
 
-def timing_metrics(stopwatch: Stopwatch, n_tokens: int, n_episodes: int) -> dict[str, float]:
+def timing_metrics(timer: Timer, n_tokens: int, n_episodes: int) -> dict[str, float]:
     """Splits an update's seconds, under `time/`.
 
     An update is `generate`, `score` and `train`. Of generating, `environment` is stepping and
-    feedback, `prefill` reading prompts, `decode` reading and choosing tokens; of scoring, `judge`
+    feedback, `prefill` reading prompts, `decode` reading and choosing tokens; of scoring, `policy`
     and `reference` are the log-probs and values of the two policies; of training, `forward`,
     `backward` and `optimizer` (clipping and exchange included) are the steps.
     """
-    seconds = dict(stopwatch.seconds)
+    seconds = dict(timer.seconds)
     total = seconds["generate"] + seconds["score"] + seconds["train"]
     return {f"time/{name}": value for name, value in seconds.items()} | {
         "time/total": total,
@@ -112,22 +115,62 @@ def timing_metrics(stopwatch: Stopwatch, n_tokens: int, n_episodes: int) -> dict
     }
 
 
-def sum_of(statistics: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Adds up what micro-batches report; names ending in `_max` and `_min` keep the extreme."""
-    return _combined(statistics, sum)
+class Statistic(NamedTuple):
+    """One number of a micro-batch, and how those of an optimiser step become one.
+
+    Attributes:
+        value: The number.
+        reduce: `"sum"`, where it is the micro-batch's share of the step's; or the extreme to keep.
+    """
+
+    value: float
+    reduce: Literal["sum", "max", "min"] = "sum"
 
 
-def mean_of(statistics: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Averages what optimiser steps report; names ending in `_max` and `_min` keep the extreme."""
-    return _combined(statistics, fmean)
+Statistics = dict[str, Statistic]
 
 
-def _combined(
-    statistics: Sequence[Mapping[str, float]], combine: Callable[[list[float]], float]
-) -> dict[str, float]:
-    collected: dict[str, list[float]] = defaultdict(list)
-    for one in statistics:
-        for name, value in one.items():
-            collected[name].append(value)
-    extremes = {"_max": max, "_min": min}
-    return {name: extremes.get(name[-4:], combine)(values) for name, values in collected.items()}
+def policy_statistics(policy: PolicyLoss, entropy: Tensor, share: float) -> Statistics:
+    """Describes how a micro-batch moves the policy.
+
+    Args:
+        policy: The policy's loss.
+        entropy: The entropy's, before its coefficient.
+        share: Tokens of the micro-batch over those of the step.
+    """
+    return {
+        "policy_loss": Statistic(policy.loss.item()),
+        "entropy": Statistic(-entropy.item()),
+        "approx_kl": Statistic(share * policy.approx_kl.item()),
+        "clip_fraction": Statistic(share * policy.clip_fraction.item()),
+        "ratio_mean": Statistic(share * policy.ratio_mean.item()),
+        "ratio_var": Statistic(share * policy.ratio_var.item()),
+        "ratio_min": Statistic(policy.ratio_min.item(), "min"),
+        "ratio_max": Statistic(policy.ratio_max.item(), "max"),
+    }
+
+
+def of_step(parts: Sequence[Statistics]) -> Statistics:
+    """Combines what the micro-batches of an optimiser step report."""
+    return {
+        name: Statistic(_REDUCTIONS[first.reduce](part[name].value for part in parts), first.reduce)
+        for name, first in parts[0].items()
+    }
+
+
+def ratio_error(statistics: Statistics) -> float:
+    """Returns how far the ratios of a step lie from 1 at most."""
+    return max(abs(statistics["ratio_max"].value - 1), abs(statistics["ratio_min"].value - 1))
+
+
+def of_update(steps: Sequence[Statistics]) -> dict[str, float]:
+    """Averages what the optimiser steps of an update report; extremes stay extremes."""
+    return {
+        name: (fmean if first.reduce == "sum" else _REDUCTIONS[first.reduce])(
+            step[name].value for step in steps if name in step
+        )
+        for name, first in steps[0].items()
+    }
+
+
+_REDUCTIONS: Mapping[str, Callable[[Iterable[float]], float]] = {"sum": sum, "max": max, "min": min}

@@ -1,4 +1,4 @@
-"""What the policy learns from, and in which portions."""
+"""What the policy learns from, and its minibatches."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from agents.policy.token_batch import Texts
+from agents.policy.token_batch import TokenBatch
 
 
 class Experience(NamedTuple):
-    """Holds B episodes of up to T tokens, judged.
+    """Holds B episodes of up to T tokens, with the credit of each token.
 
     Attributes:
         texts: What was written.
         old_log_probs: (B, T), by the policy that wrote it.
-        old_values: (B, T), by that policy's value head.
+        old_values: (B, T), by that policy's value function; None without one.
         advantages: (B, T).
-        returns: (B, T).
+        returns: (B, T), what values are trained towards; None where none are.
     """
 
-    texts: Texts
+    texts: TokenBatch
     old_log_probs: Tensor
-    old_values: Tensor
+    old_values: Tensor | None
     advantages: Tensor
-    returns: Tensor
+    returns: Tensor | None
 
     @property
     def n_episodes(self) -> int:
@@ -42,7 +42,8 @@ class Experience(NamedTuple):
         """Returns some of the episodes, cut to the longest of them."""
         texts = self.texts.select(rows)
         width = texts.input_ids.shape[1]
-        return Experience(texts, *(part[rows, :width] for part in self[1:]))
+        parts = (None if part is None else part[rows, :width] for part in self[1:])
+        return Experience(texts, *parts)  # type: ignore[arg-type]
 
     def split(self, size: int) -> Iterator[Experience]:
         """Yields all episodes, `size` at a time, those of similar length together."""
@@ -50,7 +51,7 @@ class Experience(NamedTuple):
         for rows in lengths.argsort(stable=True).split(size):
             yield self.select(rows)
 
-    def share(self, rank: int, world_size: int) -> Experience | None:
+    def rank_shard(self, rank: int, world_size: int) -> Experience | None:
         """Returns every `world_size`-th episode, from the one numbered `rank`; None if none is."""
         rows = torch.arange(rank, self.n_episodes, world_size)
         return self.select(rows) if len(rows) else None

@@ -7,7 +7,7 @@ all the same. It does not know the algorithm; whoever calls it does so before a 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -88,14 +88,14 @@ def require_no_kl(kl_per_token: float) -> None:
         )
 
 
-def require_ratio_one(statistics: Mapping[str, float], rounding: float) -> None:
+def require_ratio_one(error: float, rounding: float) -> None:
     """Refuses an update whose first minibatch has ratios other than 1.
 
     Args:
-        statistics: Holds `ratio_min` and `ratio_max` of the minibatch.
+        error: How far the ratios of the minibatch lie from 1 at most.
         rounding: Of a log-prob of the policy.
     """
-    error, tolerance = ratio_error(statistics), max(FIRST_RATIO_TOLERANCE, 8 * rounding)
+    tolerance = max(FIRST_RATIO_TOLERANCE, 8 * rounding)
     if not error <= tolerance:
         raise TrainingStopped(
             "the first minibatch of an update must have a ratio of 1 to within "
@@ -104,25 +104,20 @@ def require_ratio_one(statistics: Mapping[str, float], rounding: float) -> None:
         )
 
 
-def ratio_error(statistics: Mapping[str, float]) -> float:
-    """Returns how far the ratios of a minibatch lie from 1 at most."""
-    return max(abs(statistics["ratio_max"] - 1), abs(statistics["ratio_min"] - 1))
-
-
-def require_sound_step(statistics: Mapping[str, float], gradient_norm: float) -> None:
+def require_sound_step(loss: float, gradient_norm: float, ratio: float) -> None:
     """Refuses an optimiser step on a loss or a gradient that is no number, or far off the texts.
 
     Args:
-        statistics: Holds `loss` and `ratio_mean` of the step's minibatch.
+        loss: Of the step's minibatch.
         gradient_norm: Of all parameters together.
+        ratio: Mean of new to old probabilities over the minibatch.
     """
-    for name, value in (("loss", statistics["loss"]), ("norm of the gradient", gradient_norm)):
+    for name, value in (("loss", loss), ("norm of the gradient", gradient_norm)):
         if not abs(value) < torch.inf:
             raise TrainingStopped(
                 f"the {name} must be finite, got {value}; the step was not taken: lower "
                 "learning_rate or max_grad_norm, or train in float32"
             )
-    ratio = statistics["ratio_mean"]
     if not 1 / LARGEST_MEAN_RATIO <= ratio <= LARGEST_MEAN_RATIO:
         raise TrainingStopped(
             f"the mean ratio of new to old probabilities must stay within a factor of "

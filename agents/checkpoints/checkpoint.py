@@ -6,6 +6,7 @@ A checkpoint is a folder, written by `agents.checkpoints.folder`:
 - `processes.json`: by rank, the random streams and the state of the environments;
 - `parameters.safetensors`: the parameters that learn, by name;
 - `optimizer.safetensors`: the optimiser's state of each, by name;
+- `tensors.safetensors`: what else the algorithm keeps, such as averaged weights; often nothing;
 - where asked for, `policy/` and `reference/`, which plain `transformers` reads, and, of a policy
   with adapters, which are merged into `policy/`, the model without them as `base/`.
 
@@ -23,18 +24,17 @@ import platform
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import transformers
-from gymnasium.vector import VectorEnv
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from agents.algorithms.configs.ppo import PPOConfig
+from agents.agent import Agent, Resumable
 from agents.callbacks import Callback
 from agents.checkpoints.env_state import get_env_state, set_env_state
 from agents.checkpoints.folder import CheckpointError, require_whole, write_folder
@@ -49,13 +49,11 @@ from agents.distributed import processes
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.config import PolicyConfig
 
-if TYPE_CHECKING:
-    from agents.algorithms.ppo import PPO
-
-STREAMS = ("sampling", "shuffling", "predicting")
+TENSORS = ("parameters", "optimizer", "tensors")
+"""Files of tensors, each `NAME.safetensors`."""
 
 
-def save(agent: PPO, folder: Path, *, models: bool = True) -> None:
+def save(agent: Resumable, folder: Path, *, models: bool = True) -> None:
     """Writes a checkpoint, whole or not at all. All processes call it, rank 0 writes.
 
     Args:
@@ -68,15 +66,13 @@ def save(agent: PPO, folder: Path, *, models: bool = True) -> None:
         FileExistsError: If `folder` holds anything else.
     """
     require_possible(agent)
-    by_rank = processes.gathered(_of_process(agent))
+    by_rank = processes.all_gather_object(_of_process(agent))
 
     def fill(partial: Path) -> None:
         _write_json(partial / "agent.json", _description(agent))
         _write_json(partial / "processes.json", by_rank)
-        save_file(parameters_of(agent.policy), partial / "parameters.safetensors")
-        save_file(
-            optimizer_state_of(agent.policy, agent.optimizer), partial / "optimizer.safetensors"
-        )
+        for name, tensors in _tensors(agent).items():
+            save_file(tensors, partial / f"{name}.safetensors")
         if models:
             agent.policy.save_pretrained(partial / "policy")
             if agent.policy.options.lora_rank:
@@ -87,23 +83,34 @@ def save(agent: PPO, folder: Path, *, models: bool = True) -> None:
         write_folder(folder, fill)
 
 
-def require_possible(agent: PPO) -> None:
-    """Refuses an agent that could not be saved later.
+def require_possible(agent: Agent) -> Resumable:
+    """Refuses an agent that could not be saved later, and returns any other.
 
     Raises:
-        ValueError: If a layer of the environments cannot give its state, or the parameters are
-            shared out over processes.
+        ValueError: If it cannot be resumed at all, a layer of the environments cannot give its
+            state, or the parameters are shared out over processes.
     """
+    if not isinstance(agent, Resumable):
+        raise ValueError(f"agent must be one that can be resumed, got {type(agent).__name__}")
     get_env_state(agent.envs)
     for name, parameter in agent.policy.trainable_parameters().items():
         if isinstance(parameter, DTensor):
             raise ValueError(
                 "policy must have its parameters whole in every process for a checkpoint, got a "
-                f"share of {name}; agents.distributed.sharding.whole_state_dict gathers them"
+                f"share of {name}; agents.distributed.sharding.full_state_dict gathers them"
             )
+    return agent
 
 
-def restore(agent: PPO, folder: Path) -> None:
+def _tensors(agent: Resumable) -> dict[str, dict[str, Tensor]]:
+    return {
+        "parameters": parameters_of(agent.policy),
+        "optimizer": optimizer_state_of(agent.policy, agent.optimizer),
+        "tensors": {name: tensor.contiguous() for name, tensor in agent.tensors().items()},
+    }
+
+
+def restore(agent: Resumable, folder: Path) -> None:
     """Makes an agent go on from a checkpoint.
 
     Args:
@@ -117,7 +124,7 @@ def restore(agent: PPO, folder: Path) -> None:
     """
     require_whole(folder)
     description, by_rank = (_read_json(folder, f"{name}.json") for name in ("agent", "processes"))
-    tensors = {name: _read_tensors(folder, name) for name in ("parameters", "optimizer")}
+    tensors = {name: _read_tensors(folder, name) for name in TENSORS}
     _require_same(agent, description)
     restore_parameters(agent.policy, tensors["parameters"])
     restore_optimizer_state(agent.policy, agent.optimizer, tensors["optimizer"])
@@ -126,24 +133,31 @@ def restore(agent: PPO, folder: Path) -> None:
     ):
         group["lr"] = rate
     _restore_process(agent, by_rank[processes.rank()])
-    agent.kl_controller.load_state_dict(description["kl_controller"])
-    agent.n_episodes = description["n_episodes"]
-    agent.n_updates = description["n_updates"]
+    agent.load_tensors(tensors["tensors"])
+    agent.load_state_dict(description["state"])
     _restore_callbacks(agent.callbacks, description["callbacks"])
 
 
-def load(
-    cls: type[PPO],
-    folder: Path,
-    envs: VectorEnv[Any, Any, Any],
-    callbacks: Sequence[Callback],
-) -> PPO:
-    """Builds an agent from a checkpoint that holds the models, and goes on from there.
+class SavedModels(NamedTuple):
+    """What an agent is built from.
+
+    Attributes:
+        config: The hyperparameters, by name.
+        policy: As it began, or merged; `restore` brings the parameters that learn.
+        reference: What the KL is measured from.
+    """
+
+    config: dict[str, Any]
+    policy: CausalLMPolicy
+    reference: CausalLMPolicy
+
+
+def load_models(folder: Path) -> SavedModels:
+    """Loads what an agent is built from, of a checkpoint that holds models.
 
     Raises:
         FileNotFoundError: If `folder` holds no checkpoint, or one without models.
         CheckpointError: If it is damaged, and which file is to blame.
-        ValueError: If the environments do not fit.
     """
     require_whole(folder)
     if not (folder / "policy").is_dir():
@@ -153,31 +167,20 @@ def load(
         )
     description = _read_json(folder, "agent.json")
     options = _options(description["policy"])
-    base = folder / ("base" if options.lora_rank else "policy")
-    policy = CausalLMPolicy.from_pretrained(base, options)
-    plain_options = dataclasses.replace(
-        options, lora_rank=0, frozen_blocks=0, value_network="shared"
+    policy = CausalLMPolicy.from_pretrained(
+        folder / ("base" if options.lora_rank else "policy"), options
     )
+    plain_options = dataclasses.replace(options, lora_rank=0, frozen_blocks=0, value_network="none")
     reference = CausalLMPolicy.from_pretrained(folder / "reference", plain_options)
-    agent = cls(
-        policy,
-        envs,
-        PPOConfig(**description["config"]),
-        reference=reference.requires_grad_(False),
-        callbacks=callbacks,
-    )
-    restore(agent, folder)
-    return agent
+    return SavedModels(description["config"], policy, reference.requires_grad_(False))
 
 
-def _description(agent: PPO) -> dict[str, Any]:
+def _description(agent: Resumable) -> dict[str, Any]:
     return {
         "config": dataclasses.asdict(agent.config),
         "policy": _policy_options(agent.policy),
-        "n_episodes": agent.n_episodes,
-        "n_updates": agent.n_updates,
         "learning_rates": [group["lr"] for group in agent.optimizer.param_groups],
-        "kl_controller": agent.kl_controller.state_dict(),
+        "state": plain(agent.state_dict(), "state"),
         "callbacks": [
             {"callback": name, "state": plain(callback.get_state(), name)}
             for callback in agent.callbacks
@@ -187,7 +190,7 @@ def _description(agent: PPO) -> dict[str, Any]:
     }
 
 
-def _made_with(agent: PPO) -> dict[str, Any]:
+def _made_with(agent: Resumable) -> dict[str, Any]:
     """Returns what the exact numbers depend on besides seed, config and code."""
     return {
         "python": platform.python_version(),
@@ -201,7 +204,7 @@ def _made_with(agent: PPO) -> dict[str, Any]:
     }
 
 
-def _require_same(agent: PPO, description: Mapping[str, Any]) -> None:
+def _require_same(agent: Resumable, description: Mapping[str, Any]) -> None:
     """Refuses what cannot go on; warns of what goes on, but not bit for bit."""
     own = {"config": dataclasses.asdict(agent.config), "policy": _policy_options(agent.policy)}
     for part, values in own.items():
@@ -237,19 +240,19 @@ def _options(saved: Mapping[str, Any]) -> PolicyConfig:
     return PolicyConfig(**{**saved, "lora_targets": tuple(saved["lora_targets"])})
 
 
-def _of_process(agent: PPO) -> dict[str, Any]:
+def _of_process(agent: Resumable) -> dict[str, Any]:
     """Returns what belongs to this process alone: random streams and environments."""
     streams = {
-        name: base64.b64encode(getattr(agent, name).get_state().numpy().tobytes()).decode()
-        for name in STREAMS
+        name: base64.b64encode(stream.get_state().numpy().tobytes()).decode()
+        for name, stream in agent.streams.items()
     }
     return {"streams": streams, "envs": get_env_state(agent.envs)}
 
 
-def _restore_process(agent: PPO, saved: Mapping[str, Any]) -> None:
-    for name in STREAMS:
+def _restore_process(agent: Resumable, saved: Mapping[str, Any]) -> None:
+    for name, stream in agent.streams.items():
         state = bytearray(base64.b64decode(saved["streams"][name]))
-        getattr(agent, name).set_state(torch.frombuffer(state, dtype=torch.uint8))
+        stream.set_state(torch.frombuffer(state, dtype=torch.uint8))
     set_env_state(agent.envs, saved["envs"])
 
 

@@ -10,15 +10,12 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from agents.agent import Agent
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
 from agents.checkpoints.folder import CheckpointError, remove_folder, require_whole
 from agents.distributed import processes
-
-if TYPE_CHECKING:
-    from agents.algorithms.ppo import PPO
 
 _NAME = re.compile(r"update-(\d{6,})")
 
@@ -64,7 +61,7 @@ class Checkpoints(Callback):
         self.every = every
         self.keep = keep
 
-    def on_training_start(self, agent: PPO, total_episodes: int) -> None:
+    def on_training_start(self, agent: Agent, total_episodes: int) -> None:
         """Refuses at once what could not be saved later.
 
         Raises:
@@ -77,22 +74,22 @@ class Checkpoints(Callback):
             )
         checkpoint.require_possible(agent)
 
-    def on_update_end(self, agent: PPO, metrics: Mapping[str, float]) -> bool:
+    def on_update_end(self, agent: Agent, metrics: Mapping[str, float]) -> bool:
         """Saves, if it is time to."""
         if agent.n_updates % self.every == 0:
             self._save(agent)
         return True
 
-    def on_training_end(self, agent: PPO) -> None:
+    def on_training_end(self, agent: Agent) -> None:
         """Saves the end, unless the last update was saved."""
         if agent.n_updates % self.every:
             self._save(agent)
 
-    def _save(self, agent: PPO) -> None:
+    def _save(self, agent: Agent) -> None:
         path = self.folder / f"update-{agent.n_updates:06d}"
         if processes.is_main() and path.exists() and _damage(path):
             remove_folder(path)  # skipped when training went on from an older one
-        checkpoint.save(agent, path, models=False)
+        checkpoint.save(checkpoint.require_possible(agent), path, models=False)
         if processes.is_main():
             self._remove_outlived(path)
 

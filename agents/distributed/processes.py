@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 T = TypeVar("T")
 
 
-def connect(*, use_cpu: bool = False) -> torch.device:
+def init(*, use_cpu: bool = False) -> torch.device:
     """Joins the processes that were started together, if they were, and returns this one's device.
 
     Args:
@@ -54,7 +54,7 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def gathered(value: T) -> list[T]:
+def all_gather_object(value: T) -> list[T]:
     """Returns every process's value, by rank, to all of them; tensors must be on the CPU."""
     if world_size() == 1:
         return [value]
@@ -64,7 +64,7 @@ def gathered(value: T) -> list[T]:
 
 
 @torch.no_grad()
-def copy_from_main(tensors: Iterable[Tensor]) -> None:
+def broadcast_from_main(tensors: Iterable[Tensor]) -> None:
     """Overwrites tensors in all processes by those of rank 0; sharded ones stay."""
     if world_size() > 1:
         for tensor in tensors:
@@ -96,7 +96,7 @@ def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
             gradient.copy_(part.view_as(gradient))
 
 
-def whole(value: Tensor) -> Tensor:
+def full_tensor(value: Tensor) -> Tensor:
     """Returns a tensor, or all of one that is sharded."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 

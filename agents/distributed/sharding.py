@@ -44,7 +44,7 @@ def shard(policy: CausalLMPolicy) -> None:
         register_fsdp_forward_method(policy, method)
 
 
-def whole_state_dict(module: nn.Module) -> dict[str, torch.Tensor]:
+def full_state_dict(module: nn.Module) -> dict[str, torch.Tensor]:
     """Returns a sharded module's parameters and buffers as plain tensors; all processes call it."""
     return {
         name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from agents.objectives.kl import sequence_kl
 from agents.objectives.masked import masked_mean
-from agents.policy.causal_lm import CausalLMPolicy, judge_in_chunks
+from agents.policy.causal_lm import CausalLMPolicy, forward_in_chunks
 from agents.rollout.buffer import Rollout
 from agents.rollout.collect import collect_rollout
 
@@ -76,7 +76,7 @@ def evaluate(
     """
     generator = torch.Generator(policy.device).manual_seed(seed)
     rollout = collect_rollout(policy, envs, n_episodes, generator, seed=seed).to(policy.device)
-    log_probs = judge_in_chunks(policy, rollout.texts, _CHUNK).log_probs
+    log_probs = forward_in_chunks(policy, rollout.texts, _CHUNK).log_probs
     return describe(rollout, log_probs, reference)
 
 
@@ -92,7 +92,7 @@ def describe(rollout: Rollout, log_probs: Tensor, reference: CausalLMPolicy) -> 
         KeyError: If the environments did not report `text_episode`.
     """
     mask = rollout.texts.completion_mask
-    ref_log_probs = judge_in_chunks(reference, rollout.texts, _CHUNK).log_probs
+    ref_log_probs = forward_in_chunks(reference, rollout.texts, _CHUNK).log_probs
     episodes = [info["text_episode"] for info in rollout.infos]
     completions = [episode.completion for episode in episodes]
     scores = rollout.scores

@@ -7,6 +7,7 @@ states that decoding needs. It does not know environments, rewards or PPO.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from agents.policy import categorical
@@ -24,13 +26,13 @@ from agents.policy.model.module_copy import copy_sharing_fixed
 from agents.policy.model.output_layer import log_probs_and_entropies
 from agents.policy.model.pretrained import fuse_activations, load_model, new_model
 from agents.policy.model.supported_model import linear_head, require_supported
-from agents.policy.token_batch import Texts
+from agents.policy.token_batch import TokenBatch, stacked
 
 VALUE_HEAD_FILE = "value_head.safetensors"
 VALUE_NETWORK_FILE = "value_network.safetensors"
 
 
-class TokenStatistics(NamedTuple):
+class PolicyOutputs(NamedTuple):
     """What the policy says about a batch of texts.
 
     What stands at t concerns the choice of token t, made when the text ended at t - 1. Positions
@@ -39,14 +41,24 @@ class TokenStatistics(NamedTuple):
     Attributes:
         log_probs: (B, T), of the tokens.
         entropies: (B, T), of the distributions they were drawn from, in nats.
-        values: (B, T), of the states they were chosen in.
-        final_values: (B,), of the states after the last token.
+        values: (B, T), of the states they were chosen in; None without a value function.
+        bootstrap_values: (B,), of the states after the last token; None without a value function.
     """
 
     log_probs: Tensor
     entropies: Tensor
-    values: Tensor
-    final_values: Tensor
+    values: Tensor | None = None
+    bootstrap_values: Tensor | None = None
+
+    def to(self, device: torch.device) -> PolicyOutputs:
+        """Returns the outputs on a device."""
+        return PolicyOutputs(*(None if part is None else part.to(device) for part in self))  # type: ignore[arg-type]
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[PolicyOutputs]) -> PolicyOutputs:
+        """Returns the outputs for several batches as one, in their order."""
+        fields = zip(*parts, strict=True)
+        return cls(*(None if field[0] is None else stacked(field) for field in fields))  # type: ignore[arg-type]
 
 
 class CausalLMPolicy(nn.Module):
@@ -88,7 +100,9 @@ class CausalLMPolicy(nn.Module):
         self.head = linear_head(model)
         self.vocab_size = int(self.head.weight.shape[0])
         self.max_length = int(getattr(model.config, "max_position_embeddings", 0)) or None
-        self.value_head = _zero_value_head(self.head)
+        self.value_head = (
+            None if self.options.value_network == "none" else _zero_value_head(self.head)
+        )
         self.autocast = torch.bfloat16 if self.options.autocast else None
         self.rounding = torch.finfo(self.head.weight.dtype).eps * logits.largest
         if self.autocast is not None:
@@ -142,7 +156,7 @@ class CausalLMPolicy(nn.Module):
         policy = cls(load_model(source, getattr(torch, options.dtype)), options)
         if policy.value_trunk is not None and separate:
             lora.load_plain(policy.value_trunk, load_file(path / VALUE_NETWORK_FILE))
-        if (path / VALUE_HEAD_FILE).exists():
+        if policy.value_head is not None and (path / VALUE_HEAD_FILE).exists():
             policy.value_head.load_state_dict(load_file(path / VALUE_HEAD_FILE))
         return policy
 
@@ -156,7 +170,8 @@ class CausalLMPolicy(nn.Module):
         """
         folder = Path(folder)
         lora.plain(self.model, merge=merge).save_pretrained(folder)
-        save_file(self.value_head.state_dict(), folder / VALUE_HEAD_FILE)
+        if self.value_head is not None:
+            save_file(self.value_head.state_dict(), folder / VALUE_HEAD_FILE)
         if self.value_trunk is not None:
             save_file(
                 lora.plain(self.value_trunk, merge=merge).state_dict(), folder / VALUE_NETWORK_FILE
@@ -166,16 +181,16 @@ class CausalLMPolicy(nn.Module):
         """Returns a copy that does not learn: the reference of a KL penalty.
 
         It shares every tensor that does not learn here either. Adapters that change nothing yet are
-        left off, so it costs nothing but the value head. A separate value network is not copied:
-        the values of the copy are 0.
+        left off, so it costs nothing where only they learn. It has no value function.
         """
         layers = lora.adapted_layers(self.model)
         instead: dict[nn.Module, nn.Module | None] = {}
         if lora.are_fresh(layers):
             instead |= lora.without_adapters(layers)
-        if self.value_trunk is not None:
-            instead |= {self.value_trunk: None, self.value_head: _zero_value_head(self.head)}
-        return copy_sharing_fixed(self, instead).requires_grad_(False)
+        instead |= {part: None for part in (self.value_head, self.value_trunk) if part is not None}
+        copy = copy_sharing_fixed(self, instead).requires_grad_(False)
+        copy.options = dataclasses.replace(self.options, value_network="none")
+        return copy
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Returns the parameters that learn by name, in a fixed order: what an optimiser gets."""
@@ -184,7 +199,7 @@ class CausalLMPolicy(nn.Module):
     @property
     def device(self) -> torch.device:
         """The device of the parameters."""
-        return self.value_head.weight.device
+        return self.head.weight.device
 
     def autocasting(self) -> AbstractContextManager[Any]:
         """Returns the context of every forward pass through a trunk.
@@ -222,23 +237,22 @@ class CausalLMPolicy(nn.Module):
 
     def values(self, hidden: Tensor) -> Tensor:
         """Returns the values (...) of the value network's hidden states (..., H)."""
+        assert self.value_head is not None
         with self._outside_autocast():
             values: Tensor = self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1)
         return values
 
-    def forward(self, texts: Texts) -> TokenStatistics:
-        """Judges the chosen tokens of B texts, with one forward per text.
+    def forward(self, texts: TokenBatch) -> PolicyOutputs:
+        """Scores the chosen tokens of B texts, with one forward per text.
 
         The output layer, which dominates for large vocabularies, is applied at chosen positions
         only, and never to all of them at once.
         """
         hidden = self._read_texts(self.trunk, texts)
-        judged = hidden if self.value_trunk is None else self._read_texts(self.value_trunk, texts)
         mask = texts.completion_mask
         chosen = mask.flatten().nonzero().squeeze(1)
         # The state of a choice is the hidden state before it, in the same row: never position 0.
         states = hidden.flatten(0, 1).index_select(0, chosen - 1)
-        valued = states if judged is hidden else judged.flatten(0, 1).index_select(0, chosen - 1)
         masks = texts.action_masks
         log_probs, entropies = log_probs_and_entropies(
             states,
@@ -250,12 +264,19 @@ class CausalLMPolicy(nn.Module):
             if masks is None
             else masks._replace(numbers=masks.numbers.flatten()[chosen]),
         )
-        last = texts.attention_mask.sum(dim=1) - 1
-        return TokenStatistics(
+        outputs = PolicyOutputs(
             log_probs=_placed(log_probs, chosen, mask.shape),
             entropies=_placed(entropies, chosen, mask.shape),
-            values=_placed(self.values(valued), chosen, mask.shape),
-            final_values=self.values(judged[torch.arange(len(judged), device=judged.device), last]),
+        )
+        if self.value_head is None:
+            return outputs
+        valued = hidden if self.value_trunk is None else self._read_texts(self.value_trunk, texts)
+        if self.value_trunk is not None:
+            states = valued.flatten(0, 1).index_select(0, chosen - 1)
+        last = texts.attention_mask.sum(dim=1) - 1
+        return outputs._replace(
+            values=_placed(self.values(states), chosen, mask.shape),
+            bootstrap_values=self.values(valued[torch.arange(len(last), device=last.device), last]),
         )
 
     def _read(
@@ -266,7 +287,7 @@ class CausalLMPolicy(nn.Module):
         hidden: Tensor = output.last_hidden_state
         return hidden
 
-    def _read_texts(self, trunk: PreTrainedModel, texts: Texts) -> Tensor:
+    def _read_texts(self, trunk: PreTrainedModel, texts: TokenBatch) -> Tensor:
         """Returns hidden states (B, T, H), those of padding meaningless.
 
         Padding stands on the right and attention looks to the left, so that no mask is needed for
@@ -279,19 +300,18 @@ class CausalLMPolicy(nn.Module):
 
 
 @torch.no_grad()
-def judge_in_chunks(policy: CausalLMPolicy, texts: Texts, chunk: int) -> TokenStatistics:
-    """Judges B texts, `chunk` at a time, those of similar length together."""
+def forward_in_chunks(policy: CausalLMPolicy, texts: TokenBatch, chunk: int) -> PolicyOutputs:
+    """Returns the outputs for B texts, `chunk` at a time, those of similar length together."""
     order = texts.attention_mask.sum(dim=1).argsort(stable=True)
-    device, dtype = texts.input_ids.device, policy.value_head.weight.dtype
-    per_token = [torch.zeros(texts.input_ids.shape, dtype=dtype, device=device) for _ in range(3)]
-    final_values = torch.zeros(len(order), dtype=dtype, device=device)
-    for rows in order.split(chunk):
-        part = policy(texts.select(rows))
-        for whole, values in zip(per_token, part[:3], strict=True):
-            whole[rows, : values.shape[1]] = values
-        final_values[rows] = part.final_values
-    log_probs, entropies, values = per_token
-    return TokenStatistics(log_probs, entropies, values, final_values)
+    parts = PolicyOutputs.concatenated([policy(texts.select(rows)) for rows in order.split(chunk)])
+    width, back = texts.input_ids.shape[1], order.argsort()
+    return PolicyOutputs(*(part if part is None else _widened(part[back], width) for part in parts))  # type: ignore[arg-type]
+
+
+def _widened(values: Tensor, width: int) -> Tensor:
+    """Returns a tensor (B,) as it is, and one (B, T) padded with 0 to `width`."""
+    missing = 0 if values.ndim == 1 else width - values.shape[1]
+    return functional.pad(values, (0, missing)) if missing else values
 
 
 def _placed(values: Tensor, chosen: Tensor, shape: torch.Size) -> Tensor:

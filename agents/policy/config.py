@@ -23,13 +23,14 @@ class PolicyConfig:
     """Of the parameters. In bfloat16, Adam's steps are rounded away unless only adapters learn,
     which stay in float32."""
     autocast: Literal["bfloat16"] | None = None
-    """Precision of the products of the trunk in every forward pass: sampling, judging and updating
+    """Precision of the products of the trunk in every forward pass: sampling, scoring and updating
     alike. Pays on GPUs and on CPUs with AMX or AVX-512 for bfloat16. Parameters and the output
     layer stay as they are."""
-    value_network: Literal["shared", "separate"] = "shared"
+    value_network: Literal["shared", "separate", "none"] = "shared"
     """Whether the value head sits on the policy's own trunk (Ziegler et al. 2019,
     arXiv:1909.08593), or on one of its own that starts as a copy (InstructGPT, arXiv:2203.02155)
-    and costs as much again; what does not learn is shared in either case."""
+    and costs as much again; what does not learn is shared in either case. `"none"` is for
+    algorithms that learn no values."""
     lora_rank: int = 0
     """Rank of low-rank adapters, in place of the parameters of the language model, which then stay
     fixed (Hu et al. 2021, arXiv:2106.09685); 0: none."""
@@ -56,7 +57,7 @@ class PolicyConfig:
         for name, known in (
             ("dtype", ("float32", "float64", "bfloat16")),
             ("autocast", (None, "bfloat16")),
-            ("value_network", ("shared", "separate")),
+            ("value_network", ("shared", "separate", "none")),
         ):
             rule = " or ".join(map(repr, known))
             self._require(name, rule, getattr(self, name) in known)

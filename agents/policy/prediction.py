@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.policy.causal_lm import CausalLMPolicy, categorical
+from agents.policy import categorical
+from agents.policy.causal_lm import CausalLMPolicy
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch.nn import functional
 from agents.policy.action_masks import ActionMasks
 
 
-class Texts(NamedTuple):
+class TokenBatch(NamedTuple):
     """Holds B texts, right-padded to the longest, T tokens.
 
     Attributes:
@@ -27,21 +27,21 @@ class Texts(NamedTuple):
     completion_mask: Tensor
     action_masks: ActionMasks | None = None
 
-    def select(self, rows: Tensor) -> Texts:
+    def select(self, rows: Tensor) -> TokenBatch:
         """Returns some of the B texts, cut to the longest of them."""
         width = int(self.attention_mask[rows].sum(dim=1).max())
         masks = self.action_masks
-        return Texts(
+        return TokenBatch(
             self.input_ids[rows, :width],
             self.attention_mask[rows, :width],
             self.completion_mask[rows, :width],
             None if masks is None else ActionMasks(masks.table, masks.numbers[rows, :width]),
         )
 
-    def to(self, device: torch.device) -> Texts:
+    def to(self, device: torch.device) -> TokenBatch:
         """Returns the batch on a device."""
         masks = self.action_masks
-        return Texts(
+        return TokenBatch(
             self.input_ids.to(device),
             self.attention_mask.to(device),
             self.completion_mask.to(device),
@@ -54,10 +54,10 @@ class Texts(NamedTuple):
         return self.completion_mask.sum(dim=1)
 
 
-def joined_texts(parts: Sequence[Texts]) -> Texts:
+def concatenated(parts: Sequence[TokenBatch]) -> TokenBatch:
     """Returns several batches as one, in their order; all of them have action masks, or none."""
     masks = [part.action_masks for part in parts if part.action_masks is not None]
-    return Texts(
+    return TokenBatch(
         input_ids=stacked([part.input_ids for part in parts]),
         attention_mask=stacked([part.attention_mask for part in parts]),
         completion_mask=stacked([part.completion_mask for part in parts]),

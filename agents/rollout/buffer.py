@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.policy.action_masks import ActionMasks, MaskTable
-from agents.policy.token_batch import Texts, joined_texts, stacked
+from agents.policy.token_batch import TokenBatch, concatenated, stacked
 
 Observations = dict[str, NDArray[Any]]
 
@@ -30,14 +30,17 @@ class Rollout:
         rewards: (B, T) float32, paid by the environment for choosing the token at t.
         log_probs: (B, T) float32, of the chosen tokens when they were sampled.
         truncated: (B,) bool, True where the last state was cut off rather than final.
-        infos: For each episode, what the environment reported at its last step.
+        infos: For each episode, what the environment reported at its reset and at its last step.
+        group_ids: (B,) int64, equal for episodes that are compared with one another: the reported
+            `group_id`, told apart between processes; None where the environment reports none.
     """
 
-    texts: Texts
+    texts: TokenBatch
     rewards: Tensor
     log_probs: Tensor
     truncated: Tensor
     infos: list[dict[str, Any]]
+    group_ids: Tensor | None = None
 
     def __len__(self) -> int:
         """Returns B."""
@@ -51,6 +54,7 @@ class Rollout:
             self.log_probs.to(device),
             self.truncated.to(device),
             self.infos,
+            None if self.group_ids is None else self.group_ids.to(device),
         )
 
     @property
@@ -59,18 +63,29 @@ class Rollout:
         return self.rewards.sum(dim=1)
 
 
-def joined_rollouts(parts: Sequence[Rollout]) -> Rollout:
+def concatenated_rollouts(parts: Sequence[Rollout]) -> Rollout:
     """Returns the episodes of several rollouts as one, in their order."""
     return Rollout(
-        joined_texts([part.texts for part in parts]),
+        concatenated([part.texts for part in parts]),
         stacked([part.rewards for part in parts]),
         stacked([part.log_probs for part in parts]),
         stacked([part.truncated for part in parts]),
         [info for part in parts for info in part.infos],
+        _concatenated_groups([part.group_ids for part in parts]),
     )
 
 
-class EpisodeRecord:
+def _concatenated_groups(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Numbers the groups of several rollouts anew, since each counts its own."""
+    keys = [(i, part) for i, part in enumerate(parts) if part is not None]
+    if len(keys) < len(parts):
+        return None
+    pairs = torch.cat([torch.stack([torch.full_like(part, i), part], dim=1) for i, part in keys])
+    numbers: Tensor = pairs.unique(dim=0, return_inverse=True)[1]
+    return numbers
+
+
+class RolloutBuffer:
     """Writes down B episodes as they happen; episodes are numbered as they start.
 
     Args:
@@ -87,7 +102,7 @@ class EpisodeRecord:
         self._rewards = np.zeros((n_episodes, self.max_length), dtype=np.float32)
         self._log_probs = np.zeros((n_episodes, self.max_length), dtype=np.float32)
         self._mask_index = np.zeros((n_episodes, self.max_length), dtype=np.int64)
-        self._prompt_lengths = np.zeros(n_episodes, dtype=np.int64)
+        self._chosen = np.zeros((n_episodes, self.max_length), dtype=np.bool_)
         self._lengths = np.zeros(n_episodes, dtype=np.int64)
         self._truncated = np.zeros(n_episodes, dtype=np.bool_)
         self._infos: list[dict[str, Any]] = [{} for _ in range(n_episodes)]
@@ -104,8 +119,16 @@ class EpisodeRecord:
         """Whether an episode is being written."""
         return bool((self._episode_of >= 0).any())
 
-    def begin(self, rows: Sequence[int], observations: Observations) -> dict[int, Tensor]:
-        """Starts the next episodes in `rows` and returns their prompts by row."""
+    def begin(
+        self, rows: Sequence[int], observations: Observations, infos: dict[str, Any]
+    ) -> dict[int, Tensor]:
+        """Starts the next episodes in `rows` and returns their prompts by row.
+
+        Args:
+            rows: k environment rows.
+            observations: Of the reset, by environment row.
+            infos: Of the reset.
+        """
         prompts = {}
         for row in rows:
             episode = self._n_started
@@ -113,7 +136,8 @@ class EpisodeRecord:
             prompt = observations["input_ids"][row, :length]
             self._episode_of[row] = episode
             self._input_ids[episode, :length] = prompt
-            self._lengths[episode] = self._prompt_lengths[episode] = length
+            self._lengths[episode] = length
+            self._infos[episode] = _of_row(infos, row)
             self._n_started += 1
             prompts[row] = torch.from_numpy(prompt.copy())
         return prompts
@@ -141,6 +165,7 @@ class EpisodeRecord:
         episodes = self._episode_of[index]
         positions = self._lengths[episodes]
         self._input_ids[episodes, positions] = actions[index]
+        self._chosen[episodes, positions] = True
         self._rewards[episodes, positions] = rewards[index]
         self._log_probs[episodes, positions] = log_probs.numpy(force=True)[in_episode]
         if masks is not None:
@@ -175,7 +200,7 @@ class EpisodeRecord:
                     f"{self._input_ids[episode].tolist()}"
                 )
             self._truncated[episode] = truncations[row] and not terminations[row]
-            self._infos[episode] = _of_row(last_infos, row)
+            self._infos[episode] |= _of_row(last_infos, row)
         self._episode_of[ended] = -1
         return list(ended)
 
@@ -184,20 +209,25 @@ class EpisodeRecord:
         width = int(self._lengths.max())
         positions = np.arange(width)
         attention_mask = positions < self._lengths[:, None]
-        completion_mask = attention_mask & (positions >= self._prompt_lengths[:, None])
         index = torch.from_numpy(self._mask_index[:, :width])
         return Rollout(
-            texts=Texts(
+            texts=TokenBatch(
                 input_ids=torch.from_numpy(self._input_ids[:, :width]),
                 attention_mask=torch.from_numpy(attention_mask),
-                completion_mask=torch.from_numpy(completion_mask),
+                completion_mask=torch.from_numpy(self._chosen[:, :width]),
                 action_masks=None if masks is None else ActionMasks(masks.table, index),
             ),
             rewards=torch.from_numpy(self._rewards[:, :width]),
             log_probs=torch.from_numpy(self._log_probs[:, :width]),
             truncated=torch.from_numpy(self._truncated),
             infos=self._infos,
+            group_ids=self._group_ids(),
         )
+
+    def _group_ids(self) -> Tensor | None:
+        if not all("group_id" in info for info in self._infos):
+            return None
+        return torch.tensor([int(info["group_id"]) for info in self._infos])
 
 
 def _of_row(infos: dict[str, Any], row: int) -> dict[str, Any]:
@@ -206,6 +236,7 @@ def _of_row(infos: dict[str, Any], row: int) -> dict[str, Any]:
         key: _of_row(value, row) if isinstance(value, dict) else value[row]
         for key, value in infos.items()
         if not key.startswith("_")
+        and not key.startswith("final_")  # of the episode before this one in its row
         and key != "action_mask"  # kept by `MaskTable`; a row of it would keep all rows
         and (f"_{key}" not in infos or infos[f"_{key}"][row])
     }

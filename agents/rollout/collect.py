@@ -15,11 +15,12 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
+from agents.policy import categorical
 from agents.policy.action_masks import MaskTable
-from agents.policy.causal_lm import CausalLMPolicy, categorical
-from agents.rollout.buffer import EpisodeRecord, Observations, Rollout
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.rollout.buffer import Observations, Rollout, RolloutBuffer
 from agents.rollout.decoding.decoder import Decoder
-from agents.rollout.timer import Stopwatch
+from agents.rollout.timer import Timer
 
 
 def collect_rollout(
@@ -29,7 +30,7 @@ def collect_rollout(
     generator: torch.Generator,
     *,
     seed: int | None = None,
-    stopwatch: Stopwatch | None = None,
+    timer: Timer | None = None,
 ) -> Rollout:
     """Resets the environments and lets the policy write `n_episodes` texts.
 
@@ -40,7 +41,7 @@ def collect_rollout(
             another until B have started.
         generator: Of sampling.
         seed: Passed to the first reset; None goes on with the environments' random streams.
-        stopwatch: Learns how long the parts took: `environment`, `prefill` (reading prompts),
+        timer: Learns how long the parts took: `environment`, `prefill` (reading prompts),
             `decode` (reading and choosing tokens; GPT-2 reads later prompts along with them).
 
     Raises:
@@ -48,40 +49,40 @@ def collect_rollout(
             observation is not the prompt followed by the actions.
     """
     mode = autoreset_mode(envs)
-    stopwatch = stopwatch or Stopwatch()
+    timer = timer or Timer()
     if n_episodes < envs.num_envs:
         raise ValueError(
             f"n_episodes must be at least the number of environments, {envs.num_envs}, "
             f"got {n_episodes}"
         )
-    with stopwatch("environment"):
+    with timer("environment"):
         observations, infos = envs.reset(seed=seed)
     masks = MaskTable(envs.num_envs) if "action_mask" in infos else None
     _update(masks, infos)
-    record = EpisodeRecord(n_episodes, observations["input_ids"].shape)
-    prompts = record.begin(range(envs.num_envs), observations)
-    decoder = Decoder(policy, prompts, record.max_length, stopwatch)
+    buffer = RolloutBuffer(n_episodes, observations["input_ids"].shape)
+    prompts = buffer.begin(range(envs.num_envs), observations, infos)
+    decoder = Decoder(policy, prompts, buffer.max_length, timer)
     actions = np.zeros(envs.num_envs, dtype=np.int64)
 
-    while record.unfinished:
-        with stopwatch("decode"):
+    while buffer.unfinished:
+        with timer("decode"):
             logits = decoder.logits(
                 None if masks is None else masks.allowed(decoder.rows).to(policy.device)
             )
             tokens, log_probs = categorical.sample(logits, generator)
             actions[decoder.rows] = tokens.numpy(force=True)
-        with stopwatch("environment"):
+        with timer("environment"):
             observations, rewards, terminations, truncations, infos = envs.step(actions)
-        record.append(decoder.rows, actions, rewards, log_probs, masks)
-        ended = record.end(terminations, truncations, observations, infos)
+        buffer.append(decoder.rows, actions, rewards, log_probs, masks)
+        ended = buffer.end(terminations, truncations, observations, infos)
         _update(masks, infos)
-        started = ended[: record.n_waiting]
+        started = ended[: buffer.n_waiting]
         if started and mode is AutoresetMode.DISABLED:
-            with stopwatch("environment"):
+            with timer("environment"):
                 observations, infos = _reset(envs, started)
             _update(masks, infos)
-        decoder.advance(tokens, ended, record.begin(started, observations))
-    return record.rollout(masks)
+        decoder.advance(tokens, ended, buffer.begin(started, observations, infos))
+    return buffer.rollout(masks)
 
 
 def autoreset_mode(envs: VectorEnv[Any, Any, Any]) -> AutoresetMode:

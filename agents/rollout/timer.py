@@ -10,17 +10,17 @@ from time import perf_counter
 import torch
 
 
-class Stopwatch:
+class Timer:
     """Adds up wall-clock seconds by name; on a GPU, those until its work is done.
 
     Args:
         device: Where the work is done.
 
     Example:
-        >>> stopwatch = Stopwatch()
-        >>> with stopwatch("train"):
+        >>> timer = Timer()
+        >>> with timer("train"):
         ...     pass
-        >>> list(stopwatch.seconds)
+        >>> list(timer.seconds)
         ['train']
     """
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from agents.algorithms.ppo import PPO
+from agents.agent import Agent
 from agents.callbacks import Callback
 from agents.evaluation.evaluate import Evaluation, paired_gain
 
@@ -31,13 +31,13 @@ class ProgressBar(Callback):
         )
         self._task = self._progress.add_task("", start=False, reward=0.0, kl=0.0, speed=0.0)
 
-    def on_training_start(self, agent: PPO, total_episodes: int) -> None:
+    def on_training_start(self, agent: Agent, total_episodes: int) -> None:
         """Shows the empty bar."""
         self._progress.start()
         self._progress.start_task(self._task)
         self._progress.update(self._task, total=total_episodes, completed=agent.n_episodes)
 
-    def on_update_end(self, agent: PPO, metrics: Mapping[str, float]) -> bool:
+    def on_update_end(self, agent: Agent, metrics: Mapping[str, float]) -> bool:
         """Moves the bar."""
         self._progress.update(
             self._task,
@@ -48,7 +48,7 @@ class ProgressBar(Callback):
         )
         return True
 
-    def on_training_end(self, agent: PPO) -> None:
+    def on_training_end(self, agent: Agent) -> None:
         """Leaves the bar as it stands."""
         self.close()
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
-from agents.algorithms.ppo import PPO
+from agents.agent import Agent
 from agents.callbacks import Callback
 from agents.distributed import processes
 
@@ -63,10 +63,10 @@ class Interruption(Callback):
 
     def stop_if_asked(self) -> None:
         """Raises KeyboardInterrupt if a signal came, to this process or to one it learns with."""
-        if any(processes.gathered(self.signal is not None)):
+        if any(processes.all_gather_object(self.signal is not None)):
             raise KeyboardInterrupt
 
-    def on_update_end(self, agent: PPO, metrics: Mapping[str, float]) -> bool:
+    def on_update_end(self, agent: Agent, metrics: Mapping[str, float]) -> bool:
         """Returns whether nobody asked to stop."""
         return self.signal is None
 

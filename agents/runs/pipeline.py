@@ -49,8 +49,8 @@ def run(preset: str, config: FineTuning) -> Path:
         SystemExit: If the run was stopped; says first how to go on. With 130 or 143 after SIGINT or
             SIGTERM, with 1 where a health check found that it made no sense any more.
     """
-    device = processes.connect(use_cpu=config.device == "cpu")
-    name = config.name or processes.gathered(run_name(preset, config.ppo.seed))[0]
+    device = processes.init(use_cpu=config.device == "cpu")
+    name = config.name or processes.all_gather_object(run_name(preset, config.ppo.seed))[0]
     return _carry_out(preset, config, config.output / name, device, resumed=False)
 
 
@@ -72,7 +72,7 @@ def resume(folder: Path) -> Path:
             f"folder must be of a run of agent ppo, the only one that saves checkpoints, got "
             f"{folder}, of {config.agent}; train it again under another name"
         )
-    device = processes.connect(use_cpu=config.device == "cpu")
+    device = processes.init(use_cpu=config.device == "cpu")
     return _carry_out(preset, config, folder, device, resumed=True)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from agents.algorithms.ppo import PPO
+from agents.agent import Agent
 from agents.callbacks import Callback
 from text_gym import Episode
 from text_gym.rewards import RewardFunction
@@ -22,7 +22,7 @@ from text_gym.rewards.function import reward_name, score
 
 PARTS = {
     "generate": ("prefill", "decode", "environment", "reward"),
-    "score": ("judge", "reference"),
+    "score": ("policy", "reference"),
     "train": ("forward", "backward", "optimizer"),
 }
 """The stages of an update, and the parts that are measured in each."""
@@ -65,11 +65,11 @@ class Profile(Callback):
         self._counted = 0.0
         self.updates: list[dict[str, float]] = []
 
-    def on_training_start(self, agent: PPO, total_episodes: int) -> None:
+    def on_training_start(self, agent: Agent, total_episodes: int) -> None:
         """Leaves out what was scored before, in evaluation."""
         self._counted = self._reward.seconds
 
-    def on_update_end(self, agent: PPO, metrics: Mapping[str, float]) -> bool:
+    def on_update_end(self, agent: Agent, metrics: Mapping[str, float]) -> bool:
         """Takes in the seconds of one update."""
         seconds = {
             name.removeprefix("time/"): value

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from torch.utils.tensorboard import SummaryWriter
 
-from agents.algorithms.ppo import PPO
+from agents.agent import Agent
 from agents.callbacks import Callback
 from agents.rollout.buffer import Rollout
 
@@ -60,7 +60,7 @@ class RunFolder(Callback):
         now = time.perf_counter()
         return self._earlier_seconds + (0.0 if self._since is None else now - self._since)
 
-    def on_training_start(self, agent: PPO, total_episodes: int) -> None:
+    def on_training_start(self, agent: Agent, total_episodes: int) -> None:
         """Opens the events, hiding those from past the point at which training goes on."""
         if agent.n_updates == 0:
             self._cut(dict.fromkeys(_GROWING, 0))
@@ -70,7 +70,7 @@ class RunFolder(Callback):
         )
         self._since = time.perf_counter()
 
-    def on_rollout_end(self, agent: PPO, rollout: Rollout) -> None:
+    def on_rollout_end(self, agent: Agent, rollout: Rollout) -> None:
         """Appends the first few texts of the batch to `samples.jsonl`."""
         self.tokens += int(rollout.texts.lengths.sum())
         for info, score in zip(
@@ -88,7 +88,7 @@ class RunFolder(Callback):
                 },
             )
 
-    def on_update_end(self, agent: PPO, metrics: Mapping[str, float]) -> bool:
+    def on_update_end(self, agent: Agent, metrics: Mapping[str, float]) -> bool:
         """Appends to `metrics.jsonl` and to the TensorBoard events, against episodes."""
         row = {"episodes": agent.n_episodes, "updates": agent.n_updates, **metrics}
         self.history.append(row)
@@ -98,7 +98,7 @@ class RunFolder(Callback):
             self._events.add_scalar(name, value, agent.n_episodes)
         return True
 
-    def on_training_end(self, agent: PPO) -> None:
+    def on_training_end(self, agent: Agent) -> None:
         """Closes the events and draws `curves.png`, from the first update on."""
         self._earlier_seconds, self._since = self.seconds, None
         self.close()

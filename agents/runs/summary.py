@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 import text_gym
+from agents.agent import Agent
 from agents.evaluation.evaluate import Evaluation, paired_gain
 from agents.runs.presets import FineTuning
 from agents.runs.prompts import Split
-
-if TYPE_CHECKING:
-    from agents.algorithms.ppo import PPO
-    from agents.sb3_baseline.agent import SB3PPO
 
 
 def run_name(preset: str, seed: int) -> str:
@@ -35,7 +32,7 @@ def header(config: FineTuning, split: Split, policy: nn.Module) -> dict[str, Any
 
 
 def summary(
-    before: Evaluation, after: Evaluation, agent: PPO | SB3PPO, tokens: int, seconds: float
+    before: Evaluation, after: Evaluation, agent: Agent, tokens: int, seconds: float
 ) -> dict[str, Any]:
     """Returns the figures before and after, and what the training between them took.
 
@@ -64,7 +61,7 @@ def summary(
         "tokens": tokens,
         "seconds": seconds,
         "tokens_per_second": tokens / seconds,
-        "seed": agent.config.seed,
+        "seed": agent.seed,
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "text_gym": text_gym.__version__},
     }

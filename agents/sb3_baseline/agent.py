@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
@@ -23,9 +23,9 @@ from agents.algorithms.diagnostics import timing_metrics
 from agents.algorithms.health_checks import require_finite_rewards
 from agents.callbacks import Callback
 from agents.objectives.schedules import SCHEDULES
-from agents.policy.causal_lm import CausalLMPolicy, judge_in_chunks
+from agents.policy.causal_lm import CausalLMPolicy, forward_in_chunks
 from agents.rollout.buffer import Rollout
-from agents.rollout.timer import Stopwatch
+from agents.rollout.timer import Timer
 from agents.sb3_baseline.features import length_of
 from agents.sb3_baseline.hyperparameters import sb3_arguments, update_sizes
 from agents.sb3_baseline.metrics import buffer_metrics, collected_metrics, update_metrics
@@ -36,7 +36,7 @@ from agents.sb3_baseline.vec_env import MeasuredVecEnv, require_no_masks
 
 @dataclass
 class LearningRate:
-    """Is a schedule for SB3 that says what it is told, because SB3's own count steps."""
+    """A schedule for SB3 that says what it is told, because SB3's own count steps."""
 
     value: float
 
@@ -104,8 +104,7 @@ class SB3PPO:
         self.config = config
         self.envs = MeasuredVecEnv(envs)
         self.reference = reference
-        # Hooks expect our PPO; what they use of it, this agent has.
-        self.callbacks: list[Any] = list(callbacks)
+        self.callbacks = list(callbacks)
         self.n_episodes = 0
         self.n_updates = 0
         self._mean_length = mean_length
@@ -125,7 +124,12 @@ class SB3PPO:
         self.model.set_logger(Logger(folder=None, output_formats=[]))
         start_like(self.model.policy, network, start)
 
-    def learn(self, total_episodes: int) -> SB3PPO:
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn."""
+        return self.config.seed
+
+    def learn(self, total_episodes: int) -> Self:
         """Trains until `total_episodes` have ended, those of earlier calls included."""
         for callback in self.callbacks:
             callback.on_training_start(self, total_episodes)
@@ -150,7 +154,7 @@ class SB3PPO:
 
         Once; or, where no text ended in so few steps, until one has, as if it were one update.
         """
-        stopwatch = self.envs.stopwatch = self._recorder.stopwatch = Stopwatch()
+        timer = self.envs.timer = self._recorder.timer = Timer()
         self._rollout, n_tokens = None, 0
         while self._rollout is None:
             self._resize()
@@ -163,12 +167,12 @@ class SB3PPO:
         self._mean_length = n_tokens / len(rollout)
         self.n_episodes += len(rollout)
         logged = self.model.logger.name_to_value
-        stopwatch.seconds["score"] += 0.0  # the reference is not part of SB3's algorithm
+        timer.seconds["score"] += 0.0  # the reference is not part of SB3's algorithm
         return {
             **collected_metrics(rollout, self._ref_log_probs(rollout)),
             **buffer_metrics(self.model.rollout_buffer),
             **update_metrics(logged, self.config.vf_coef, self.config.ent_coef),
-            **timing_metrics(stopwatch, n_tokens, len(rollout)),
+            **timing_metrics(timer, n_tokens, len(rollout)),
         }
 
     def _resize(self) -> None:
@@ -201,4 +205,4 @@ class SB3PPO:
             return None
         chunk = self.config.micro_batch_size or self.config.batch_size
         texts = rollout.texts.to(self.reference.device)
-        return judge_in_chunks(self.reference, texts, chunk).log_probs.cpu()
+        return forward_in_chunks(self.reference, texts, chunk).log_probs.cpu()

@@ -10,7 +10,7 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
-from agents.rollout.buffer import EpisodeRecord, Rollout
+from agents.rollout.buffer import Rollout, RolloutBuffer
 
 
 @torch.no_grad()
@@ -25,15 +25,15 @@ def write_texts(policy: ActorCriticPolicy, envs: VectorEnv[Any, Any, Any], seed:
         seed: Of prompts and sampling.
     """
     rows = range(envs.num_envs)
-    observations, _ = envs.reset(seed=seed)
-    record = EpisodeRecord(envs.num_envs, observations["input_ids"].shape)
-    record.begin(rows, observations)
+    observations, infos = envs.reset(seed=seed)
+    buffer = RolloutBuffer(envs.num_envs, observations["input_ids"].shape)
+    buffer.begin(rows, observations, infos)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        while record.unfinished:
+        while buffer.unfinished:
             tokens, _, log_probs = policy(obs_as_tensor(observations, policy.device))
             actions = tokens.numpy(force=True).astype(np.int64)
             observations, rewards, terminations, truncations, infos = envs.step(actions)
-            record.append(rows, actions, rewards, log_probs, None)
-            record.end(terminations, truncations, observations, infos)
-    return record.rollout(None)
+            buffer.append(rows, actions, rewards, log_probs, None)
+            buffer.end(terminations, truncations, observations, infos)
+    return buffer.rollout(None)

@@ -32,7 +32,7 @@ CONVERTED = {
     "batch_size": "the same number of minibatches per epoch, of transitions instead of episodes",
     "clip_range_vf": "clips the same way, but SB3 takes no maximum of both errors",
     "vf_coef": "halved, because SB3's value loss has no factor ½",
-    "whiten_advantages": "`normalize_advantage`: per minibatch instead of over the whole batch",
+    "normalize_advantage": "`normalize_advantage`: per minibatch instead of over the whole batch",
 }
 """Fields that SB3 has in another form."""
 
@@ -87,7 +87,7 @@ def sb3_arguments(config: PPOConfig) -> dict[str, Any]:
         **{name: getattr(config, name) for name in SAME_MEANING},
         "clip_range_vf": config.clip_range_vf,
         "vf_coef": config.vf_coef / 2,
-        "normalize_advantage": config.whiten_advantages,
+        "normalize_advantage": config.normalize_advantage,
     }
 
 

@@ -98,6 +98,7 @@ def start_like(policy: ActorCriticPolicy, network: Network, start: CausalLMPolic
     bias: Any = start.head.bias
     actions.weight.copy_(start.head.weight / start.temperature)
     actions.bias.copy_(torch.zeros_like(actions.bias) if bias is None else bias / start.temperature)
+    assert start.value_head is not None
     values.load_state_dict(start.value_head.state_dict())
 
 

@@ -17,9 +17,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from agents.policy.token_batch import Texts
+from agents.policy.token_batch import TokenBatch
 from agents.rollout.buffer import Rollout
-from agents.rollout.timer import Stopwatch
+from agents.rollout.timer import Timer
 
 
 class FinishedText(NamedTuple):
@@ -49,14 +49,14 @@ class TextRecorder(BaseCallback):
         on_rollout: Called with the texts that ended since the last call, if any did.
 
     Attributes:
-        stopwatch: Learns the seconds of `generate` and `train`.
+        timer: Learns the seconds of `generate` and `train`.
     """
 
     def __init__(
         self, num_envs: int, max_length: int, on_rollout: Callable[[Rollout], None]
     ) -> None:
         super().__init__()
-        self.stopwatch = Stopwatch()
+        self.timer = Timer()
         self._on_rollout = on_rollout
         self._running = ExitStack()
         self._written = np.zeros(num_envs, dtype=np.int64)
@@ -65,7 +65,7 @@ class TextRecorder(BaseCallback):
         self._finished: list[FinishedText] = []
 
     def _on_rollout_start(self) -> None:
-        self._running.enter_context(self.stopwatch("generate"))
+        self._running.enter_context(self.timer("generate"))
 
     def _on_step(self) -> bool:
         rows = np.arange(len(self._written))
@@ -81,7 +81,7 @@ class TextRecorder(BaseCallback):
         if self._finished:
             self._on_rollout(rollout_of(self._finished))
             self._finished = []
-        self._running.enter_context(self.stopwatch("train"))
+        self._running.enter_context(self.timer("train"))
 
     def _on_training_end(self) -> None:
         self._running.close()
@@ -105,7 +105,7 @@ def rollout_of(finished: list[FinishedText]) -> Rollout:
     positions = torch.arange(int(lengths.max()))
     attention_mask = positions < lengths[:, None]
     return Rollout(
-        texts=Texts(
+        texts=TokenBatch(
             input_ids=pad_sequence([text.input_ids for text in finished], batch_first=True),
             attention_mask=attention_mask,
             completion_mask=attention_mask & (positions >= (lengths - chosen)[:, None]),

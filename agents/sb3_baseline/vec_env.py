@@ -10,7 +10,7 @@ from typing import Any
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
-from agents.rollout.timer import Stopwatch
+from agents.rollout.timer import Timer
 from agents.sb3_baseline.gymnasium_vec_env import GymnasiumVecEnv
 
 
@@ -21,16 +21,16 @@ class MeasuredVecEnv(GymnasiumVecEnv):
         envs: The vector environment, with autoreset mode DISABLED.
 
     Attributes:
-        stopwatch: Learns the seconds of `environment`.
+        timer: Learns the seconds of `environment`.
     """
 
     def __init__(self, envs: VectorEnv[Any, Any, Any]) -> None:
         super().__init__(envs)
-        self.stopwatch = Stopwatch()
+        self.timer = Timer()
 
     def step_wait(self) -> VecEnvStepReturn:
         """Steps all rows and resets those that finished."""
-        with self.stopwatch("environment"):
+        with self.timer("environment"):
             return super().step_wait()
 
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from agents.policy.causal_lm import CausalLMPolicy
-from agents.rollout.decoding.gpt2_backend import GPT2Reader
-from agents.rollout.decoding.model_backend import ModelReader
-from agents.rollout.timer import Stopwatch
+from agents.rollout.decoding.gpt2_backend import GPT2Backend
+from agents.rollout.decoding.model_backend import ModelBackend
+from agents.rollout.timer import Timer
 
 _SHRINK_BELOW = 0.75
 """Share of rows that must be in use: below it, dropping the others is worth copying the cache."""
@@ -28,7 +28,7 @@ class Decoder:
         policy: Gives hidden states and logits.
         prompts: The first text of each row, by row number; token ids of any lengths.
         max_length: Longest text, prompt included, in tokens.
-        stopwatch: Learns how long reading took, under `prefill` and `decode`.
+        timer: Learns how long reading took, under `prefill` and `decode`.
 
     Attributes:
         rows: The number of the row that each line of `logits` belongs to. Rows whose text ended may
@@ -40,12 +40,12 @@ class Decoder:
         policy: CausalLMPolicy,
         prompts: Mapping[int, Tensor],
         max_length: int,
-        stopwatch: Stopwatch | None = None,
+        timer: Timer | None = None,
     ) -> None:
         self._policy = policy
         self.rows = list(prompts)
         self._ended: set[int] = set()
-        self._reader = reader_of(policy, len(prompts), max_length, stopwatch or Stopwatch())
+        self._reader = backend_for(policy, len(prompts), max_length, timer or Timer())
         self._reader.read(None, dict(enumerate(prompts.values())))
 
     @torch.no_grad()
@@ -90,9 +90,9 @@ class Decoder:
         self._reader.keep(torch.tensor(lines, device=self._reader.hidden.device))
 
 
-def reader_of(
-    policy: CausalLMPolicy, n_rows: int, max_length: int, stopwatch: Stopwatch
-) -> GPT2Reader | ModelReader:
+def backend_for(
+    policy: CausalLMPolicy, n_rows: int, max_length: int, timer: Timer
+) -> GPT2Backend | ModelBackend:
     """Returns the leanest reader that computes what the policy's model computes."""
-    reader = GPT2Reader if GPT2Reader.supports(policy) else ModelReader
-    return reader(policy, n_rows, max_length, stopwatch)
+    reader = GPT2Backend if GPT2Backend.supports(policy) else ModelBackend
+    return reader(policy, n_rows, max_length, timer)

@@ -1,6 +1,6 @@
 """GPT-2 read one token at a time, without the library's calls around its arithmetic.
 
-A small model on a CPU spends more time on the way to its matrix products than in them. `GPT2Reader`
+A small model on a CPU spends more time on the way to its matrix products than in them. The backend
 computes what `transformers`' GPT-2 computes, on the same parameters, with the fewest calls: the new
 token of every row and all prompts that start pass through a layer's products together, and only
 attention treats them apart. It knows one architecture and nothing of sampling or environments.
@@ -20,7 +20,7 @@ from transformers import GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
 from agents.policy.causal_lm import CausalLMPolicy
-from agents.rollout.timer import Stopwatch
+from agents.rollout.timer import Timer
 
 _ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "gelu_new": partial(functional.gelu, approximate="tanh"),
@@ -58,7 +58,7 @@ class _Layer(NamedTuple):
     epsilon: float
 
 
-class GPT2Reader:
+class GPT2Backend:
     """Keeps keys, values and last hidden states of texts that GPT-2 reads side by side.
 
     All rows write at one head, as in `kv_cache` beside it. Slots outside a row's text are excluded
@@ -68,19 +68,17 @@ class GPT2Reader:
         policy: One that `supports` accepts.
         n_rows: Texts side by side, n.
         max_length: Longest text, in tokens.
-        stopwatch: Learns how long reading took: `prefill` of the first prompts, `decode` of tokens
+        timer: Learns how long reading took: `prefill` of the first prompts, `decode` of tokens
             and of the prompts read along with them.
 
     Attributes:
         hidden: Last hidden state of each line, (n, H).
     """
 
-    def __init__(
-        self, policy: CausalLMPolicy, n_rows: int, max_length: int, stopwatch: Stopwatch
-    ) -> None:
+    def __init__(self, policy: CausalLMPolicy, n_rows: int, max_length: int, timer: Timer) -> None:
         self._trunk = cast("Any", policy.trunk)
         self._layers = [_layer(block) for block in self._trunk.h]
-        self._stopwatch = stopwatch
+        self._stopwatch = timer
         config: Any = policy.model.config
         self._activation = _ACTIVATIONS[config.activation_function]
         self._n_heads = int(config.n_head)

@@ -15,27 +15,25 @@ from transformers import DynamicCache
 
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.decoding.kv_cache import RowCache
-from agents.rollout.timer import Stopwatch
+from agents.rollout.timer import Timer
 
 
-class ModelReader:
+class ModelBackend:
     """Keeps keys, values and last hidden states of texts that a model reads side by side.
 
     Args:
         policy: Gives hidden states.
         n_rows: Texts side by side, n.
         max_length: Longest text, in tokens.
-        stopwatch: Learns how long prompts (`prefill`) and single tokens (`decode`) took.
+        timer: Learns how long prompts (`prefill`) and single tokens (`decode`) took.
 
     Attributes:
         hidden: Last hidden state of each line, (n, H).
     """
 
-    def __init__(
-        self, policy: CausalLMPolicy, n_rows: int, max_length: int, stopwatch: Stopwatch
-    ) -> None:
+    def __init__(self, policy: CausalLMPolicy, n_rows: int, max_length: int, timer: Timer) -> None:
         self._policy = policy
-        self._stopwatch = stopwatch
+        self._stopwatch = timer
         n_layers = int(policy.model.config.num_hidden_layers)
         self._cache = RowCache(n_layers, n_rows, max_length, policy.device)
         weight = policy.head.weight

@@ -10,10 +10,10 @@ from torch.testing import assert_close
 from transformers import GPT2Config, LlamaConfig
 
 from agents.policy.causal_lm import CausalLMPolicy, categorical
-from agents.rollout.decoding.decoder import Decoder, reader_of
-from agents.rollout.decoding.gpt2_backend import GPT2Reader
-from agents.rollout.decoding.model_backend import ModelReader
-from agents.rollout.timer import Stopwatch
+from agents.rollout.decoding.decoder import Decoder, backend_for
+from agents.rollout.decoding.gpt2_backend import GPT2Backend
+from agents.rollout.decoding.model_backend import ModelBackend
+from agents.rollout.timer import Timer
 
 V, L = 11, 24
 
@@ -25,7 +25,7 @@ def gpt2(**changes: object) -> CausalLMPolicy:
 
 
 def by_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GPT2Reader, "supports", staticmethod(lambda policy: False))
+    monkeypatch.setattr(GPT2Backend, "supports", staticmethod(lambda policy: False))
 
 
 def written(policy: CausalLMPolicy) -> tuple[list[list[int]], torch.Tensor]:
@@ -59,10 +59,10 @@ def test_texts_are_those_of_the_module_token_for_token(
     activation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = gpt2(activation_function=activation)
-    assert isinstance(reader_of(policy, 1, L, Stopwatch()), GPT2Reader)
+    assert isinstance(backend_for(policy, 1, L, Timer()), GPT2Backend)
     lean_texts, lean_log_probs = written(policy)
     by_the_module(monkeypatch)
-    assert isinstance(reader_of(policy, 1, L, Stopwatch()), ModelReader)
+    assert isinstance(backend_for(policy, 1, L, Timer()), ModelBackend)
     texts, log_probs = written(policy)
     assert lean_texts == texts
     assert len(texts) == 10
@@ -108,7 +108,7 @@ def test_reading_leaves_no_graph_and_changes_no_parameter() -> None:
     ],
 )
 def test_other_kinds_of_gpt2_go_through_their_module(changes: dict[str, object]) -> None:
-    assert not GPT2Reader.supports(gpt2(**changes))
+    assert not GPT2Backend.supports(gpt2(**changes))
 
 
 def test_other_models_and_halves_go_through_their_module() -> None:
@@ -122,12 +122,12 @@ def test_other_models_and_halves_go_through_their_module() -> None:
         bos_token_id=0,
         eos_token_id=0,
     )
-    assert not GPT2Reader.supports(CausalLMPolicy.from_config(llama))
-    assert not GPT2Reader.supports(gpt2().bfloat16())
+    assert not GPT2Backend.supports(CausalLMPolicy.from_config(llama))
+    assert not GPT2Backend.supports(gpt2().bfloat16())
 
 
 def test_a_projection_that_was_replaced_is_noticed() -> None:
     policy = gpt2()
     block = policy.model.transformer.h[0]  # type: ignore[union-attr,index]
     block.attn.c_attn = torch.nn.Sequential(block.attn.c_attn)  # type: ignore[union-attr]
-    assert not GPT2Reader.supports(policy)
+    assert not GPT2Backend.supports(policy)

@@ -1,0 +1,88 @@
+"""What is known of a learner by those that watch it, save it or report on it.
+
+Callbacks, checkpoints and summaries are typed against these protocols, so that none of them has to
+know an algorithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, Self, runtime_checkable
+
+import torch
+from gymnasium.vector import VectorEnv
+from torch import Tensor
+
+from agents.policy.causal_lm import CausalLMPolicy
+
+
+class Agent(Protocol):
+    """Learns from episodes, a batch at a time."""
+
+    @property
+    def n_episodes(self) -> int:
+        """Episodes learnt from so far."""
+
+    @property
+    def n_updates(self) -> int:
+        """Updates made so far."""
+
+    @property
+    def seed(self) -> int:
+        """Of everything that the learner draws."""
+
+    @property
+    def callbacks(self) -> Sequence[Any]:
+        """What is called at fixed points, in this order."""
+
+    def learn(self, total_episodes: int) -> Self:
+        """Trains until `total_episodes` have been learnt from."""
+
+
+@runtime_checkable
+class Resumable(Agent, Protocol):
+    """An agent whose training can be saved between updates and gone on with, bit for bit.
+
+    What changes as it learns is: the parameters of `policy` that learn, the state of `optimizer`,
+    the random streams, the environments and callbacks, and what `state_dict` and `tensors` return.
+    """
+
+    @property
+    def policy(self) -> CausalLMPolicy:
+        """What learns."""
+
+    @property
+    def reference(self) -> CausalLMPolicy:
+        """What the KL is measured from; it does not learn."""
+
+    @property
+    def envs(self) -> VectorEnv[Any, Any, Any]:
+        """Where it learns."""
+
+    @property
+    def config(self) -> Any:
+        """The hyperparameters, a dataclass."""
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What moves the parameters."""
+
+    @property
+    def streams(self) -> Mapping[str, torch.Generator]:
+        """The random streams by name."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns counters and controllers, in values that JSON can hold."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state_dict` returned."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns what else changes, by name: replay, averaged weights. Often nothing."""
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Goes on from what `tensors` returned.
+
+        Raises:
+            ValueError: If they are not what this agent has, by name, shape and dtype.
+        """
