@@ -5,16 +5,17 @@ Reads the command line and nothing more; torch is imported once it is known what
 
 from __future__ import annotations
 
+from agents.command_line.command import command
 from agents.fetching.command import FetchCommand
 from agents.fetching.items import ITEMS
-from agents.fetching.wheels import FetchError
 
 
+@command("fetch")
 def main() -> None:
-    """Fetches what the command line names; a failure is one line and exit status 1."""
+    """Fetches what the command line names."""
     import tyro
 
-    command = tyro.cli(
+    options = tyro.cli(
         FetchCommand,
         prog="python -m agents.fetch",
         config=(tyro.conf.PositionalRequiredArgs,),
@@ -22,10 +23,7 @@ def main() -> None:
 
     from agents.fetching.pipeline import fetch
 
-    try:
-        fetch(ITEMS[command.item])
-    except (FetchError, ModuleNotFoundError) as error:
-        raise SystemExit(f"python -m agents.fetch {command.item}: {error}") from error
+    fetch(ITEMS[options.item])
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ Reads the command line and nothing more; torch is imported once it is known what
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from agents.checkpoints.folder import CheckpointError
+from agents.command_line.command import command
 
 
+@command("resume")
 def main() -> None:
     """Takes a run up again from its last checkpoint, and finishes it."""
     parser = argparse.ArgumentParser(prog="python -m agents.resume", description=main.__doc__)
@@ -20,10 +20,7 @@ def main() -> None:
 
     from agents.runs.pipeline import resume
 
-    try:
-        resume(folder)
-    except (CheckpointError, FileNotFoundError) as error:
-        sys.exit(str(error))
+    resume(folder)
 
 
 if __name__ == "__main__":

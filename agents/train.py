@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import sys
 
+from agents.command_line.command import command
 from agents.runs.presets import PRESETS
 
 
+@command("train")
 def main() -> None:
     """Runs the preset named on the command line, with its options."""
     import tyro
@@ -22,10 +24,7 @@ def main() -> None:
     else:
         from agents.runs.sb3_run import run
 
-    try:
-        run(preset, config)
-    except FileNotFoundError as error:
-        sys.exit(str(error))
+    run(preset, config)
 
 
 if __name__ == "__main__":

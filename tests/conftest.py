@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,10 @@ def pytest_configure(config: pytest.Config) -> None:
     patch = pytest.MonkeyPatch()
     patch.setattr(socket.socket, "connect", connect_locally)
     config.add_cleanup(patch.undo)
+    # Without it, every learner of Stable-Baselines3 leaves a folder among the temporary files.
+    logs = tempfile.TemporaryDirectory()
+    config.add_cleanup(logs.cleanup)
+    patch.setenv("SB3_LOGDIR", logs.name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
 import random
 import re
@@ -20,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 
-from text_gym import CharTokenizer, HuggingFaceTokenizer, TextGenEnv, small_talk
+from text_gym import CharTokenizer, HuggingFaceTokenizer, TextGenEnv, TextGenVectorEnv, small_talk
 from text_gym.rewards import RewardError, WordCount
 from text_gym.wrappers import Feedback, RemainingTokens
 
@@ -571,6 +572,23 @@ def test_human_prints_each_text_once_as_it_ends(capsys: pytest.CaptureFixture[st
     ]
     run(env, [C, C])
     assert capsys.readouterr().out.splitlines()[-2:] == ["stop        length", ""]
+
+
+@pytest.mark.parametrize(("encoding", "o"), [("ascii", r"\xf6"), ("latin-1", "ö"), ("utf-8", "ö")])
+def test_human_prints_what_the_terminal_lacks_as_escapes(
+    encoding: str, o: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task: dict[str, Any] = {"prompts": "ö", "tokenizer": CharTokenizer("ö"), "render_mode": "human"}
+    printed = io.BytesIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding, write_through=True))
+        run(TextGenEnv(**task), [0, 1])
+        envs = TextGenVectorEnv(1, **task)
+        envs.reset(seed=0)
+        for action in (0, 1):
+            envs.step([action])
+        shown = printed.getvalue().decode(encoding)
+    assert re.findall(r"completion  (.*)", shown) == [o, o]
 
 
 def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +14,9 @@ import torch
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from agents.evaluation.evaluate import evaluate
+from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.runs import environments, models, pipeline, prompts
-from agents.runs.console import printable, replies
+from agents.runs.console import evaluations, key_values, printable, replies, run_console
 from agents.runs.presets import PRESETS, FineTuning
 from text_gym import Prompt, small_talk
 from text_gym.rewards import WordCount
@@ -31,6 +33,11 @@ def tiny(preset: str, output: Path, **changes: object) -> FineTuning:
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = tiny("dialogue", tmp_path_factory.mktemp("runs"), prompts="small-talk")
     return pipeline.run("dialogue", config)
+
+
+def evaluation(texts: list[str]) -> Evaluation:
+    """Returns one in which all figures are one half, and every reply repeats its prompt."""
+    return Evaluation(*[0.5] * 7, prompts=texts, completions=texts, scores=[0.5] * len(texts))
 
 
 def test_run_writes_everything_it_promises(run_folder: Path) -> None:
@@ -85,7 +92,8 @@ def test_same_seed_gives_the_same_model(tmp_path: Path) -> None:
 
 def test_existing_run_is_never_overwritten(run_folder: Path) -> None:
     config = tiny("toy", run_folder.parent)
-    with pytest.raises(FileExistsError):
+    advice = f"go on with that run by: python -m agents.resume {run_folder}"
+    with pytest.raises(FileExistsError, match=re.escape(advice)):
         pipeline.run("toy", config)
 
 
@@ -125,7 +133,39 @@ def test_missing_dataset_is_announced_and_the_package_prompts_serve(
 
 
 def test_model_text_cannot_steer_the_terminal() -> None:
-    assert printable("\x1b[31m[red]x\r") == r"\x1b[31m\[red]x\r"
+    assert printable("\x1b[31m[red]x\r") == r"\x1b[31m[red]x\r"
+
+
+@pytest.mark.parametrize("text", ["[red]", "[/x]", "[bold]x[/bold]", ":smile:", "C:\\[x]"])
+def test_nothing_in_a_text_is_markup(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    one, console = evaluation([text]), run_console()
+    console.print(text)
+    console.print(key_values(text, {"prompts": text}), replies(one, one, width=80))
+    assert capsys.readouterr().out.count(text) == 6
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_the_replies_are_shown_on_any_terminal(width: int) -> None:
+    one, console = evaluation(["How are you today?"]), Console(width=width)
+    with console.capture() as capture:
+        console.print(replies(one, one, width=width))
+    lines = capture.get().splitlines()
+    assert max(map(len, lines)) <= width
+    assert " ".join(lines).count("today?") == 3
+
+
+def test_what_is_printed_is_ascii_but_for_the_texts() -> None:
+    one, file = evaluation(["Fine", "Well"]), io.TextIOWrapper(io.BytesIO(), "ascii")
+    console = Console(width=20, file=file)
+    console.print(key_values("a", {"name": "x" * 50}), evaluations(one, one))
+    console.print(replies(one, one, width=20), replies(one, one, width=80))
+    file.flush()  # raises if there is another character
+
+
+def test_the_threads_in_use_are_reported(run_folder: Path) -> None:
+    config = json.loads((run_folder / "config.json").read_text())
+    summary = json.loads((run_folder / "summary.json").read_text())
+    assert config["threads"] == summary["threads"] == 1
 
 
 def test_every_preset_is_documented_and_valid() -> None:
@@ -155,7 +195,7 @@ def test_replies_are_shown_side_by_side() -> None:
     config = tiny("toy", Path("unused"))
     envs = environments.make_envs(config, [Prompt("How are you?")], None, 8, WordCount())
     one = evaluate(policy, policy, envs, 8, seed=0)
-    console.print(replies(one, one, n=3))
+    console.print(replies(one, one, width=console.width, n=3))
     shown = console.export_text()
     assert shown.count("How are you?") == 3
-    assert f"{one.scores[0]:.2f} → {one.scores[0]:.2f}" in shown
+    assert f"{one.scores[0]:.2f} -> {one.scores[0]:.2f}" in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import multiprocessing
 import os
@@ -24,6 +25,7 @@ from agents import resume as command
 from agents.algorithms.health_checks import TrainingStopped
 from agents.algorithms.ppo import PPO
 from agents.checkpoints.series import latest
+from agents.command_line.signals import exit_status
 from agents.runs import models, pipeline
 from agents.runs.interruption import Interruption
 from agents.runs.presets import PRESETS, FineTuning
@@ -200,9 +202,10 @@ def test_a_signal_ends_the_update_saves_and_says_how_to_go_on(
     newest = latest(tmp_path / "run" / "checkpoints")
     assert newest is not None
     assert newest.name == "update-000005"
-    out, err = capfd.readouterr()
-    assert out.endswith(f"Stopped; go on with: python -m agents.resume {tmp_path / 'run'}\n")
-    assert err.endswith("Stopping after the update under way; once more to stop at once.\n")
+    assert capfd.readouterr().err.endswith(
+        "Stopping after the update under way; once more to stop at once.\n"
+        f"Stopped; go on with: python -m agents.resume {tmp_path / 'run'}\n"
+    )
     pipeline.resume(tmp_path / "run")
     assert_same_outcome(tmp_path / "run", finished)
 
@@ -229,10 +232,10 @@ def test_a_second_signal_stops_at_once(
 
 def test_outside_of_training_a_signal_stops_at_once() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with Interruption() as interruption:
-        with pytest.raises(KeyboardInterrupt):
+    with Interruption():
+        with pytest.raises(KeyboardInterrupt) as stopped:
             signal.raise_signal(signal.SIGTERM)
-        assert interruption.exit_code == 143
+        assert exit_status(stopped.value) == 143
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -271,14 +274,14 @@ def test_the_commands_stop_at_ctrl_c_and_go_on(finished: Path, tmp_path: Path) -
     python = [sys.executable, "-m"]
     folder = tmp_path / "run"
     with subprocess.Popen(
-        [*python, "agents.train", "toy", *arguments], stdout=subprocess.PIPE, text=True
+        [*python, "agents.train", "toy", *arguments], stderr=subprocess.PIPE, text=True
     ) as process:
         while process.poll() is None and latest(folder / "checkpoints") is None:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, out
-    assert out.endswith(f"Stopped; go on with: python -m agents.resume {folder}\n")
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.endswith(f"Stopped; go on with: python -m agents.resume {folder}\n")
     result = subprocess.run([*python, "agents.resume", str(folder)], timeout=120)
     assert result.returncode == 0
     assert_same_outcome(folder, finished)
@@ -361,7 +364,7 @@ def test_a_guard_ends_the_run_with_one_line(
             with pytest.raises(SystemExit) as stopped:
                 begin()
         assert stopped.value.code == 1
-        lines.append(capfd.readouterr().out.splitlines()[-1])
+        lines.append(capfd.readouterr().err.splitlines()[-1])
     reason = "Training stopped: the loss must be finite, got nan: lower learning_rate"
     assert lines == [
         f"{reason} (no checkpoint was saved yet)",
@@ -369,6 +372,50 @@ def test_a_guard_ends_the_run_with_one_line(
     ]
     pipeline.resume(folder)
     assert_same_outcome(folder, finished)
+
+
+# Stopped by the machine
+
+
+def test_a_full_disk_ends_the_run_with_what_to_do(
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fill() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "metrics.jsonl")
+
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(PPO, "update", at_update(5, fill))
+        with pytest.raises(SystemExit, match="1"):
+            pipeline.run("toy", small(tmp_path, "run"))
+    assert capfd.readouterr().err.splitlines()[-2:] == [
+        "No space left on device: metrics.jsonl",
+        f"When that is mended, go on with: python -m agents.resume {folder}",
+    ]
+    pipeline.resume(folder)
+    assert_same_outcome(folder, finished)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kibibytes", [10, 200])  # a log, the model
+def test_files_that_do_not_fit_end_the_command_with_what_to_do(
+    tmp_path: Path, kibibytes: int
+) -> None:
+    resource = pytest.importorskip("resource")
+    options = ["--total-episodes", "640", "--eval-episodes", "64", "--output", str(tmp_path)]
+    end = subprocess.run(
+        [sys.executable, "-m", "agents.train", "toy", "--name", "run", *options],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (kibibytes * 1024,) * 2),
+    )
+    *said, advice = end.stderr.splitlines()
+    assert all("File too large" in line for line in said)
+    assert advice.endswith(f"go on with: python -m agents.resume {tmp_path / 'run'}")
+    assert end.returncode == 1
 
 
 # What is found when a run goes on
@@ -468,16 +515,17 @@ def test_a_finished_run_is_left_alone(finished: Path, capsys: pytest.CaptureFixt
 
 
 def test_what_cannot_be_gone_on_with_is_said_in_one_line(
-    stopped: Path, monkeypatch: pytest.MonkeyPatch
+    stopped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def line_of(folder: Path) -> str:
         monkeypatch.setattr(sys, "argv", ["resume", str(folder)])
-        with pytest.raises(SystemExit) as stop:
+        capsys.readouterr()
+        with pytest.raises(SystemExit, match="1"):
             command.main()
-        return str(stop.value.code)
+        return capsys.readouterr().err
 
     assert line_of(stopped.parent) == (
-        f"the folder of a run must hold config.json, got {stopped.parent}"
+        f"the folder of a run must hold config.json, got {stopped.parent}\n"
     )
     for path in (stopped / "checkpoints").glob("*/agent.json"):
         path.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from gymnasium.wrappers import vector as gymnasium_vector
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
@@ -360,3 +362,7 @@ def test_pictures_are_tiled() -> None:
     assert tiled is not None
     assert tiled.size == one.size * 2
     assert gym.spaces.Box(0, 255, tiled.shape, np.uint8).contains(tiled)
+
+
+def test_no_learner_leaves_a_folder_among_the_temporary_files() -> None:
+    assert configure(None, [""]).get_dir() == os.environ["SB3_LOGDIR"]

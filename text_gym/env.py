@@ -13,6 +13,7 @@ from gymnasium.error import ResetNeeded
 from text_gym.episode import StopReason, TokenIds
 from text_gym.prompt_sources import Sampling
 from text_gym.rendering import render_image, render_text, token_pieces
+from text_gym.rendering.text import write_text
 from text_gym.rewards import RewardFunction
 from text_gym.rewards.function import score
 from text_gym.row_state import RowState, recalled_prompt, recorded_prompt
@@ -281,7 +282,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
 
     def _show(self) -> None:
         if self.render_mode == "human":
-            sys.stdout.write(f"{self._rendered()}\n\n")
+            write_text(f"{self._rendered()}\n\n", sys.stdout)
 
     def action_masks(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Returns which token ids stand for text or EOS, bool (V,)."""

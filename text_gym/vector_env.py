@@ -16,6 +16,7 @@ from text_gym.env import TextGenEnv, check_render_mode
 from text_gym.episode import Episode, StopReason
 from text_gym.prompt_streams import PromptStreams
 from text_gym.rendering import render_image, render_text, token_pieces
+from text_gym.rendering.text import write_text
 from text_gym.rewards.function import Scores, reward_name, score
 from text_gym.row_state import RowState, recalled_prompt, recorded_prompt
 from text_gym.task import LENGTH, STOP_REASONS, EncodedPrompt, Observation, TextTask
@@ -414,7 +415,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         return self._texts.observation(copy=self.copy)
 
     def _print(self, row: int, text: str) -> None:
-        sys.stdout.write(f"[{row}]\n{text}\n\n")
+        write_text(f"[{row}]\n{text}\n\n", sys.stdout)
 
     def _image(self, row: int) -> NDArray[np.uint8]:
         start = self._shown_start(row)

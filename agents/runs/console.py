@@ -1,18 +1,30 @@
-"""What a person sees while a run goes on: a header, a progress bar, replies before and after."""
+"""What a person sees while a run goes on: a header, a progress bar, replies before and after.
+
+Prompts, replies, names and paths are data: nothing in them is markup, and control characters are
+shown as escapes. Signs are ASCII, which every terminal has.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from agents.agent import Agent
 from agents.callbacks import Callback
 from agents.evaluation.evaluate import Evaluation, paired_gain
+
+_REPLIES = "Replies to the same prompts"
+_SIDE_BY_SIDE = 60
+"""Columns of a terminal from which on three texts have room beside one another."""
+
+
+def run_console(*, quiet: bool = False) -> Console:
+    """Returns a console that shows strings as they are."""
+    return Console(quiet=quiet, markup=False, emoji=False)
 
 
 class ProgressBar(Callback):
@@ -62,6 +74,8 @@ def key_values(title: str, values: Mapping[str, Any]) -> Table:
     table = Table(
         title=title, title_justify="left", title_style="bold", box=None, show_header=False
     )
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in values.items():
         table.add_row(name, printable(str(value)))
     return table
@@ -71,10 +85,10 @@ def evaluations(before: Evaluation, after: Evaluation) -> Table:
     """Returns the figures before and after, side by side."""
     table = Table(title="Held-out prompts", title_justify="left", title_style="bold", box=None)
     for heading in ("", "before", "after"):
-        table.add_column(heading, justify="left" if not heading else "right")
+        table.add_column(heading, justify="left" if not heading else "right", overflow="fold")
     for name, label, digits in (
         ("reward", "reward", 3),
-        ("reward_half_width", "  ± (95 %)", 3),
+        ("reward_half_width", "  +/- (95 %)", 3),
         ("kl", "KL (nats per reply)", 2),
         ("length", "tokens per reply", 1),
         ("perplexity", "perplexity under the reference", 1),
@@ -84,26 +98,55 @@ def evaluations(before: Evaluation, after: Evaluation) -> Table:
         values = (f"{getattr(one, name):.{digits}f}" for one in (before, after))
         table.add_row(label, *values)
     gain = paired_gain(before, after)
-    table.add_row("gain, prompt by prompt (95 %)", "", f"{gain.mean:+.3f} ± {gain.half_width:.3f}")
+    interval = f"{gain.mean:+.3f} +/- {gain.half_width:.3f}"
+    table.add_row("gain, prompt by prompt (95 %)", "", interval)
     return table
 
 
-def replies(before: Evaluation, after: Evaluation, n: int = 10) -> Table:
-    """Returns the replies to the same prompts, before and after."""
-    table = Table(title="Replies to the same prompts", title_justify="left", title_style="bold")
-    for heading in ("prompt", "before", "after"):
-        table.add_column(heading, ratio=1)
-    table.add_column("reward", justify="right", no_wrap=True)
-    for row in range(min(n, len(before.prompts))):
-        table.add_row(
+def replies(before: Evaluation, after: Evaluation, *, width: int, n: int = 10) -> Table:
+    """Returns the replies to the same prompts, before and after.
+
+    Args:
+        before: Of the policy that training started from.
+        after: Of the policy that it ended with.
+        width: Of the terminal, in columns; a narrow one gets one text below the other.
+        n: Prompts to show.
+    """
+    rows = [
+        (
             printable(before.prompts[row]),
             printable(before.completions[row]),
             printable(after.completions[row]),
-            f"{before.scores[row]:.2f} → {after.scores[row]:.2f}",
+            f"{before.scores[row]:.2f} -> {after.scores[row]:.2f}",
         )
-    return table
+        for row in range(min(n, len(before.prompts)))
+    ]
+    made = _side_by_side if width >= _SIDE_BY_SIDE else _one_below_the_other
+    return made(("prompt", "before", "after", "reward"), rows)
 
 
 def printable(text: str) -> str:
-    """Returns text for the terminal: no markup, and control characters as escapes."""
-    return escape("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))
+    """Returns text for the terminal: control characters as escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _side_by_side(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=_REPLIES, title_justify="left", title_style="bold")
+    for heading in headings[:-1]:
+        table.add_column(heading, ratio=1)
+    table.add_column(headings[-1], justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _one_below_the_other(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=_REPLIES, title_justify="left", title_style="bold", show_header=False)
+    table.box = None
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1, overflow="fold")
+    for row in rows:
+        for heading, cell in zip(headings, row, strict=True):
+            table.add_row(heading, cell)
+        table.add_row()
+    return table

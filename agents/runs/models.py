@@ -23,6 +23,7 @@ def load_policy(config: FineTuning) -> tuple[CausalLMPolicy, Any]:
 
     Raises:
         FileNotFoundError: If the model must be fetched first; names the command.
+        ValueError: If the option names no causal language model.
     """
     if config.model == "toy":
         env = text_gym.TextGenEnv(max_new_tokens=config.max_new_tokens)
@@ -35,7 +36,13 @@ def load_policy(config: FineTuning) -> tuple[CausalLMPolicy, Any]:
         )
         return CausalLMPolicy(toy.model, config.policy), None
     source = _source(config.model)
-    policy = CausalLMPolicy.from_pretrained(source, config.policy)
+    try:
+        policy = CausalLMPolicy.from_pretrained(source, config.policy)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            "model must be `small-talk`, `smollm2`, `toy`, or a folder, hub id or GGUF file of a "
+            f"causal language model, got {config.model}: {error}"
+        ) from error
     return policy, HuggingFaceTokenizer.from_pretrained(source, vocab_size=policy.vocab_size)
 
 

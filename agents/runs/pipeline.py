@@ -7,24 +7,34 @@ nor rewards. Killed at any moment and resumed, a run writes what it would have w
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from gymnasium.vector import VectorEnv
 from rich.console import Console
+from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from agents.algorithms.health_checks import TrainingStopped
 from agents.algorithms.ppo import PPO
 from agents.callbacks import BestScore
 from agents.checkpoints.series import Checkpoints, latest
+from agents.command_line.command import command_line, end, trouble
+from agents.command_line.signals import exit_status
+from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
 from agents.evaluation.evaluate import Evaluation, evaluate
-from agents.runs.console import ProgressBar, evaluations, key_values, replies
+from agents.runs.console import (
+    ProgressBar,
+    evaluations,
+    key_values,
+    printable,
+    replies,
+    run_console,
+)
 from agents.runs.environments import make_envs, make_reward
 from agents.runs.interruption import Interruption
 from agents.runs.models import load_policy
@@ -65,7 +75,7 @@ def resume(folder: Path) -> Path:
     """
     preset, config = read_config(folder)
     if (folder / SUMMARY).exists():
-        Console().print(f"{folder}/ is finished; its figures are in {SUMMARY}")
+        run_console().print(f"{printable(str(folder))}/ is finished; its figures are in {SUMMARY}")
         return folder
     if config.agent != "ppo":
         raise FileNotFoundError(
@@ -79,8 +89,10 @@ def resume(folder: Path) -> Path:
 def _carry_out(
     preset: str, config: FineTuning, folder: Path, device: torch.device, *, resumed: bool
 ) -> Path:
-    console = Console(quiet=not processes.is_main())
-    torch.set_num_threads(config.threads)
+    console = run_console(quiet=not processes.is_main())
+    threads = number_of_threads(config.threads)
+    torch.set_num_threads(threads)
+    config = dataclasses.replace(config, threads=threads)
     transformers_logging.disable_progress_bar()
     split = load_prompts(config.prompts, console)
     policy, tokenizer = load_policy(config)
@@ -90,24 +102,21 @@ def _carry_out(
     eval_envs = make_envs(config, split.heldout, tokenizer, config.eval_episodes, reward)
     start = Start.of(split, policy)
     start = start.found_in(folder) if resumed else start
-    # Of several processes, the first one writes and prints.
-    record = _record(preset, config, folder, resumed=resumed) if processes.is_main() else None
-    console.print(key_values(f"PPO: {preset}", header(config, split, policy)))
-
     progress, best, interruption = ProgressBar(console), BestScore(), Interruption()
     checkpoints = Checkpoints(
         folder / CHECKPOINTS, every=config.checkpoint_every, keep=config.keep_checkpoints
     )
     profile = Profile(reward)
-    listening = [progress, best, profile, interruption, checkpoints]
-    callbacks = listening if record is None else [record, *listening]
+    callbacks = [progress, best, profile, interruption, checkpoints]
     agent = PPO(policy, envs, config.ppo, callbacks=callbacks)
-    with (
-        _advice_on_going_on(console, folder, interruption),
-        nullcontext() if record is None else closing(record),
-        closing(progress),
-        interruption,
-    ):
+    with _advice_on_going_on(folder), interruption, ExitStack() as at_the_end:
+        at_the_end.callback(progress.close)
+        record = None
+        if processes.is_main():  # of several processes, the first one writes and prints
+            record = _record(preset, config, folder, resumed=resumed)
+            at_the_end.callback(record.close)
+            agent.callbacks.insert(0, record)
+        console.print(key_values(f"PPO: {preset}", header(config, split, policy)))
         before = start.evaluation or _judged(agent, eval_envs, config)
         if record is not None:
             record.write_json(FILE, dataclasses.asdict(start.judged(before)))
@@ -135,10 +144,11 @@ def _record(preset: str, config: FineTuning, folder: Path, *, resumed: bool) -> 
 def _show(
     console: Console, record: RunFolder, agent: PPO, before: Evaluation, after: Evaluation
 ) -> None:
-    console.print(replies(before, after), evaluations(before, after), sep="\n")
+    console.print(replies(before, after, width=console.width), evaluations(before, after), sep="\n")
     console.print(
         f"{agent.n_episodes:,} episodes, {record.tokens:,} tokens in {record.seconds:.1f} s: "
-        f"{record.tokens / record.seconds:,.0f} tokens/s. Written to {record.folder}/"
+        f"{record.tokens / record.seconds:,.0f} tokens/s. "
+        f"Written to {printable(str(record.folder))}/"
     )
 
 
@@ -162,22 +172,26 @@ def _save_model(agent: PPO, tokenizer: Any, folder: Path) -> None:
 
 
 @contextmanager
-def _advice_on_going_on(
-    console: Console, folder: Path, interruption: Interruption
-) -> Iterator[None]:
-    """Ends the program with a line of advice, and no traceback, where the run is stopped inside."""
+def _advice_on_going_on(folder: Path) -> Iterator[None]:
+    """Ends the program with what happened and how to go on, where a run that began stops inside."""
     try:
         yield
-    except KeyboardInterrupt:
-        line, code = (
-            f"Stopped; go on with: python -m agents.resume {folder}",
-            interruption.exit_code,
-        )
     except TrainingStopped as reason:
         kept = latest(folder / CHECKPOINTS)
         where = "no checkpoint was saved yet" if kept is None else f"last good checkpoint: {kept}"
-        line, code = f"Training stopped: {reason} ({where})", 1
+        status, lines = 1, [f"Training stopped: {reason} ({where})"]
+    except (KeyboardInterrupt, OSError, SafetensorError) as error:
+        refused = trouble(error)
+        if not (folder / "config.json").exists():
+            raise  # there is nothing yet to go on with
+        n = processes.world_size()
+        again = command_line("agents.resume", str(folder), n_processes=n)
+        if isinstance(error, KeyboardInterrupt):
+            status, lines = exit_status(error), [f"Stopped; go on with: {again}"]
+        elif refused is not None:
+            status, lines = 1, [refused, f"When that is mended, go on with: {again}"]
+        else:
+            raise
     else:
         return
-    console.print(line, soft_wrap=True, markup=False, highlight=False)
-    sys.exit(code)
+    end(status, *(lines if processes.is_main() else ()))

@@ -58,8 +58,9 @@ class FineTuning:
     """Whether to say in the end where the time of an update went."""
     device: Literal["auto", "cpu"] = "auto"
     """Where to compute: on a GPU if there is one, or on the CPU in any case."""
-    threads: int = 2
-    """Threads of torch. Results are the same bit for bit only for the same number."""
+    threads: int | None = None
+    """Threads of torch; None: `$OMP_NUM_THREADS`, else 2. Results are the same bit for bit only for
+    the same number."""
 
 
 PRESETS: dict[str, tuple[str, FineTuning]] = {

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
+from rich.text import Text
 
 from agents.agent import Agent
 from agents.callbacks import Callback
@@ -91,12 +91,12 @@ class Profile(Callback):
         table.add_column("share", justify="right")
         total = sum(mean[stage] for stage in PARTS)
         for stage, parts in PARTS.items():
-            rows: list[tuple[str, Any]] = [(f"[bold]{stage}[/bold]", mean[stage])]
+            rows: list[tuple[str | Text, float]] = [(Text(stage, "bold"), mean[stage])]
             rows += [(f"  {part}", mean[part]) for part in parts]
             rows += [("  other", mean[stage] - sum(mean[part] for part in parts))]
             for name, seconds in rows:
                 table.add_row(name, f"{seconds:.4f}", f"{100 * seconds / total:.1f} %")
-        table.add_row("[bold]an update[/bold]", f"{total:.4f}", "100.0 %")
+        table.add_row(Text("an update", "bold"), f"{total:.4f}", "100.0 %")
         return table
 
 

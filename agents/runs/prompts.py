@@ -41,7 +41,7 @@ def load_prompts(name: str, console: Console) -> Split:
         try:
             return Split(*(_chitchat_prompts(split) for split in ("rl", "heldout")))
         except ModuleNotFoundError as error:
-            console.print(f"[yellow]{error}; using the package's own prompts instead[/yellow]")
+            console.print(f"{error}; using the package's own prompts instead", style="yellow")
             name = "small-talk"
     if name == "small-talk":
         prompts = [Prompt(text) for text in small_talk.PROMPTS]

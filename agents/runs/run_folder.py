@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from agents.agent import Agent
 from agents.callbacks import Callback
+from agents.command_line.command import command_line
 from agents.rollout.buffer import Rollout
 
 _SAMPLES_PER_UPDATE = 4
@@ -47,9 +48,15 @@ class RunFolder(Callback):
         """Returns a new folder that says what the run is.
 
         Raises:
-            FileExistsError: If the folder exists.
+            FileExistsError: If the folder exists; says how to go on.
         """
-        folder.mkdir(parents=True)
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError as error:
+            raise FileExistsError(
+                f"the folder of a run must be new, got {folder}: give another --name, or go on "
+                f"with that run by: {command_line('agents.resume', str(folder))}"
+            ) from error
         record = cls(folder)
         record.write_json("config.json", config)
         return record

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from gymnasium.vector import VectorEnv
-from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
+from agents.command_line.threads import number_of_threads
 from agents.evaluation.evaluate import Evaluation, describe, evaluate
 from agents.policy.causal_lm import CausalLMPolicy
-from agents.runs.console import ProgressBar, evaluations, key_values, replies
+from agents.runs.console import (
+    ProgressBar,
+    evaluations,
+    key_values,
+    printable,
+    replies,
+    run_console,
+)
 from agents.runs.environments import make_envs, make_reward
 from agents.runs.models import load_policy
 from agents.runs.presets import FineTuning
@@ -42,8 +50,10 @@ def run(preset: str, config: FineTuning) -> Path:
         FileExistsError: If the run's folder exists.
         ValueError: If the run asks for what SB3's PPO cannot do.
     """
-    console = Console()
-    torch.set_num_threads(config.threads)
+    console = run_console()
+    threads = number_of_threads(config.threads)
+    torch.set_num_threads(threads)
+    config = replace(config, threads=threads)
     transformers_logging.disable_progress_bar()
     sb3_arguments(config.ppo)  # refuses what it must before anything is loaded
     folder = config.output / (config.name or run_name(preset, config.ppo.seed))
@@ -76,10 +86,10 @@ def run(preset: str, config: FineTuning) -> Path:
     figures = summary(before, after, agent, record.tokens, record.seconds)
     record.write_json("replies.json", paired_replies(before, after))
     record.write_json("summary.json", figures)
-    console.print(replies(before, after), evaluations(before, after), sep="\n")
+    console.print(replies(before, after, width=console.width), evaluations(before, after), sep="\n")
     console.print(
         f"{agent.n_episodes:,} episodes, {record.tokens:,} tokens in {record.seconds:.1f} s: "
-        f"{record.tokens / record.seconds:,.0f} tokens/s. Written to {folder}/"
+        f"{record.tokens / record.seconds:,.0f} tokens/s. Written to {printable(str(folder))}/"
     )
     return folder
 

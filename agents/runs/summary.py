@@ -28,6 +28,7 @@ def header(config: FineTuning, split: Split, policy: nn.Module) -> dict[str, Any
         "prompts": f"{len(split.train):,} from {config.prompts}; {len(split.heldout):,} held out",
         "reward": config.reward,
         "episodes": f"{config.total_episodes:,}, {config.ppo.n_episodes} per update",
+        "threads": torch.get_num_threads(),
     }
 
 

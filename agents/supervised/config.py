@@ -93,8 +93,9 @@ class PretrainCommand:
 
     training: PretrainConfig = field(default_factory=PretrainConfig)
 
-    threads: int = 2
-    """Threads of torch; the result depends on their number in the last bits."""
+    threads: int | None = None
+    """Threads of torch; None: `$OMP_NUM_THREADS`, else 2. The result depends on their number in the
+    last bits."""
 
     progress: bool = False
     """Whether to show a progress bar."""

@@ -5,9 +5,12 @@ What is measured is what was saved: the half-precision weights, read back.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from agents.command_line.threads import number_of_threads
 from agents.supervised.config import PretrainCommand
 from agents.supervised.from_scratch import new_gpt2, save_half_precision, train_tokenizer
 from agents.supervised.model_card import Figures, model_card, sample_replies
@@ -18,7 +21,9 @@ from text_gym.small_talk import PROMPTS, TEMPLATE, chitchat_pairs
 
 def run(command: PretrainCommand) -> None:
     """Run the pipeline and write its results to `command.output`."""
-    torch.set_num_threads(command.threads)
+    threads = number_of_threads(command.threads)
+    torch.set_num_threads(threads)
+    command = replace(command, threads=threads)
     shape = command.shape
     texts = (text for pair in chitchat_pairs("train") for text in (*pair, "\n"))
     tokenizer = train_tokenizer(texts, shape.vocabulary_size)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 from numpy.typing import ArrayLike
 
@@ -37,6 +38,12 @@ def render_text(
     if reward is not None:
         lines.append(f"reward      {reward_line(reward, components)}")
     return "\n".join(lines)
+
+
+def write_text(text: str, stream: TextIO) -> None:
+    """Writes to a stream; characters that its encoding lacks become escapes."""
+    encoding = stream.encoding or "utf-8"  # a stream in memory has none
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def reward_line(reward: float, components: Mapping[str, float] | None = None) -> str:

@@ -1,0 +1,1 @@
+"""What the commands share: how they end, the signals that stop them, their threads."""
