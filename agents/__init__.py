@@ -11,8 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agents.algorithms.configs.groups import GRPOConfig, RLOOConfig
     from agents.algorithms.configs.ppo import PPOConfig
+    from agents.algorithms.configs.reinforce import REINFORCEConfig
+    from agents.algorithms.grpo import GRPO
     from agents.algorithms.ppo import PPO
+    from agents.algorithms.reinforce import REINFORCE
+    from agents.algorithms.rloo import RLOO
     from agents.callbacks import Callback, StopOnScore
     from agents.checkpoints.series import Checkpoints
     from agents.policy.causal_lm import CausalLMPolicy
@@ -23,20 +28,32 @@ if TYPE_CHECKING:
     from agents.sb3_baseline.gymnasium_vec_env import GymnasiumVecEnv
 
 __all__ = [
+    "GRPO",
     "PPO",
+    "REINFORCE",
+    "RLOO",
     "SB3PPO",
     "Callback",
     "CausalLMPolicy",
     "Checkpoints",
+    "GRPOConfig",
     "GymnasiumVecEnv",
     "PPOConfig",
     "PolicyConfig",
+    "REINFORCEConfig",
+    "RLOOConfig",
     "Rollout",
     "StopOnScore",
     "collect_rollout",
 ]
 
 _MODULES = {
+    "RLOOConfig": "algorithms.configs.groups",
+    "RLOO": "algorithms.rloo",
+    "REINFORCEConfig": "algorithms.configs.reinforce",
+    "REINFORCE": "algorithms.reinforce",
+    "GRPOConfig": "algorithms.configs.groups",
+    "GRPO": "algorithms.grpo",
     "Callback": "callbacks",
     "CausalLMPolicy": "policy.causal_lm",
     "Checkpoints": "checkpoints.series",

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from agents.objectives.kl import kl_estimate, sequence_kl
-from agents.objectives.losses import PolicyLoss, explained_variance
+from agents.objectives.losses import RatioStatistics, explained_variance
 from agents.objectives.masked import masked_mean, masked_sum, masked_var
 from agents.policy.causal_lm import PolicyOutputs
 from agents.rollout.buffer import Rollout
@@ -130,23 +130,21 @@ class Statistic(NamedTuple):
 Statistics = dict[str, Statistic]
 
 
-def policy_statistics(policy: PolicyLoss, entropy: Tensor, share: float) -> Statistics:
-    """Describes how a micro-batch moves the policy.
+def movement_statistics(ratios: RatioStatistics, entropy: float, share: float) -> Statistics:
+    """Describes how far the policy has moved on a micro-batch, whatever the loss is.
 
     Args:
-        policy: The policy's loss.
-        entropy: The entropy's, before its coefficient.
+        ratios: Of the micro-batch.
+        entropy: Mean over its tokens.
         share: Tokens of the micro-batch over those of the step.
     """
     return {
-        "policy_loss": Statistic(policy.loss.item()),
-        "entropy": Statistic(-entropy.item()),
-        "approx_kl": Statistic(share * policy.approx_kl.item()),
-        "clip_fraction": Statistic(share * policy.clip_fraction.item()),
-        "ratio_mean": Statistic(share * policy.ratio_mean.item()),
-        "ratio_var": Statistic(share * policy.ratio_var.item()),
-        "ratio_min": Statistic(policy.ratio_min.item(), "min"),
-        "ratio_max": Statistic(policy.ratio_max.item(), "max"),
+        "entropy": Statistic(share * entropy),
+        "approx_kl": Statistic(share * ratios.approx_kl.item()),
+        "ratio_mean": Statistic(share * ratios.ratio_mean.item()),
+        "ratio_var": Statistic(share * ratios.ratio_var.item()),
+        "ratio_min": Statistic(ratios.ratio_min.item(), "min"),
+        "ratio_max": Statistic(ratios.ratio_max.item(), "max"),
     }
 
 

@@ -17,6 +17,7 @@ class Experience(NamedTuple):
     Attributes:
         texts: What was written.
         old_log_probs: (B, T), by the policy that wrote it.
+        ref_log_probs: (B, T), by the reference.
         old_values: (B, T), by that policy's value function; None without one.
         advantages: (B, T).
         returns: (B, T), what values are trained towards; None where none are.
@@ -24,6 +25,7 @@ class Experience(NamedTuple):
 
     texts: TokenBatch
     old_log_probs: Tensor
+    ref_log_probs: Tensor
     old_values: Tensor | None
     advantages: Tensor
     returns: Tensor | None
@@ -37,6 +39,12 @@ class Experience(NamedTuple):
     def n_tokens(self) -> int:
         """Number of tokens that the policy chose."""
         return int(self.texts.completion_mask.sum())
+
+    @property
+    def episode_advantages(self) -> Tensor:
+        """The advantage of each episode, (B,), where it is the same for all of its tokens."""
+        first = self.texts.completion_mask.int().argmax(dim=1, keepdim=True)
+        return self.advantages.gather(1, first).squeeze(1)
 
     def select(self, rows: Tensor) -> Experience:
         """Returns some of the episodes, cut to the longest of them."""
@@ -60,3 +68,17 @@ class Experience(NamedTuple):
         """Yields every episode once, in a random order, `size` at a time."""
         for rows in torch.randperm(self.n_episodes, generator=generator).split(size):
             yield self.select(rows)
+
+
+class StepTotals(NamedTuple):
+    """What a whole optimiser step holds: losses are sums divided by one of these.
+
+    So the losses and gradients of micro-batches add up to those of the step, however it is split.
+
+    Attributes:
+        n_tokens: Tokens that the policy chose.
+        n_episodes: Texts.
+    """
+
+    n_tokens: int
+    n_episodes: int

@@ -24,13 +24,14 @@ from agents.algorithms.diagnostics import (
     Statistic,
     Statistics,
     advantage_metrics,
+    movement_statistics,
     of_step,
     of_update,
     ratio_error,
     rollout_metrics,
     timing_metrics,
 )
-from agents.algorithms.experience import Experience
+from agents.algorithms.experience import Experience, StepTotals
 from agents.algorithms.health_checks import (
     memory_advice,
     require_bounded_kl,
@@ -45,6 +46,8 @@ from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
 from agents.distributed import processes
 from agents.objectives.kl import kl_controller, kl_penalised_rewards
+from agents.objectives.kl_losses import kl_loss, sampled_kl
+from agents.objectives.losses import ratio_statistics
 from agents.objectives.masked import masked_mean, whiten
 from agents.objectives.schedules import SCHEDULES
 from agents.policy.causal_lm import CausalLMPolicy, PolicyOutputs, forward_in_chunks
@@ -95,9 +98,6 @@ class PolicyGradient(ABC, Generic[C]):
 
     config_class: ClassVar[type[PolicyGradientConfig]]
     """Of the hyperparameters."""
-    learns_values: ClassVar[bool]
-    """Whether the algorithm trains a value function. If not, the policy must have none."""
-
     config: C
 
     def __init__(
@@ -137,8 +137,14 @@ class PolicyGradient(ABC, Generic[C]):
         self.n_updates = 0
         self.timer = Timer(policy.device)
         self._reference_is_start = reference is None
+        self._has_reset = False
 
     # What an algorithm says.
+
+    @property
+    def learns_values(self) -> bool:
+        """Whether a value function is trained. If not, the policy must have none."""
+        return False
 
     @abstractmethod
     def advantages(self, rollout: Rollout, rewards: Tensor, old: PolicyOutputs) -> Credit:
@@ -146,20 +152,20 @@ class PolicyGradient(ABC, Generic[C]):
 
         Args:
             rollout: B episodes.
-            rewards: (B, T), the KL penalty included.
+            rewards: (B, T), the KL penalty included where it is in the reward.
             old: What the policy that wrote them says of them.
         """
 
     @abstractmethod
     def loss(
-        self, batch: Experience, new: PolicyOutputs, n_tokens: int
+        self, batch: Experience, new: PolicyOutputs, totals: StepTotals
     ) -> tuple[Tensor, Statistics]:
         """Returns the loss of a micro-batch, and statistics that add up over an optimiser step.
 
         Args:
             batch: Some of the step's episodes.
             new: What the policy says of them now, with gradient.
-            n_tokens: Tokens of the whole step.
+            totals: Of the whole step.
         """
 
     # The loop.
@@ -217,7 +223,7 @@ class PolicyGradient(ABC, Generic[C]):
                 self.envs,
                 self.config.n_episodes // processes.world_size(),
                 self.sampling,
-                seed=self._first_seed() if self.n_updates == 0 else None,
+                seed=self._first_seed(),
                 timer=self.timer,
             ).to(self.policy.device)
 
@@ -258,20 +264,17 @@ class PolicyGradient(ABC, Generic[C]):
         metrics = rollout_metrics(rollout, old, ref_log_probs, self.kl_controller.kl_coef)
         if self.n_updates == 0 and self._reference_is_start:
             require_no_kl(float(masked_mean((old.log_probs - ref_log_probs).abs(), mask)))
-        rewards = kl_penalised_rewards(
-            rollout.rewards.to(old.log_probs.dtype),
-            old.log_probs,
-            ref_log_probs,
-            mask,
-            self.kl_controller.kl_coef,
-        )
+        rewards = rollout.rewards.to(old.log_probs.dtype)
+        if self.config.kl_in == "reward":
+            kl_coef = self.kl_controller.kl_coef
+            rewards = kl_penalised_rewards(rewards, old.log_probs, ref_log_probs, mask, kl_coef)
         credit = self.advantages(rollout, rewards, old)
         metrics |= advantage_metrics(credit.advantages, credit.returns, old.values, mask)
         advantages = credit.advantages
         if self.config.normalize_advantage:
             advantages = whiten(advantages, mask)
         experience = Experience(
-            rollout.texts, old.log_probs, old.values, advantages, credit.returns
+            rollout.texts, old.log_probs, ref_log_probs, old.values, advantages, credit.returns
         )
         return experience, metrics
 
@@ -306,18 +309,42 @@ class PolicyGradient(ABC, Generic[C]):
     def _accumulate(self, minibatch: Experience) -> Statistics:
         """Adds up the gradient of one optimiser step, over micro-batches and processes."""
         self.optimizer.zero_grad(set_to_none=True)
+        totals = StepTotals(minibatch.n_tokens, minibatch.n_episodes)
         parts = []
-        share = minibatch.rank_shard(processes.rank(), processes.world_size())
+        shard = minibatch.rank_shard(processes.rank(), processes.world_size())
         size = self.config.micro_batch_size or minibatch.n_episodes
-        for part in share.split(size) if share is not None else ():
+        for part in shard.split(size) if shard is not None else ():
             with self.timer("forward"):
-                loss, statistics = self.loss(part, self.policy(part.texts), minibatch.n_tokens)
+                loss, statistics = self._forward(part, totals)
             with self.timer("backward"):
                 loss.backward()
-            parts.append({"loss": Statistic(loss.item()), **statistics})
+            parts.append(statistics)
         with self.timer("optimizer"):
             processes.sum_gradients(self._parameters)
         return of_step([one for each in processes.all_gather_object(parts) for one in each])
+
+    def _forward(self, part: Experience, totals: StepTotals) -> tuple[Tensor, Statistics]:
+        """Returns the loss of a micro-batch, KL included where it is in the loss."""
+        mask, share = part.texts.completion_mask, part.n_tokens / totals.n_tokens
+        new = self.policy(part.texts)
+        loss, statistics = self.loss(part, new, totals)
+        if self.config.kl_in == "loss":
+            kl = self._kl_loss(part, new, totals)
+            loss = loss + self.kl_controller.kl_coef * kl
+            statistics = statistics | {"kl_loss": Statistic(kl.item())}
+        ratios = ratio_statistics(new.log_probs, part.old_log_probs, mask)
+        entropy = float(masked_mean(new.entropies.detach(), mask))
+        moved = movement_statistics(ratios, entropy, share)
+        return loss, {"loss": Statistic(loss.item()), **statistics, **moved}
+
+    def _kl_loss(self, part: Experience, new: PolicyOutputs, totals: StepTotals) -> Tensor:
+        """Returns the micro-batch's part of the step's KL from the reference, per completion."""
+        mask, kind = part.texts.completion_mask, self.config.kl_estimator
+        if kind == "exact":
+            kl = self.policy.kl_from(self.reference, part.texts)
+        else:
+            kl = sampled_kl(new.log_probs, part.ref_log_probs, mask, kind)
+        return kl_loss(kl, mask, n_tokens=totals.n_episodes)
 
     def _step(self, statistics: Statistics) -> float:
         """Moves the parameters along the gradient, and returns its norm."""
@@ -443,8 +470,11 @@ class PolicyGradient(ABC, Generic[C]):
                 f"{policy.options.value_network!r}: PolicyConfig sets it"
             )
 
-    def _first_seed(self) -> int:
-        """Returns the environments' seed; row i of rank r is what row r n + i of one vector is."""
+    def _first_seed(self) -> int | None:
+        """Returns the seed of the first reset; row i of rank r is row r n + i of one vector."""
+        if self._has_reset or self.n_updates:
+            return None
+        self._has_reset = True
         return self.config.seed + processes.rank() * self.envs.num_envs
 
     def _set_learning_rate(self, progress_remaining: float) -> float:

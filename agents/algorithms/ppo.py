@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from agents.algorithms.configs.ppo import PPOConfig
-from agents.algorithms.diagnostics import Statistic, Statistics, policy_statistics
-from agents.algorithms.experience import Experience
+from agents.algorithms.diagnostics import Statistic, Statistics
+from agents.algorithms.experience import Experience, StepTotals
 from agents.algorithms.policy_gradient import Credit, PolicyGradient
 from agents.objectives.advantages import generalized_advantage_estimation
 from agents.objectives.losses import clipped_surrogate_loss, clipped_value_loss, entropy_loss
@@ -60,10 +60,10 @@ class PPO(PolicyGradient[PPOConfig]):
         )
 
     def loss(
-        self, batch: Experience, new: PolicyOutputs, n_tokens: int
+        self, batch: Experience, new: PolicyOutputs, totals: StepTotals
     ) -> tuple[Tensor, Statistics]:
         """Adds up the clipped surrogate, the value loss and the entropy bonus."""
-        config, mask = self.config, batch.texts.completion_mask
+        config, mask, n_tokens = self.config, batch.texts.completion_mask, totals.n_tokens
         assert new.values is not None
         assert batch.old_values is not None
         assert batch.returns is not None
@@ -88,7 +88,9 @@ class PPO(PolicyGradient[PPOConfig]):
         entropy = entropy_loss(new.entropies, mask, n_tokens=n_tokens)
         loss = policy.loss + config.vf_coef * value.loss + config.ent_coef * entropy
         share = batch.n_tokens / n_tokens
-        return loss, policy_statistics(policy, entropy, share) | {
+        return loss, {
+            "policy_loss": Statistic(policy.loss.item()),
+            "clip_fraction": Statistic(share * policy.clip_fraction.item()),
             "value_loss": Statistic(value.loss.item()),
             "clip_fraction_vf": Statistic(share * value.clip_fraction.item()),
         }

@@ -22,12 +22,21 @@ _MAX_LOG_RATIO = 20.0
 
 
 class PolicyLoss(NamedTuple):
-    """The clipped surrogate loss, and how far the policy has moved from the one that sampled.
+    """A surrogate loss, and how often clipping decided it.
 
     Attributes:
         loss: Scalar to minimise.
-        clip_fraction: Share of tokens whose ratio is outside the clip range, whichever way the
-            advantage points.
+        clip_fraction: Share of ratios outside the clip range, whichever way the advantage points.
+    """
+
+    loss: Tensor
+    clip_fraction: Tensor
+
+
+class RatioStatistics(NamedTuple):
+    """How far a policy has moved from the one that sampled.
+
+    Attributes:
         approx_kl: KL(π_old ‖ π) in nats per token, by the k3 estimator.
         ratio_mean: Mean of π / π_old.
         ratio_var: Mean of (π / π_old - 1)², its variance where the mean is 1, as it is on average.
@@ -35,8 +44,6 @@ class PolicyLoss(NamedTuple):
         ratio_max: Largest π / π_old.
     """
 
-    loss: Tensor
-    clip_fraction: Tensor
     approx_kl: Tensor
     ratio_mean: Tensor
     ratio_var: Tensor
@@ -114,16 +121,30 @@ def clipped_surrogate_loss(
         objective = torch.where(advantages < 0, bounded, objective)
     loss = _token_mean(-objective, mask, n_tokens)
     with torch.no_grad():
-        counted = ratio[mask]
-        return PolicyLoss(
-            loss=loss,
-            clip_fraction=masked_mean((ratio < low) | (ratio > high), mask),
-            approx_kl=masked_mean(kl_estimate(old_log_probs, log_probs, "k3"), mask),
-            ratio_mean=counted.mean(),
-            ratio_var=(counted - 1).square().mean(),
-            ratio_min=counted.min(),
-            ratio_max=counted.max(),
-        )
+        return PolicyLoss(loss, masked_mean((ratio < low) | (ratio > high), mask))
+
+
+@torch.no_grad()
+def ratio_statistics(log_probs: Tensor, old_log_probs: Tensor, mask: Tensor) -> RatioStatistics:
+    """Describe the ratios π / π_old of the tokens that π_old chose.
+
+    Args:
+        log_probs: (B, T), under the policy being trained.
+        old_log_probs: (B, T), under the policy that sampled.
+        mask: (B, T) bool, True = chosen by the policy.
+
+    Raises:
+        ValueError: If nothing is counted, or a shape does not fit.
+    """
+    log_ratio = torch.where(mask, log_probs - old_log_probs, 0)
+    counted = log_ratio.clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp()[mask]
+    return RatioStatistics(
+        approx_kl=masked_mean(kl_estimate(old_log_probs, log_probs, "k3"), mask),
+        ratio_mean=counted.mean(),
+        ratio_var=(counted - 1).square().mean(),
+        ratio_min=counted.min(),
+        ratio_max=counted.max(),
+    )
 
 
 def clipped_value_loss(

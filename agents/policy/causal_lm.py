@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from agents.objectives.kl_losses import exact_kl
 from agents.policy import categorical
 from agents.policy.config import PolicyConfig
 from agents.policy.model import lora
@@ -278,6 +279,27 @@ class CausalLMPolicy(nn.Module):
             values=_placed(self.values(states), chosen, mask.shape),
             bootstrap_values=self.values(valued[torch.arange(len(last), device=last.device), last]),
         )
+
+    def distributions(self, texts: TokenBatch) -> Tensor:
+        """Returns the log-probs of every token where one was chosen, (N, V).
+
+        N choices in the order of `completion_mask`; tokens that were not allowed are all but
+        impossible. For what needs whole distributions, on batches whose logits fit in memory.
+        """
+        hidden = self._read_texts(self.trunk, texts)
+        chosen = texts.completion_mask.flatten().nonzero().squeeze(1)
+        states = hidden.flatten(0, 1).index_select(0, chosen - 1)
+        masks = texts.action_masks
+        allowed = None if masks is None else masks.table[masks.numbers.flatten()[chosen]]
+        return self.logits(states, allowed).log_softmax(dim=-1)
+
+    def kl_from(self, reference: CausalLMPolicy, texts: TokenBatch) -> Tensor:
+        """Returns KL(π ‖ π_ref) over the vocabulary where a token was chosen, (B, T), in nats."""
+        with torch.no_grad():
+            ref_log_probs = reference.distributions(texts)
+        kl = exact_kl(self.distributions(texts), ref_log_probs)
+        mask = texts.completion_mask
+        return _placed(kl, mask.flatten().nonzero().squeeze(1), mask.shape)
 
     def _read(
         self, trunk: PreTrainedModel, input_ids: Tensor, mask: Tensor, **kwargs: Any

@@ -57,6 +57,25 @@ class Rollout:
             None if self.group_ids is None else self.group_ids.to(device),
         )
 
+    def select(self, rows: Tensor) -> Rollout:
+        """Returns some of the episodes, cut to the longest of them."""
+        texts = self.texts.select(rows)
+        width = texts.input_ids.shape[1]
+        return Rollout(
+            texts,
+            self.rewards[rows, :width],
+            self.log_probs[rows, :width],
+            self.truncated[rows],
+            [self.infos[row] for row in rows.tolist()],
+            None if self.group_ids is None else self.group_ids[rows],
+        )
+
+    @property
+    def cut_off(self) -> Tensor:
+        """Which episodes the token limit ended, (B,) bool, whether that truncates or terminates."""
+        at_limit = [info.get("stop_reason") == "length" for info in self.infos]
+        return self.truncated | torch.tensor(at_limit, device=self.truncated.device)
+
     @property
     def scores(self) -> Tensor:
         """The sum of each episode's rewards, (B,)."""

@@ -47,6 +47,14 @@ class PolicyGradientConfig:
     kl_coef: float = 0.05
     """Price of a nat of KL from the reference, in units of reward (Huang et al. 2024,
     arXiv:2403.17031)."""
+    kl_in: Literal["reward", "loss"] = "reward"
+    """Where it is paid. In the reward, as log π - log π_ref of every token, the gradient is exactly
+    that of the KL between whole texts. In the loss it acts on each token where it stands, and what
+    a token does to the KL of later ones is left out."""
+    kl_estimator: Literal["k1", "k2", "k3", "exact"] = "k2"
+    """Of the KL in the loss. At the policy that sampled, the expected gradient of k1 is 0, of k2
+    that of the KL, of k3 that of the KL the other way round; `exact` sums over the vocabulary,
+    without noise, at the price of the reference's logits. Not used where KL is in the reward."""
     kl_target: float | None = None
     """KL per completion that an adaptive controller steers `kl_coef` towards; None: fixed."""
     kl_horizon: float = 10_000
@@ -66,6 +74,8 @@ class PolicyGradientConfig:
             self._require(name, "at least 0", getattr(self, name) >= 0)
         self._require_none_or_positive("target_kl", "kl_target")
         self._require_one_of("lr_schedule", "constant", "linear")
+        self._require_one_of("kl_in", "reward", "loss")
+        self._require_one_of("kl_estimator", "k1", "k2", "k3", "exact")
         micro = self.micro_batch_size
         self._require("micro_batch_size", "None or at least 1", micro is None or micro >= 1)
         at_most = f"at most n_episodes={self.n_episodes}"

@@ -1,0 +1,74 @@
+"""RLOO: every text is compared with the others of its prompt.
+
+Source: Kool et al. 2019, "Buy 4 REINFORCE samples, get a baseline for free!"; on language models,
+Ahmadian et al. 2024, "Back to basics", arXiv:2402.14740. The action is the whole text: one ratio
+and one advantage, the KL penalty included, for all of its tokens.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from agents.algorithms.configs.groups import RLOOConfig
+from agents.algorithms.diagnostics import Statistic, Statistics
+from agents.algorithms.experience import Experience, StepTotals
+from agents.algorithms.group_policy_gradient import GroupPolicyGradient
+from agents.algorithms.policy_gradient import Credit
+from agents.objectives.credit import leave_one_out_advantages, over_tokens
+from agents.objectives.losses import entropy_loss
+from agents.objectives.policy_losses import sequence_surrogate_loss
+from agents.policy.causal_lm import PolicyOutputs
+from agents.rollout.buffer import Rollout
+
+
+class RLOO(GroupPolicyGradient[RLOOConfig]):
+    """Fine-tunes a policy on feedback by REINFORCE with a leave-one-out baseline.
+
+    Arguments and attributes are those of `PolicyGradient`; the environments must report `group_id`,
+    as those with `GroupedPrompts` do.
+
+    Example:
+        >>> import gymnasium as gym, text_gym
+        >>> from transformers import GPT2Config
+        >>> from agents import CausalLMPolicy, PolicyConfig
+        >>> from text_gym.prompt_sources import GroupedPrompts
+        >>> prompts = GroupedPrompts(["hello", "how are you ?"], size=4)
+        >>> envs = gym.make_vec(
+        ...     "TextGen-v0", num_envs=8, prompts=prompts, autoreset_mode="Disabled"
+        ... )
+        >>> sizes = dict(n_embd=16, n_layer=1, n_head=1, n_positions=24)
+        >>> config = GPT2Config(vocab_size=int(envs.single_action_space.n), **sizes)
+        >>> policy = CausalLMPolicy.from_config(config, PolicyConfig(value_network="none"))
+        >>> agent = RLOO(policy, envs, RLOOConfig(n_episodes=8, batch_size=8, group_size=4))
+        >>> agent.learn(total_episodes=16).n_updates
+        2
+    """
+
+    config_class = RLOOConfig
+
+    def advantages(self, rollout: Rollout, rewards: Tensor, old: PolicyOutputs) -> Credit:
+        """Compares each text's reward, less its KL penalty, with the mean of the others."""
+        scores = rewards.sum(dim=1)
+        advantages = leave_one_out_advantages(scores, self.groups(rollout))
+        return Credit(over_tokens(advantages, rollout.texts.completion_mask))
+
+    def loss(
+        self, batch: Experience, new: PolicyOutputs, totals: StepTotals
+    ) -> tuple[Tensor, Statistics]:
+        """Adds up the clipped surrogate over whole texts and the entropy bonus."""
+        mask = batch.texts.completion_mask
+        policy = sequence_surrogate_loss(
+            new.log_probs,
+            batch.old_log_probs,
+            batch.episode_advantages,
+            mask,
+            self.config.clip_range,
+            per_token=False,
+            n_sequences=totals.n_episodes,
+        )
+        entropy = entropy_loss(new.entropies, mask, n_tokens=totals.n_tokens)
+        share = batch.n_episodes / totals.n_episodes
+        return policy.loss + self.config.ent_coef * entropy, {
+            "policy_loss": Statistic(policy.loss.item()),
+            "clip_fraction": Statistic(share * policy.clip_fraction.item()),
+        }
