@@ -199,7 +199,7 @@ def numbered_experience(n: int) -> Experience:
     numbers = torch.arange(n)[:, None].expand(n, width)
     texts = TokenBatch(numbers % V, attention_mask, attention_mask & (positions > 0))
     floats = numbers.float()
-    return Experience(texts, floats, floats, floats, floats)
+    return Experience(texts, floats, floats, floats, floats, floats)
 
 
 @pytest.mark.parametrize("batch_size", [3, 5, 12])
@@ -237,9 +237,12 @@ def test_every_epoch_learns_from_every_episode_in_a_new_order(batch_size: int) -
 
     one = agent(Spy, batch_size=batch_size, n_epochs=3)
     rollout = one.collect()
-    old, _ = one.forward(rollout.texts)
+    old, ref_log_probs = one.forward(rollout.texts)
     numbers = torch.arange(12.0)[:, None].expand_as(old.log_probs)
-    one.update(Experience(rollout.texts, old.log_probs, old.values, numbers, numbers))
+    experience = Experience(
+        rollout.texts, old.log_probs, ref_log_probs, old.values, numbers, numbers
+    )
+    one.update(experience)
     order = list(itertools.chain.from_iterable(seen))
     epochs = [order[:12], order[12:24], order[24:]]
     assert all(sorted(epoch) == list(range(12)) for epoch in epochs)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agents.objectives.kl import kl_estimate
 from agents.objectives.losses import PolicyLoss, clipped_surrogate_loss
 from agents.objectives.masked import masked_mean, masked_sum
 
@@ -128,17 +127,7 @@ def clipped_weight_loss(
     """
     weights = truncated_importance_weights(log_probs, old_log_probs, mask, max_weight)
     loss = policy_gradient_loss(log_probs, weights * advantages, mask, n_tokens=n_tokens)
-    with torch.no_grad():
-        ratio = (log_probs - old_log_probs)[mask].clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp()
-        return PolicyLoss(
-            loss=loss,
-            clip_fraction=(ratio > max_weight).float().mean(),
-            approx_kl=masked_mean(kl_estimate(old_log_probs, log_probs, "k3"), mask),
-            ratio_mean=ratio.mean(),
-            ratio_var=(ratio - 1).square().mean(),
-            ratio_min=ratio.min(),
-            ratio_max=ratio.max(),
-        )
+    return PolicyLoss(loss, masked_mean((weights >= max_weight).to(loss.dtype), mask))
 
 
 def sequence_surrogate_loss(

@@ -38,6 +38,8 @@ CONVERTED = {
 
 WITHOUT_EFFECT = {
     "micro_batch_size": "splits a minibatch without changing its gradient",
+    "kl_in": "says where KL is paid, which has no price here",
+    "kl_estimator": "of the KL in the loss",
     "kl_horizon": "of the adaptive controller, which `kl_target` switches on",
 }
 """Fields that change nothing here, whatever they are."""
