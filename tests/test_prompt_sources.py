@@ -149,7 +149,8 @@ def test_environment_tells_the_curriculum_what_was_paid_in_the_end(
     env.reset(seed=0)
     eos = env.unwrapped.tokenizer.eos_token_id
     env.step(np.array([eos]) if vector else eos)
-    assert source.success_rates == [1.0 if wrapped else 0.0]
+    assert env.unwrapped.task.source.success_rates == [1.0 if wrapped else 0.0]
+    assert source.success_rates == [0.5]
 
 
 @pytest.mark.parametrize("name", ["rate", "floor"])
@@ -199,7 +200,34 @@ def test_prompt_id_names_a_listed_prompt() -> None:
     assert vector.tokenizer.decode(observations["input_ids"][:, 0]) == "hhh"
 
 
-@pytest.mark.parametrize("prompt_id", [8, -1, 1.0, "a"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: EpochPrompts(LETTERS),
+        lambda: GroupedPrompts(EpochPrompts(LETTERS), 3),
+        lambda: CurriculumPrompts(LETTERS, threshold=1.0),
+    ],
+    ids=["epochs", "groups", "curriculum"],
+)
+@pytest.mark.parametrize("vector", [False, True])
+def test_environments_given_one_source_do_not_disturb_each_other(make: Any, vector: bool) -> None:
+    def env(source: Any) -> Any:
+        return envs(2, source) if vector else TextGenEnv(source, text_gym.CharTokenizer())
+
+    def drawn(env: Any, meanwhile: Any) -> list[list[int]]:
+        ids = [env.reset(seed=0)[1]["prompt_id"]]
+        for seed in range(8):
+            meanwhile(seed)
+            ids.append(env.reset()[1]["prompt_id"])
+        return [np.atleast_1d(one).tolist() for one in ids]
+
+    source = make()
+    training, test = env(source), env(source)
+    alone = drawn(env(make()), lambda seed: None)
+    assert drawn(training, lambda seed: test.reset(seed=seed)) == alone
+
+
+@pytest.mark.parametrize("prompt_id", [8, -1, 1.0, "a", True])
 def test_prompt_id_that_is_no_place_in_the_list_is_refused(prompt_id: Any) -> None:
     env = TextGenEnv(LETTERS, text_gym.CharTokenizer())
     with pytest.raises(ValueError, match="must be an integer below the 8 listed prompts"):

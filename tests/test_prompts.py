@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections import Counter
@@ -71,17 +72,55 @@ def test_one_text_or_prompt_is_a_source_of_one() -> None:
     assert listed("Hi") == listed(Prompt("Hi")) == [Prompt("Hi")]
 
 
-def test_sequences_and_generators_keep_their_order() -> None:
+def test_sequences_keep_their_order() -> None:
     rows = ["a", Prompt("b"), {"prompt": "c"}]
-    assert listed(rows) == listed(tuple(rows)) == listed(iter(rows)) == THREE
+    assert listed(rows) == listed(tuple(rows)) == THREE
     assert listed(np.array(["a", "b", "c"])) == THREE
+    assert listed(dict.fromkeys("abc").keys()) == THREE
+
+
+@pytest.mark.parametrize("endless", [itertools.cycle("a"), itertools.repeat({"prompt": "a"})])
+def test_what_may_be_endless_is_refused_at_once(endless: Any) -> None:
+    with pytest.raises(TypeError, match=r"prompts must have a length.*list\(prompts\).*got "):
+        as_prompt_source(endless)
+
+
+@pytest.mark.parametrize("unordered", [{"a", "b"}, frozenset("ab")])
+def test_what_has_no_order_is_refused(unordered: Any) -> None:
+    with pytest.raises(TypeError, match=r"prompts must have an order.*sorted.*got a (frozen)?set"):
+        as_prompt_source(unordered)
+
+
+class Table:
+    """A table as pandas has them: iterating over it gives the names of its columns."""
+
+    columns = ("prompt", "reference")
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Any:
+        return iter(self.columns)
+
+
+class Dataset:
+    """A data set as `datasets` has them: it names its columns, and iterates over rows."""
+
+    column_names = ("prompt", "reference", "split")
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Any:
+        return iter([{"prompt": "a", "reference": "A", "split": "train"}])
+
+
+def test_a_table_is_refused_and_its_columns_are_no_prompts() -> None:
+    with pytest.raises(TypeError, match=r"prompts must be a sequence of rows, not a table.*Table"):
+        as_prompt_source(Table())
 
 
 def test_a_dataset_is_a_sequence_of_mappings() -> None:
-    class Dataset:
-        def __iter__(self) -> Any:
-            return iter([{"prompt": "a", "reference": "A", "split": "train"}])
-
     assert listed(Dataset()) == [Prompt("a", "A", {"split": "train"})]
 
 
@@ -91,6 +130,35 @@ def test_a_text_file_holds_a_prompt_a_line(tmp_path: Path) -> None:
     expected = ["how are you?", "  fine\u2028 ", "私"]
     assert [prompt.text for prompt in listed(path)] == expected
     assert listed(str(path)) == listed(path)
+
+
+def test_a_byte_order_mark_and_a_lone_carriage_return(tmp_path: Path) -> None:
+    text = tmp_path / "prompts.txt"
+    text.write_bytes(b"\xef\xbb\xbfhi\rho\r\nyo\n")
+    assert [prompt.text for prompt in listed(text)] == ["hi\rho", "yo"]
+    lines = tmp_path / "prompts.jsonl"
+    lines.write_bytes(b'\xef\xbb\xbf"hi"\r\n{"prompt":\r"ho"}\n')
+    assert [prompt.text for prompt in listed(lines)] == ["hi", "ho"]
+
+
+@pytest.mark.parametrize("name", ["prompts.csv", "data/prompts.parquet", "x.TXT", "~/my.json"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_of_another_kind_is_refused_and_not_a_prompt(name: str, kind: Any) -> None:
+    with pytest.raises(ValueError, match=r"prompts must be a path that ends in \.txt or \.jsonl"):
+        as_prompt_source(kind(name))
+    assert listed([name]) == [Prompt(name)]
+
+
+def test_a_text_that_names_an_existing_file_is_taken_for_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "how are you"
+    path.touch()
+    with pytest.raises(ValueError, match=r"prompts must be a path.*how are you.*give \["):
+        as_prompt_source(str(path))
+
+
+@pytest.mark.parametrize("text", ["How are you?", "Hm...", "3.14", "See notes.md", "Hi.\x00", "."])
+def test_a_text_that_looks_like_no_path_is_a_prompt(text: str) -> None:
+    assert listed(text) == [Prompt(text)]
 
 
 def test_a_jsonl_file_holds_a_prompt_an_object_or_a_text_a_line(tmp_path: Path) -> None:
@@ -118,12 +186,17 @@ def test_a_missing_file_is_an_error_and_not_a_prompt(tmp_path: Path) -> None:
         as_prompt_source(tmp_path / "nothing.txt")
 
 
-def test_a_source_stays_itself() -> None:
-    source = EpochPrompts(THREE)
-    assert as_prompt_source(source) is source
+def test_a_source_that_remembers_is_copied_and_another_stays_itself() -> None:
+    source, stateless = EpochPrompts(THREE), UniformPrompts(THREE)
+    copied = as_prompt_source(source)
+    texts(copied, 1)
+    assert source.get_state() == {"remaining": []} != copied.get_state()
+    assert copied.prompts is not None
+    assert copied.prompts[0] is source.prompts[0]
+    assert as_prompt_source(stateless) is stateless
 
 
-@pytest.mark.parametrize("empty", [[], (), iter([]), UniformPrompts, EpochPrompts])
+@pytest.mark.parametrize("empty", [[], (), UniformPrompts, EpochPrompts])
 def test_no_prompt_at_all_is_refused(empty: Any) -> None:
     with pytest.raises(ValueError, match="prompts must hold at least one prompt, got "):
         empty([]) if isinstance(empty, type) else as_prompt_source(empty)
@@ -135,7 +208,7 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
         as_prompt_source(tmp_path / "empty.txt")
 
 
-@pytest.mark.parametrize("wrong", [5, b"Hi", {"prompt": "Hi"}, Path("prompts.csv")], ids=repr)
+@pytest.mark.parametrize("wrong", [5, b"Hi", {"prompt": "Hi"}], ids=repr)
 def test_what_holds_no_prompts_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"prompts must be a text, a sequence.*got "):
         as_prompt_source(wrong)

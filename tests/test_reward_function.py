@@ -146,6 +146,44 @@ def test_any_other_signature_is_refused_with_the_rule_and_what_was_received(fn, 
     assert message.endswith(received)
 
 
+@pytest.mark.parametrize(
+    ("fn", "given"),
+    [
+        (lambda completion, reference: 0.0, "'completion' would be given the prompt"),
+        (lambda reference, completion: 0.0, "'reference' would be given the prompt"),
+        (lambda prompt, reference: 0.0, "'reference' would be given the completion"),
+        (lambda reply, prompt: 0.0, "'reply' would be given the prompt"),
+        (lambda Response, x: 0.0, "'Response' would be given the prompt"),
+        (lambda prompts, completions: 0.0, "'prompts' would be given the prompt"),
+        (lambda episodes, completion: 0.0, "'episodes' would be given the prompt"),
+        (lambda p, metadata: 0.0, "'metadata' would be given the completion"),
+        (lambda completion: 0.0, "'completion' would be given the batch of episodes"),
+        (lambda completions, **rest: 0.0, "'completions' would be given the batch of episodes"),
+        (lambda prompt, completion, reference=None: 0.0, "'reference' would be given None"),
+    ],
+)
+def test_a_parameter_named_for_something_else_is_refused(fn, given):
+    with pytest.raises(TypeError, match="must be named for what it is given") as caught:
+        as_reward_function(fn)
+    assert given in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda p, c: 0.0,
+        lambda _, response: 0.0,
+        lambda question, answer: 0.0,
+        lambda x, /, completion: 0.0,
+        lambda prompt, completion, length=3: 0.0,
+        functools.partial(lambda prompt, completion, reference: 0.0, reference="a"),
+    ],
+    ids=["letters", "response", "answer", "positional", "optional", "partial"],
+)
+def test_other_names_ask_for_nothing_in_particular(fn):
+    assert as_reward_function(fn)(TWO).tolist() == [0.0, 0.0]
+
+
 # Names
 
 

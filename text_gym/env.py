@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -17,7 +17,17 @@ from text_gym.rendering.text import write_text
 from text_gym.rewards import RewardFunction
 from text_gym.rewards.function import score
 from text_gym.row_state import RowState, recalled_prompt, recorded_prompt
-from text_gym.task import GOES_ON, LENGTH, STOP_REASONS, EncodedPrompt, Limit, Observation, TextTask
+from text_gym.task import (
+    GOES_ON,
+    LENGTH,
+    STOP_REASONS,
+    EncodedPrompt,
+    Limit,
+    Observation,
+    TextTask,
+    contains_id,
+    require_known,
+)
 
 
 class TextGenEnv(gym.Env[Observation, Any]):
@@ -117,7 +127,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
         max_new_tokens: int = 20,
         max_prompt_tokens: int | None = None,
         prompt_template: str = "{prompt}",
-        stop_token_ids: Sequence[int] = (),
+        stop_token_ids: Iterable[int] = (),
         limit: Limit = "terminate",
         sampling: Sampling | None = None,
         render_mode: str | None = None,
@@ -161,12 +171,14 @@ class TextGenEnv(gym.Env[Observation, Any]):
                 its place in the list.
 
         Raises:
-            ValueError: If there is no such place, or the prompt does not fit.
+            ValueError: If there is no such place, the prompt does not fit, or `options` has another
+                key.
         """
+        given = require_known(options, ("prompt", "prompt_id"))
         super().reset(seed=seed)
         if seed is not None:
             self.task.source.restart()
-        prompt, prompt_id = (options or {}).get("prompt"), (options or {}).get("prompt_id")
+        prompt, prompt_id = given.get("prompt"), given.get("prompt_id")
         if prompt is None and prompt_id is None:
             self._start = self.task.draw(self.np_random)
         else:
@@ -196,7 +208,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
             RewardError: If the reward function raises.
         """
         start = self._running()
-        if not self.action_space.contains(action):
+        if not contains_id(self.action_space, action):
             raise ValueError(f"action must be in {self.action_space}, got {action!r}")
         self._input_ids[self._length] = action
         self._attention_mask[self._length] = 1

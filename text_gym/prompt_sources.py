@@ -6,6 +6,7 @@ of tokens or environments.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -291,15 +292,19 @@ class CallablePrompts(PromptSource):
 def as_prompt_source(prompts: Any, sampling: Sampling | None = None) -> PromptSource:
     """Makes a source of whatever holds prompts.
 
+    Of a source that remembers, it makes a copy: two environments that were given the same one do
+    not disturb each other, and the copy is the environment's `task.source`.
+
     Args:
         prompts: A `PromptSource`; one text; a sequence (of texts, `Prompt`s or mappings, so also a
-            Hugging Face dataset); the path of a `.txt` file (one prompt a line) or a `.jsonl` file
-            (one JSON text or object a line); or a callable given a `numpy.random.Generator`.
+            Hugging Face dataset), but neither a table nor a set; the path of a `.txt` file (one
+            prompt a line) or a `.jsonl` file (one JSON text or object a line); or a callable given
+            a `numpy.random.Generator`.
         sampling: `"with_replacement"` (the default) or `"without_replacement"`, for listed prompts.
 
     Raises:
-        ValueError: If there is no prompt, `sampling` is unknown, or it is given where the source
-            decides.
+        ValueError: If there is no prompt, a path has another suffix, `sampling` is unknown, or it
+            is given where the source decides.
         TypeError: If `prompts` is none of the above.
     """
     kinds = {"with_replacement": UniformPrompts, "without_replacement": EpochPrompts}
@@ -311,8 +316,12 @@ def as_prompt_source(prompts: Any, sampling: Sampling | None = None) -> PromptSo
                 "sampling must be None where prompts is a callable or a PromptSource, which "
                 f"decide for themselves, got {sampling!r}"
             )
-        return prompts if isinstance(prompts, PromptSource) else CallablePrompts(prompts)
+        return _own(prompts) if isinstance(prompts, PromptSource) else CallablePrompts(prompts)
     return kinds[sampling or "with_replacement"](prompts)
+
+
+def _own(source: PromptSource) -> PromptSource:
+    return copy.deepcopy(source) if source.shared or source.get_state() else source
 
 
 def _cumulative(weights: ArrayLike, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:

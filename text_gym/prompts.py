@@ -7,10 +7,16 @@ Knows neither tokens nor environments, nor in which order prompts are drawn: see
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Reversible, Set, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+SUFFIXES = (".txt", ".jsonl")
+_FILE_NAME = re.compile(r"\S+\.[A-Za-z]\w{0,7}")
+"""One word that ends as a file's name does: more likely a path than a prompt."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,10 @@ class Prompt:
     """Anything else that belongs to the prompt."""
     info: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
     """What `reset` reports of the draw: `prompt_id`, the place in a list; `group_id`."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Prompt:
+        """Returns itself: it never changes, and a source may hold many."""
+        return self
 
 
 def as_prompt(row: Any) -> Prompt:
@@ -56,26 +66,63 @@ def as_prompt(row: Any) -> Prompt:
 def read_prompts(prompts: Any) -> list[Prompt]:
     """Returns all prompts of a text, a sequence, or a `.txt` or `.jsonl` file.
 
+    A text of one word that ends as a file's name does (`"prompts.csv"`), or that names an existing
+    file, is taken for a path. What has no length is refused, as it may be endless; so is what has
+    no order, and a table, which is a sequence of columns.
+
     Raises:
         TypeError: If `prompts` is none of these.
-        ValueError: If a line of a file is no prompt; the message gives its number.
+        ValueError: If a path has another suffix, or a line of a file is no prompt; the message
+            gives its number.
     """
-    if isinstance(prompts, str | Path) and Path(prompts).suffix in (".txt", ".jsonl"):
+    if isinstance(prompts, Path) or (isinstance(prompts, str) and _names_a_file(prompts)):
         return _read(Path(prompts))
     if isinstance(prompts, str | Prompt):
         return [as_prompt(prompts)]
+    if isinstance(prompts, Set) and not isinstance(prompts, Reversible):
+        raise TypeError(
+            "prompts must have an order, or a seed would not decide which is drawn; give "
+            f"sorted(prompts), got a {type(prompts).__name__}"
+        )
     if isinstance(prompts, Iterable) and not isinstance(prompts, bytes | Mapping):
-        return [as_prompt(row) for row in prompts]
+        return _rows(prompts)
     raise TypeError(
         "prompts must be a text, a sequence, a .txt or .jsonl path, a callable or a PromptSource, "
         f"got {prompts!r}"
     )
 
 
+def _rows(prompts: Iterable[Any]) -> list[Prompt]:
+    if not isinstance(prompts, Sized):
+        raise TypeError(
+            "prompts must have a length, as an iterator may be endless; give list(prompts), or a "
+            f"callable that returns the next prompt, got {prompts!r}"
+        )
+    rows = list(prompts)
+    # A table of a `datasets` library has columns too, but its rows are what it iterates over.
+    is_table = hasattr(prompts, "columns") or hasattr(prompts, "column_names")
+    if is_table and not all(isinstance(row, Mapping) for row in rows):
+        kind = f"{type(prompts).__module__}.{type(prompts).__name__}"
+        raise TypeError(
+            "prompts must be a sequence of rows, not a table, which is one of columns; give its "
+            f"rows as mappings (of pandas: prompts.to_dict('records')), got a {kind}"
+        )
+    return [as_prompt(row) for row in rows]
+
+
+def _names_a_file(text: str) -> bool:
+    suffix = Path(text).suffix
+    return suffix in SUFFIXES or _FILE_NAME.fullmatch(text) is not None or os.path.isfile(text)
+
+
 def _read(path: Path) -> list[Prompt]:
     """Reads one prompt a line; blank lines are skipped."""
-    with path.open(encoding="utf-8") as file:
-        lines = [(n, line.rstrip("\n")) for n, line in enumerate(file, start=1) if line.strip()]
+    if path.suffix not in SUFFIXES:
+        raise ValueError(
+            f"prompts must be a path that ends in {' or '.join(SUFFIXES)}, got {str(path)!r}; "
+            f"if that is the prompt itself, give [{str(path)!r}]"
+        )
+    lines = [(number, line) for number, line in enumerate(_lines(path), start=1) if line.strip()]
     if path.suffix == ".txt":
         return [Prompt(line) for _, line in lines]
     rows = []
@@ -85,3 +132,10 @@ def _read(path: Path) -> list[Prompt]:
         except (json.JSONDecodeError, TypeError) as error:
             raise ValueError(f"prompts file {path}, line {number}: {error}") from error
     return rows
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Yields the lines of a file: they end with LF or CR LF; a lone CR is text, a BOM is not."""
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        for line in file:
+            yield line.removesuffix("\n").removesuffix("\r")

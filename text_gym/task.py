@@ -6,7 +6,7 @@ finished row of token ids into an `Episode`. It has no row of its own and does n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -34,6 +34,19 @@ class EncodedPrompt(NamedTuple):
     token_ids: TokenIds
 
 
+def contains_id(space: spaces.Space[Any], index: Any) -> bool:
+    """Tells whether `index` is one of the integers of a space; True and False are not numbers."""
+    return not isinstance(index, bool) and bool(space.contains(index))
+
+
+def require_known(options: Mapping[str, Any] | None, known: Sequence[str]) -> Mapping[str, Any]:
+    """Returns the options of `reset`; raises ValueError for one that is not in `known`."""
+    unknown = [key for key in options or () if key not in known]
+    if unknown:
+        raise ValueError(f"options must be among {list(known)}, got {unknown}")
+    return options or {}
+
+
 class TextTask:
     """Defines one text-generation task; the arguments are those of `TextGenEnv`."""
 
@@ -46,7 +59,7 @@ class TextTask:
         max_new_tokens: int = 20,
         max_prompt_tokens: int | None = None,
         prompt_template: str = "{prompt}",
-        stop_token_ids: Sequence[int] = (),
+        stop_token_ids: Iterable[int] = (),
         limit: Limit = "terminate",
         sampling: Sampling | None = None,
     ) -> None:
@@ -70,6 +83,7 @@ class TextTask:
         self.source = as_prompt_source(
             small_talk.PROMPTS[:1] if prompts is None else prompts, sampling
         )
+        stop_token_ids = tuple(stop_token_ids)
         self.stop_codes = self._stop_codes(stop_token_ids)
         self.action_mask = action_mask(self.tokenizer, stop_token_ids)
         self._encoded: dict[str, TokenIds] = {}
@@ -88,7 +102,7 @@ class TextTask:
         """Returns the table (V,) from token id to `GOES_ON`, `EOS` or `STOP`."""
         vocab_size = self.tokenizer.vocab_size
         action_space = spaces.Discrete(vocab_size)
-        wrong = [token for token in stop_token_ids if not action_space.contains(token)]
+        wrong = [token for token in stop_token_ids if not contains_id(action_space, token)]
         if wrong:
             raise ValueError(f"stop_token_ids must be integers in [0, {vocab_size}), got {wrong}")
         outside = sorted(self.tokenizer.excluded_token_ids - set(range(vocab_size)))
@@ -97,7 +111,7 @@ class TextTask:
                 f"tokenizer.excluded_token_ids must be in [0, {vocab_size}), got {outside}"
             )
         eos = self.tokenizer.eos_token_id
-        if not action_space.contains(eos) or eos in self.tokenizer.excluded_token_ids:
+        if not contains_id(action_space, eos) or eos in self.tokenizer.excluded_token_ids:
             raise ValueError(
                 f"tokenizer.eos_token_id must be an integer in [0, {vocab_size}) that is not "
                 f"excluded, got {eos!r}"
@@ -179,7 +193,7 @@ class TextTask:
             raise ValueError("options must name 'prompt' or 'prompt_id', got both")
         prompts = self.source.prompts
         count = 0 if prompts is None else len(prompts)
-        if prompts is None or not spaces.Discrete(max(count, 1)).contains(prompt_id):
+        if prompts is None or not contains_id(spaces.Discrete(max(count, 1)), prompt_id):
             raise ValueError(
                 f"options['prompt_id'] must be an integer below the {count} listed prompts, "
                 f"got {prompt_id!r}"

@@ -19,7 +19,14 @@ from text_gym.rendering import render_image, render_text, token_pieces
 from text_gym.rendering.text import write_text
 from text_gym.rewards.function import Scores, reward_name, score
 from text_gym.row_state import RowState, recalled_prompt, recorded_prompt
-from text_gym.task import LENGTH, STOP_REASONS, EncodedPrompt, Observation, TextTask
+from text_gym.task import (
+    LENGTH,
+    STOP_REASONS,
+    EncodedPrompt,
+    Observation,
+    TextTask,
+    require_known,
+)
 from text_gym.text_rows import TextRows
 from text_gym.vector_infos import RowInfos
 
@@ -116,14 +123,14 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
                 its place in the list of prompts, likewise.
 
         Raises:
-            TypeError, ValueError: If the mask is not a bool array (n,) with a True in it, or the
-                seeds or prompts are not n.
+            TypeError, ValueError: If the mask is not a bool array (n,) with a True in it, the
+                seeds or prompts are not n, or `options` has another key.
         """
-        options = options or {}
-        rows = self._rows_to_reset(options.get("reset_mask"))
+        given = require_known(options, ("reset_mask", "prompt", "prompt_id"))
+        rows = self._rows_to_reset(given.get("reset_mask"))
         self._seed(seed, rows)
         infos: dict[str, Any] = {}
-        self._begin(rows, self._prompts.given(options, rows, self.np_random), infos)
+        self._begin(rows, self._prompts.given(given, rows, self.np_random), infos)
         self._add_masks(infos, rows)
         return self._observation(), infos
 

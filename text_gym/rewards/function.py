@@ -28,6 +28,19 @@ _RULE = (
     "or two (prompt, completion) and nothing else that is required"
 )
 
+_NAMED_FOR = {
+    "prompt": ("prompt", "question", "query"),
+    "completion": ("completion", "response", "reply"),
+    "reference": ("reference", "ground_truth", "label"),
+    "metadata": ("metadata",),
+    "batch of episodes": ("episodes",),
+    "episode": ("episode",),
+    "prompts": ("prompts",),
+    "completions": ("completions", "responses"),
+}
+_ASKED = {name: asked for asked, names in _NAMED_FOR.items() for name in names}
+"""What a parameter of this name asks for; other names ask for nothing in particular."""
+
 
 class RewardFunction(Protocol):
     """Scores a batch of finished texts.
@@ -96,7 +109,8 @@ def as_reward_function(fn: RewardFunction | PlainFunction) -> RewardFunction:
     function, one makes a reward function.
 
     Raises:
-        TypeError: If `fn` has any other signature, or is a class.
+        TypeError: If `fn` has any other signature, is a class, or has a parameter whose name says
+            that it is something else than it would be given (`completion, reference`).
 
     Example:
         >>> brevity = as_reward_function(lambda prompt, completion: -len(completion))
@@ -117,7 +131,30 @@ def as_reward_function(fn: RewardFunction | PlainFunction) -> RewardFunction:
     by_keyword = any(p.kind is p.KEYWORD_ONLY for p in required)
     if by_keyword or len(required) not in (1, 2):
         raise TypeError(f"fn: {_RULE}; received {_clip(fn)} with the signature {signature}")
+    given = ("batch of episodes",) if len(required) == 1 else ("prompt", "completion")
+    _require_names(fn, signature, dict(zip((p.name for p in required), given, strict=True)))
     return fn if len(required) == 1 else _PerText(fn)  # type: ignore[return-value, arg-type]
+
+
+def _require_names(fn: Any, signature: inspect.Signature, given: dict[str, str]) -> None:
+    """Raises TypeError if a parameter is named for something else than it is given.
+
+    Args:
+        fn: The function, for the message.
+        signature: Of `fn`.
+        given: What each required parameter is given.
+    """
+    for name, parameter in signature.parameters.items():
+        asked = _ASKED.get(name.lower())
+        contradicts = asked is not None and asked != given.get(name, asked)
+        never_filled = name not in given and parameter.default is None
+        if contradicts or (never_filled and asked in ("reference", "metadata")):
+            raise TypeError(
+                "fn: a parameter must be named for what it is given, but that named "
+                f"{name!r} would be given {'None' if never_filled else f'the {given[name]}'} (a "
+                "reward that reads references or metadata takes the batch of episodes); "
+                f"received {_clip(fn)} with the signature {signature}"
+            )
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:

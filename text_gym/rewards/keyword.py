@@ -57,12 +57,12 @@ class Keyword:
             raise TypeError(f"keywords must be a list of strings, received {self.keywords!r}")
         if self.mode not in get_args(KeywordMode):
             raise ValueError(f"mode must be one of {get_args(KeywordMode)}, received {self.mode!r}")
+        object.__setattr__(self, "keywords", tuple(self.keywords))
         sought = tuple(_keyword_words(keyword) for keyword in self.keywords)
         if not sought or len(set(sought)) < len(sought):
             raise ValueError(
                 f"keywords must be at least one, all distinct, received {list(self.keywords)}"
             )
-        object.__setattr__(self, "keywords", tuple(self.keywords))
         object.__setattr__(self, "_sought", sought)
 
     def __call__(self, episodes: Sequence[Episode]) -> NDArray[np.float64]:
