@@ -451,6 +451,7 @@ def test_what_was_handed_out_does_not_change_later() -> None:
         ({"prompt_template": "{}"}, r"prompt_template must contain '\{prompt\}', got '\{\}'"),
         ({"stop_token_ids": [0, 5]}, r"stop_token_ids must be integers in \[0, 5\), got \[5\]"),
         ({"stop_token_ids": [-1]}, r"stop_token_ids must be integers in \[0, 5\), got \[-1\]"),
+        ({"stop_token_ids": [True]}, r"stop_token_ids must be integers in \[0, 5\), got \[True\]"),
         ({"stop_token_ids": ["."]}, r"stop_token_ids must be integers in \[0, 5\), got \['.'\]"),
         ({"render_mode": "depth_array"}, r"render_mode must be None or one of .*got 'depth_array'"),
     ],
@@ -479,8 +480,30 @@ def test_a_prompt_that_is_drawn_or_given_must_fit() -> None:
         env.reset(options={"prompt": 5})
 
 
+@pytest.mark.parametrize("options", [{"promt": "ab"}, {"reset_mask": None}, {1: 2}], ids=repr)
+def test_an_unknown_option_is_refused_and_changes_nothing(options: Any) -> None:
+    env, clean = env_of(prompts=["a", "b"]), env_of(prompts=["a", "b"])
+    env.reset(seed=0)
+    clean.reset(seed=0)
+    with pytest.raises(ValueError, match=rf"options must be among.*{re.escape(repr([*options]))}"):
+        env.reset(seed=5, options=options)
+    assert [env.reset()[1] for _ in range(8)] == [clean.reset()[1] for _ in range(8)]
+
+
+def test_stop_tokens_may_come_from_an_iterator() -> None:
+    envs = [
+        gym.make("TextGen-v0", prompts=["a"], tokenizer=CharTokenizer("ab."), stop_token_ids=ids)
+        for ids in (map(int, ["2"]), {2}, np.array([2]))
+    ]
+    for env in envs:
+        env.reset()
+        assert env.step(2)[2]
+
+
 @pytest.mark.parametrize(
-    "action", [5, -1, 1.0, np.array([1]), np.array(1.0), "a", None, np.int64(5)], ids=repr
+    "action",
+    [5, -1, 1.0, True, np.True_, np.array([1]), np.array(1.0), "a", None, np.int64(5)],
+    ids=repr,
 )
 def test_an_action_outside_the_space_is_refused_and_changes_nothing(action: Any) -> None:
     env = env_of()

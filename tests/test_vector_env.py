@@ -547,6 +547,12 @@ def test_a_wrong_reset_mask_is_refused(reset_mask: Any, error: type[Exception]) 
         envs_of(3).reset(seed=0, options={"reset_mask": reset_mask})
 
 
+def test_an_unknown_option_is_refused() -> None:
+    known = r"\['reset_mask', 'prompt', 'prompt_id'\]"
+    with pytest.raises(ValueError, match=rf"options must be among {known}, got \['mask'\]"):
+        envs_of(3).reset(seed=0, options={"mask": np.ones(3, dtype=bool)})
+
+
 @pytest.mark.parametrize(
     ("actions", "message"),
     [
