@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from gymnasium.vector import VectorEnv, VectorWrapper
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedConfig
 
@@ -295,6 +295,120 @@ def test_a_damaged_checkpoint_changes_nothing(saved: Path) -> None:
         agent.restore(saved)
     assert_same_parameters(agent.policy, untouched.policy)
     assert agent.n_updates == 0
+
+
+# Tampering
+
+
+def edit_tensors(folder: Path, name: str, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    path = folder / f"{name}.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
+def edit_json(folder: Path, name: str, change: Callable[[Any], Any]) -> None:
+    path = folder / name
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def assert_refused(folder: Path, message: str) -> None:
+    agent, untouched = fresh(gpt2()), fresh(gpt2())
+    with pytest.raises(CheckpointError, match=message):
+        agent.restore(resealed(folder))
+    assert_same_parameters(agent.policy, untouched.policy)
+    assert agent.optimizer.state_dict() == untouched.optimizer.state_dict()
+    assert agent.n_updates == 0
+    for name, stream in agent.streams.items():
+        assert torch.equal(stream.get_state(), untouched.streams[name].get_state())
+
+
+BIAS = "exp_avg:value_head.bias"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.clear(), r"must be \d+ tensors, as it was saved, got 0"),
+        (lambda t: t.pop(BIAS), f"only one of them has {BIAS}"),
+        (lambda t: t.update(more=torch.zeros(1)), "only one of them has more"),
+        (
+            lambda t: t.update({BIAS: torch.zeros(10**6)}),
+            rf"{BIAS} must be torch.float32 \(1,\), got torch.float32 \(1000000,\)",
+        ),
+        (
+            lambda t: t.update({BIAS: torch.zeros(1, dtype=torch.float64)}),
+            rf"{BIAS} must be torch.float32 \(1,\), got torch.float64 \(1,\)",
+        ),
+        (
+            lambda t: t.update({"step:value_head.bias": torch.zeros(2)}),
+            r"step:value_head.bias must be torch.float32 \(\), got torch.float32 \(2,\)",
+        ),
+    ],
+    ids=["empty", "missing", "too much", "shape", "dtype", "step"],
+)
+def test_an_optimisers_state_must_fit_its_parameters(
+    change: Any, message: str, saved: Path
+) -> None:
+    edit_tensors(saved, "optimizer", change)
+    assert_refused(saved, f"cannot be used: optimizer.safetensors .*{message}")
+
+
+def test_an_optimisers_state_of_what_does_not_learn_is_refused(saved: Path) -> None:
+    name = "exp_avg:model.none"
+    edit_tensors(saved, "optimizer", lambda tensors: tensors.update({name: torch.zeros(1)}))
+    edit_json(saved, "agent.json", lambda content: content["optimizer"].append(name))
+    assert_refused(saved, f"{name} must be of a parameter that learns")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.pop("state"), r"agent must have the keys \['callbacks'"),
+        (lambda c: c["state"].pop("n_updates"), r"agent\['state'\] must have the keys"),
+        (lambda c: c["state"].update(n_updates="2"), r"\['n_updates'\] must be a number, got '2'"),
+        (
+            lambda c: c["state"].update(n_updates=True),
+            r"\['n_updates'\] must be a number, got True",
+        ),
+        (lambda c: c.update(learning_rates=["x"]), r"\['learning_rates'\]\[0\] must be a number"),
+        (lambda c: c.update(callbacks=[1]), r"\['callbacks'\]\[0\] must be a dict, got 1"),
+        (lambda c: c.update(config=None), r"\['config'\] must be a dict, got None"),
+    ],
+)
+def test_a_description_of_another_form_is_refused(change: Any, message: str, saved: Path) -> None:
+    edit_json(saved, "agent.json", change)
+    assert_refused(saved, rf"cannot be used: agent\.json .*{message}")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.clear(), "IndexError"),
+        (lambda c: c[0]["streams"].clear(), "KeyError"),
+        (lambda c: c[0]["streams"].update(sampling="AAAA"), "sampling must have 5056 bytes, got 3"),
+        (lambda c: c[0]["streams"].update(sampling="?"), "holds something else than was saved"),
+        (lambda c: c[0].update(envs=3), r"processes\[0\]\['envs'\] must be a list, got 3"),
+    ],
+)
+def test_random_streams_of_another_form_are_refused(change: Any, message: str, saved: Path) -> None:
+    edit_json(saved, "processes.json", change)
+    assert_refused(saved, rf"cannot be used: processes\.json .*{message}")
+
+
+def test_an_environments_state_of_another_kind_names_its_file(saved: Path) -> None:
+    edit_json(saved, "processes.json", lambda content: content[0]["envs"][0].update(state={}))
+    with pytest.raises(CheckpointError, match=r"processes\.json holds something else .*KeyError"):
+        fresh(gpt2()).restore(resealed(saved))
+
+
+def test_options_of_another_form_are_refused_by_load(tmp_path: Path) -> None:
+    trained(gpt2()).save(tmp_path / "saved")
+    edit_json(tmp_path / "saved", "agent.json", lambda content: content["config"].update(wings=2))
+    with pytest.raises(CheckpointError, match=r"cannot be used: agent\.json .*wings"):
+        PPO.load(resealed(tmp_path / "saved"), environments())
 
 
 # What fits and what does not

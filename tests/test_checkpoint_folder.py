@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import pytest
 from agents.checkpoints.folder import (
     MANIFEST,
     CheckpointError,
+    clear_leftovers,
     remove_folder,
     require_whole,
+    standing,
     write_folder,
 )
 
@@ -185,3 +188,52 @@ def test_without_a_manifest_nothing_is_trusted(manifest: str | None, folder: Pat
         (folder / MANIFEST).write_text(manifest)
     with pytest.raises(CheckpointError, match="is no checkpoint, or a damaged one"):
         require_whole(folder)
+
+
+@pytest.mark.parametrize("name", ["../outside", "{tmp_path}/outside", "link"])
+def test_a_manifest_names_nothing_outside_of_its_folder(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    write_folder(folder, fill("a"))
+    (folder.parent / "outside").write_text("a")
+    (tmp_path / "outside").write_text("a")
+    (folder / "link").symlink_to(tmp_path / "outside")
+    content = json.loads((folder / MANIFEST).read_text())
+    content["files"][name.format(tmp_path=tmp_path)] = content["files"]["one"]
+    (folder / MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="in its manifest leads out of it"):
+        require_whole(folder)
+
+
+def test_what_a_link_leads_to_is_replaced_and_never_removed(folder: Path) -> None:
+    write_folder(folder, fill("a"))
+    link = folder.with_name("link")
+    link.symlink_to(folder)
+    write_folder(link, fill("b"))
+    assert link.is_symlink()
+    assert content_of(link) == content_of(folder) == "b"
+    remove_folder(link)
+    assert standing(folder.parent) == {"saved"}
+    assert content_of(folder) == "b"
+
+
+def test_leftovers_are_cleared_and_what_was_being_replaced_is_put_back(folder: Path) -> None:
+    write_folder(folder, fill("a"))
+    folder.rename(folder.with_name(".saved.replaced"))
+    for name in (".saved.partial", ".other.leaving"):
+        (folder.parent / name).mkdir()
+    (folder.parent / ".config.json.partial").write_text("{")
+    (folder.parent / ".lock").touch()
+    assert standing(folder.parent) == {"saved", ".lock"}
+    clear_leftovers(folder.parent)
+    assert {path.name for path in folder.parent.iterdir()} == {"saved", ".lock"}
+    assert content_of(folder) == "a"
+    assert standing(folder / "nowhere") == set()
+    clear_leftovers(folder / "nowhere")
+
+
+def test_what_was_replaced_does_not_count_again_once_its_place_is_cleared(folder: Path) -> None:
+    write_folder(folder, fill("a"))
+    shutil.copytree(folder, folder.with_name(".saved.replaced"))
+    remove_folder(folder)
+    assert standing(folder.parent) == set()

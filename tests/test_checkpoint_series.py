@@ -154,3 +154,72 @@ def test_a_run_that_its_guards_stop_keeps_its_last_good_checkpoint(tmp_path: Pat
         agent_of().restore(newest).policy.parameters(), expected.policy.parameters(), strict=True
     ):
         assert torch.equal(one, other)
+
+
+# What a kill or a hand left in the place of a checkpoint
+
+
+def test_one_that_is_being_replaced_counts(tmp_path: Path) -> None:
+    agent_of(Checkpoints(tmp_path, keep=1)).learn(8)
+    (tmp_path / "update-000002").rename(tmp_path / ".update-000002.replaced")
+    assert latest(tmp_path) == tmp_path / "update-000002"
+    assert saved_updates(tmp_path) == ["2"]
+
+
+def test_what_is_saved_is_not_saved_again(tmp_path: Path) -> None:
+    agent_of(Checkpoints(tmp_path, every=3)).learn(8)
+    newest = latest(tmp_path)
+    assert newest is not None
+    before = newest.stat()
+    agent_of(Checkpoints(tmp_path, every=3)).restore(newest).learn(8)
+    assert newest.stat() == before
+    agent_of(Checkpoints(tmp_path / "elsewhere")).restore(newest).learn(8)
+    assert saved_updates(tmp_path / "elsewhere") == ["2"]
+
+
+def a_file(path: Path) -> None:
+    path.write_text("a file")
+
+
+def a_dangling_link(path: Path) -> None:
+    path.symlink_to(path.with_name("nowhere"))
+
+
+def a_proper_link(path: Path) -> None:
+    path.symlink_to(path.with_name("update-000001"))
+
+
+@pytest.mark.parametrize("put", [a_file, a_dangling_link, a_proper_link])
+def test_what_is_no_folder_of_its_own_is_passed_over_and_replaced(put: Any, tmp_path: Path) -> None:
+    agent_of(Checkpoints(tmp_path)).learn(4)
+    put(tmp_path / "update-000002")
+    put(tmp_path / "update-000005")
+    with pytest.warns(UserWarning, match="update-00000. must be a folder, got a (file|link)"):
+        older = latest(tmp_path)
+    assert older == tmp_path / "update-000001"
+    agent_of(Checkpoints(tmp_path)).restore(older).learn(8)
+    assert saved_updates(tmp_path) == ["1", "2"]
+    assert latest(tmp_path) == tmp_path / "update-000002"
+    assert not (tmp_path / "update-000002").is_symlink()
+
+
+def test_what_a_requirement_refuses_is_passed_over(tmp_path: Path) -> None:
+    def require_first(path: Path) -> None:
+        if path.name != "update-000001":
+            raise CheckpointError(f"{path.name} is not wanted")
+
+    agent_of(Checkpoints(tmp_path)).learn(8)
+    with pytest.warns(
+        UserWarning, match="update-000002 is not wanted; going on from update-000001"
+    ):
+        assert latest(tmp_path, require_first) == tmp_path / "update-000001"
+
+
+def test_the_next_training_clears_what_a_killed_one_left(tmp_path: Path) -> None:
+    agent_of(Checkpoints(tmp_path, keep=3)).learn(12)
+    for name in (".update-000003.leaving", ".update-000004.partial"):
+        (tmp_path / name).mkdir()
+    newest = latest(tmp_path)
+    assert newest is not None
+    agent_of(Checkpoints(tmp_path, keep=2)).restore(newest).learn(12)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["update-000002", "update-000003"]

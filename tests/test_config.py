@@ -18,6 +18,7 @@ BROKEN = [
     ({"micro_batch_size": 0}, "micro_batch_size must be None or at least 1, got 0"),
     ({"learning_rate": 0.0}, "learning_rate must be above 0, got 0.0"),
     ({"learning_rate": float("nan")}, "learning_rate must be above 0, got nan"),
+    ({"max_grad_norm": float("inf")}, "max_grad_norm must be finite, got inf"),
     ({"adam_epsilon": 0.0}, "adam_epsilon must be above 0, got 0.0"),
     ({"max_grad_norm": 0.0}, "max_grad_norm must be above 0, got 0.0"),
     ({"kl_horizon": 0.0}, "kl_horizon must be above 0, got 0.0"),

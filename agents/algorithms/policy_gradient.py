@@ -409,9 +409,10 @@ class PolicyGradient(ABC, Generic[C]):
         callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Loads what `save` wrote; `learn` goes on from there."""
-        saved = checkpoint.load_models(Path(path))
-        config: Any = cls.config_class(**saved.config)
-        agent = cls(saved.policy, envs, config, reference=saved.reference, callbacks=callbacks)
+        saved = checkpoint.load_models(Path(path), cls.config_class)
+        agent = cls(
+            saved.policy, envs, saved.config, reference=saved.reference, callbacks=callbacks
+        )
         return agent.restore(path)
 
     @property

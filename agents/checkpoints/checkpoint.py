@@ -2,7 +2,8 @@
 
 A checkpoint is a folder, written by `agents.checkpoints.folder`:
 
-- `agent.json`: config, counters, KL controller, the state of callbacks, and what made it;
+- `agent.json`: config, counters, KL controller, the names of the optimiser's tensors, the state of
+  callbacks, and what made it;
 - `processes.json`: by rank, the random streams and the state of the environments;
 - `parameters.safetensors`: the parameters that learn, by name;
 - `optimizer.safetensors`: the optimiser's state of each, by name;
@@ -10,7 +11,8 @@ A checkpoint is a folder, written by `agents.checkpoints.folder`:
 - where asked for, `policy/` and `reference/`, which plain `transformers` reads, and, of a policy
   with adapters, which are merged into `policy/`, the model without them as `base/`.
 
-Nothing in it is ever executed: tensors come from safetensors, everything else from JSON. What does
+Nothing in it is ever executed: tensors come from safetensors, everything else from JSON, and both
+are checked (names, shapes, dtypes, kinds) before anything of the agent is changed. What does
 not change (parameters that do not learn, the reference) is not in a checkpoint of a run: the agent
 that goes on is built as the first one was.
 """
@@ -22,7 +24,8 @@ import dataclasses
 import json
 import platform
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,10 +44,12 @@ from agents.checkpoints.folder import CheckpointError, require_whole, write_fold
 from agents.checkpoints.learning_state import (
     optimizer_state_of,
     parameters_of,
+    require_optimizer_state,
+    require_parameters,
     restore_optimizer_state,
     restore_parameters,
 )
-from agents.checkpoints.plain_values import plain
+from agents.checkpoints.plain_values import plain, require_form
 from agents.distributed import processes
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.config import PolicyConfig
@@ -69,10 +74,11 @@ def save(agent: Resumable, folder: Path, *, models: bool = True) -> None:
     by_rank = processes.all_gather_object(_of_process(agent))
 
     def fill(partial: Path) -> None:
-        _write_json(partial / "agent.json", _description(agent))
+        tensors = _tensors(agent)
+        _write_json(partial / "agent.json", _description(agent, list(tensors["optimizer"])))
         _write_json(partial / "processes.json", by_rank)
-        for name, tensors in _tensors(agent).items():
-            save_file(tensors, partial / f"{name}.safetensors")
+        for name, part in tensors.items():
+            save_file(part, partial / f"{name}.safetensors")
         if models:
             agent.policy.save_pretrained(partial / "policy")
             if agent.policy.options.lora_rank:
@@ -123,37 +129,63 @@ def restore(agent: Resumable, folder: Path) -> None:
         ValueError: If the agent is not built so; the message names the difference.
     """
     require_whole(folder)
-    description, by_rank = (_read_json(folder, f"{name}.json") for name in ("agent", "processes"))
+    description = _read_json(folder, "agent.json", _form(agent))
+    by_rank = _read_json(folder, "processes.json", [_FORM_OF_PROCESS])
     tensors = {name: _read_tensors(folder, name) for name in TENSORS}
     _require_same(agent, description)
+    require_parameters(agent.policy, tensors["parameters"])
+    with _blaming(folder, "optimizer.safetensors", ValueError):
+        require_optimizer_state(agent.policy, tensors["optimizer"], description["optimizer"])
+    with _blaming(folder, "processes.json", ValueError):
+        streams = _streams(agent, by_rank[processes.rank()]["streams"])
     restore_parameters(agent.policy, tensors["parameters"])
     restore_optimizer_state(agent.policy, agent.optimizer, tensors["optimizer"])
     for group, rate in zip(
         agent.optimizer.param_groups, description["learning_rates"], strict=True
     ):
         group["lr"] = rate
-    _restore_process(agent, by_rank[processes.rank()])
+    with _blaming(folder, "processes.json"):
+        for name, state in streams.items():
+            agent.streams[name].set_state(state)
+        set_env_state(agent.envs, by_rank[processes.rank()]["envs"])
     agent.load_tensors(tensors["tensors"])
-    agent.load_state_dict(description["state"])
-    _restore_callbacks(agent.callbacks, description["callbacks"])
+    with _blaming(folder, "agent.json"):
+        agent.load_state_dict(description["state"])
+        _restore_callbacks(agent.callbacks, description["callbacks"])
+
+
+def callback_state(folder: Path, callback: type[Callback]) -> Any:
+    """Returns the state of the first callback of a class that a checkpoint holds.
+
+    Raises:
+        CheckpointError: If it holds none.
+    """
+    saved = _read_json(folder, "agent.json", None)
+    with _blaming(folder, "agent.json", ValueError):
+        names = [one["callback"] for one in saved["callbacks"]]
+        return saved["callbacks"][names.index(callback.__name__)]["state"]
 
 
 class SavedModels(NamedTuple):
     """What an agent is built from.
 
     Attributes:
-        config: The hyperparameters, by name.
+        config: The hyperparameters.
         policy: As it began, or merged; `restore` brings the parameters that learn.
         reference: What the KL is measured from.
     """
 
-    config: dict[str, Any]
+    config: Any
     policy: CausalLMPolicy
     reference: CausalLMPolicy
 
 
-def load_models(folder: Path) -> SavedModels:
+def load_models(folder: Path, config_class: Callable[..., Any]) -> SavedModels:
     """Loads what an agent is built from, of a checkpoint that holds models.
+
+    Args:
+        folder: Of the checkpoint.
+        config_class: Of the agent's hyperparameters.
 
     Raises:
         FileNotFoundError: If `folder` holds no checkpoint, or one without models.
@@ -165,21 +197,24 @@ def load_models(folder: Path) -> SavedModels:
             f"path must be a checkpoint with models, as save writes it, got {folder}; build the "
             "agent as the run did and restore it from there"
         )
-    description = _read_json(folder, "agent.json")
-    options = _options(description["policy"])
+    description = _read_json(folder, "agent.json", None)
+    with _blaming(folder, "agent.json", ValueError):
+        config = config_class(**description["config"])
+        options = _options(description["policy"])
     policy = CausalLMPolicy.from_pretrained(
         folder / ("base" if options.lora_rank else "policy"), options
     )
     plain_options = dataclasses.replace(options, lora_rank=0, frozen_blocks=0, value_network="none")
     reference = CausalLMPolicy.from_pretrained(folder / "reference", plain_options)
-    return SavedModels(description["config"], policy, reference.requires_grad_(False))
+    return SavedModels(config, policy, reference.requires_grad_(False))
 
 
-def _description(agent: Resumable) -> dict[str, Any]:
+def _description(agent: Resumable, optimizer: Sequence[str]) -> dict[str, Any]:
     return {
         "config": dataclasses.asdict(agent.config),
         "policy": _policy_options(agent.policy),
         "learning_rates": [group["lr"] for group in agent.optimizer.param_groups],
+        "optimizer": optimizer,
         "state": plain(agent.state_dict(), "state"),
         "callbacks": [
             {"callback": name, "state": plain(callback.get_state(), name)}
@@ -188,6 +223,22 @@ def _description(agent: Resumable) -> dict[str, Any]:
         ],
         "made_with": _made_with(agent),
     }
+
+
+def _form(agent: Resumable) -> dict[str, Any]:
+    """Returns what the description of an agent that was built so looks like."""
+    return {
+        "config": {},
+        "policy": {},
+        "learning_rates": [0.0],
+        "optimizer": [""],
+        "state": plain(agent.state_dict(), "state"),
+        "callbacks": [{"callback": "", "state": {}}],
+        "made_with": _made_with(agent),
+    }
+
+
+_FORM_OF_PROCESS = {"streams": {}, "envs": [{"layer": "", "state": None}]}
 
 
 def _made_with(agent: Resumable) -> dict[str, Any]:
@@ -249,11 +300,20 @@ def _of_process(agent: Resumable) -> dict[str, Any]:
     return {"streams": streams, "envs": get_env_state(agent.envs)}
 
 
-def _restore_process(agent: Resumable, saved: Mapping[str, Any]) -> None:
+def _streams(agent: Resumable, saved: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Returns the states of the random streams.
+
+    Raises:
+        ValueError: If one has not the size that its stream has.
+    """
+    states = {}
     for name, stream in agent.streams.items():
-        state = bytearray(base64.b64decode(saved["streams"][name]))
-        stream.set_state(torch.frombuffer(state, dtype=torch.uint8))
-    set_env_state(agent.envs, saved["envs"])
+        state = bytearray(base64.b64decode(saved[name], validate=True))
+        size = stream.get_state().numel()
+        if len(state) != size:
+            raise ValueError(f"the stream {name} must have {size} bytes, got {len(state)}")
+        states[name] = torch.frombuffer(state, dtype=torch.uint8)
+    return states
 
 
 def _restore_callbacks(callbacks: Sequence[Callback], saved: Sequence[Mapping[str, Any]]) -> None:
@@ -270,15 +330,47 @@ def _restore_callbacks(callbacks: Sequence[Callback], saved: Sequence[Mapping[st
 
 
 def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
 
 
-def _read_json(folder: Path, name: str) -> Any:
+def _read_json(folder: Path, name: str, like: Any) -> Any:
+    """Returns what a JSON file holds, of the form of `like`; see `require_form`."""
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, RecursionError, ValueError) as error:
         raise CheckpointError(
             f"the checkpoint {folder} cannot be used: {name} is no JSON"
+        ) from error
+    with _blaming(folder, name, ValueError):
+        require_form(content, like, name.removesuffix(".json"))
+    return content
+
+
+@contextmanager
+def _blaming(folder: Path, name: str, *errors: type[Exception]) -> Iterator[None]:
+    """Says which file something comes from that nobody can go on with.
+
+    Args:
+        folder: Of the checkpoint.
+        name: Of the file.
+        errors: That show it, besides those that values of the wrong kind lead to.
+    """
+    kinds: tuple[type[Exception], ...] = (
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        *errors,
+    )
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except kinds as error:
+        reason = error if isinstance(error, ValueError) else repr(error)
+        raise CheckpointError(
+            f"the checkpoint {folder} cannot be used: {name} holds something else than was saved: "
+            f"{reason}"
         ) from error
 
 

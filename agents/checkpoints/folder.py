@@ -2,7 +2,11 @@
 
 A folder is written beside its place, brought to the disk and renamed; its manifest, written last,
 holds the size and SHA-256 of every file in it. This module does not know what the files mean. The
-manifest finds accidents; against malice stands that nothing in a checkpoint is ever executed.
+manifest finds accidents; against malice stands that nothing in a checkpoint is ever executed, and
+that no name in it leads out of its folder.
+
+Killed at any instant, a process leaves beside the place of `NAME` at most `.NAME.partial` (not yet
+whole), `.NAME.replaced` (whole, and what counts while there is no `NAME`) and `.NAME.leaving`.
 """
 
 from __future__ import annotations
@@ -10,12 +14,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+_LEFTOVER = re.compile(r"\.(?P<name>.+)\.(?P<what>partial|replaced|leaving)", re.DOTALL)
 
 
 class CheckpointError(RuntimeError):
@@ -27,20 +33,37 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
     Args:
         folder: Its place. What stands there is replaced, if it is an empty folder or a checkpoint.
+            A link is followed.
         fill: Writes the files into the folder it is given.
 
     Raises:
         FileExistsError: If there is something else at `folder`, or files of others within.
     """
-    folder = folder.absolute()
+    folder = folder.resolve()
     _require_replaceable(folder)
+
+    def fill_and_seal(partial: Path) -> None:
+        fill(partial)
+        _seal(partial)
+
+    replace_folder(folder, fill_and_seal)
+
+
+def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Writes a folder without a manifest, over whatever stands at its place.
+
+    Args:
+        folder: Its place, which must be the caller's own.
+        fill: Writes the files into the folder it is given.
+    """
     partial, replaced = _beside(folder, "partial"), _beside(folder, "replaced")
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove(partial)
     partial.mkdir()
     fill(partial)
-    _seal(partial)
-    if folder.exists():
+    for path in (*partial.rglob("*"), partial):
+        _sync(path)
+    if os.path.lexists(folder):
         _remove(replaced)
         os.rename(folder, replaced)
     os.rename(partial, folder)
@@ -49,11 +72,32 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Removes a checkpoint; killed meanwhile, it leaves no half of one at its place."""
-    leaving = _beside(folder.absolute(), "leaving")
+    """Removes what stands at a checkpoint's place; killed meanwhile, it leaves no half of one.
+
+    Of a link, what it leads to stays.
+    """
+    leaving = _beside(folder, "leaving")
+    _remove(_beside(folder, "replaced"))  # or it would count again
     _remove(leaving)
-    os.rename(folder, leaving)
+    if os.path.lexists(folder):
+        os.rename(folder, leaving)
     _remove(leaving)
+
+
+def standing(parent: Path) -> set[str]:
+    """Returns the names in a folder, those of what was being replaced included."""
+    names = {path.name for path in parent.iterdir()} if parent.is_dir() else set()
+    leftovers = [match for match in map(_LEFTOVER.fullmatch, names) if match]
+    replaced = {match["name"] for match in leftovers if match["what"] == "replaced"}
+    return (names - {match[0] for match in leftovers}) | replaced
+
+
+def clear_leftovers(parent: Path) -> None:
+    """Removes what killed processes left in a folder; puts back what they were replacing."""
+    for match in map(_LEFTOVER.fullmatch, os.listdir(parent) if parent.is_dir() else ()):
+        if match is not None:
+            _put_back(parent / match["name"])
+            _remove(parent / match[0])
 
 
 def require_whole(folder: Path) -> None:
@@ -65,50 +109,61 @@ def require_whole(folder: Path) -> None:
         FileNotFoundError: If there is no folder.
         CheckpointError: If a file is missing, cut off or changed; the message names it.
     """
-    replaced = _beside(folder.absolute(), "replaced")
-    if not folder.exists() and replaced.exists():
-        os.rename(replaced, folder)
+    _put_back(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no checkpoint at {folder}")
     for name, expected in _manifest(folder).items():
-        path = folder / name
-        if not path.is_file():
-            raise CheckpointError(f"the checkpoint {folder} is damaged: {name} is missing")
-        size = path.stat().st_size
-        if size != expected["size"]:
-            raise CheckpointError(
-                f"the checkpoint {folder} is damaged: {name} must have {expected['size']} bytes, "
-                f"got {size}"
-            )
-        if _digest(path) != expected["sha256"]:
-            raise CheckpointError(
-                f"the checkpoint {folder} is damaged: the content of {name} was changed"
-            )
+        try:
+            damage = _damage(folder, name, expected)
+        except OSError as error:
+            damage = f"{name} cannot be read ({error.strerror})"
+        if damage is not None:
+            raise CheckpointError(f"the checkpoint {folder} is damaged: {damage}")
+
+
+def _damage(folder: Path, name: str, expected: Mapping[str, Any]) -> str | None:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        return f"{name!r} in its manifest leads out of it"
+    if not path.is_file():
+        return f"{name} is missing"
+    size = path.stat().st_size
+    if size != expected["size"]:
+        return f"{name} must have {expected['size']} bytes, got {size}"
+    return None if _digest(path) == expected["sha256"] else f"the content of {name} was changed"
+
+
+def _put_back(folder: Path) -> None:
+    replaced = _beside(folder, "replaced")
+    if not os.path.lexists(folder) and replaced.exists():
+        os.rename(replaced, folder)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        for entry in files.values():
-            assert isinstance(entry["size"], int)
-            assert isinstance(entry["sha256"], str)
-    except (AssertionError, AttributeError, KeyError, TypeError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{folder} is no checkpoint, or a damaged one: it has no manifest.json to go by"
-        ) from error
-    return dict(files)
+        if all({"size": int, "sha256": str} == _kinds(entry) for entry in files.values()):
+            return dict(files)
+        reason = None
+    except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+        reason = error
+    raise CheckpointError(
+        f"{folder} is no checkpoint, or a damaged one: it has no manifest.json to go by"
+    ) from reason
+
+
+def _kinds(entry: Mapping[str, Any]) -> dict[str, type]:
+    return {name: type(value) for name, value in entry.items()}
 
 
 def _seal(folder: Path) -> None:
-    """Writes the manifest and brings everything to the disk."""
+    """Writes the manifest."""
     files = {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _digest(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
     (folder / MANIFEST).write_text(json.dumps({"files": files}, indent=2), encoding="utf-8")
-    for path in (*folder.rglob("*"), folder):
-        _sync(path)
 
 
 def _require_replaceable(folder: Path) -> None:
@@ -125,12 +180,15 @@ def _require_replaceable(folder: Path) -> None:
 
 
 def _beside(folder: Path, what: str) -> Path:
+    folder = folder.absolute()
     return folder.with_name(f".{folder.name}.{what}")
 
 
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
 
 
 def _digest(path: Path) -> str:

@@ -6,7 +6,7 @@ PPO.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -23,9 +23,8 @@ def parameters_of(policy: CausalLMPolicy) -> dict[str, Tensor]:
     }
 
 
-@torch.no_grad()
-def restore_parameters(policy: CausalLMPolicy, saved: Mapping[str, Tensor]) -> None:
-    """Overwrites the parameters that learn by those of `parameters_of`.
+def require_parameters(policy: CausalLMPolicy, saved: Mapping[str, Tensor]) -> None:
+    """Checks that saved parameters are those that learn here.
 
     Raises:
         ValueError: If they are not the same by name, shape and dtype.
@@ -45,7 +44,13 @@ def restore_parameters(policy: CausalLMPolicy, saved: Mapping[str, Tensor]) -> N
                 f"policy must have {name} as it was saved, {tensor.dtype} {tuple(tensor.shape)}, "
                 f"got {parameter.dtype} {tuple(parameter.shape)}"
             )
-        parameter.copy_(tensor)
+
+
+@torch.no_grad()
+def restore_parameters(policy: CausalLMPolicy, saved: Mapping[str, Tensor]) -> None:
+    """Overwrites the parameters that learn by those of `parameters_of`, which fit."""
+    for name, parameter in policy.trainable_parameters().items():
+        parameter.copy_(saved[name])
 
 
 def optimizer_state_of(policy: CausalLMPolicy, optimizer: Optimizer) -> dict[str, Tensor]:
@@ -57,10 +62,45 @@ def optimizer_state_of(policy: CausalLMPolicy, optimizer: Optimizer) -> dict[str
     }
 
 
+def require_optimizer_state(
+    policy: CausalLMPolicy, saved: Mapping[str, Tensor], names: Collection[str]
+) -> None:
+    """Checks the saved state of an optimiser: a wrong shape would end the interpreter.
+
+    Args:
+        policy: Whose parameters it optimises.
+        saved: What is to be restored.
+        names: Of what `optimizer_state_of` returned when it was saved.
+
+    Raises:
+        ValueError: If something is missing or too much, or has not the shape and dtype of its
+            parameter (`step`: of one float32 number).
+    """
+    differing = sorted(saved.keys() ^ set(names))
+    if differing:
+        raise ValueError(
+            f"the optimiser's state must be {len(names)} tensors, as it was saved, got "
+            f"{len(saved)}; only one of them has {differing[0]}"
+        )
+    parameters = policy.trainable_parameters()
+    for name, tensor in saved.items():
+        key, _, parameter = name.partition(":")
+        like = torch.empty((), dtype=torch.float32) if key == "step" else parameters.get(parameter)
+        if like is None or (tensor.dtype, tensor.shape) != (like.dtype, like.shape):
+            rule = (
+                "of a parameter that learns"
+                if like is None
+                else f"{like.dtype} {tuple(like.shape)}"
+            )
+            raise ValueError(
+                f"the optimiser's {name} must be {rule}, got {tensor.dtype} {tuple(tensor.shape)}"
+            )
+
+
 def restore_optimizer_state(
     policy: CausalLMPolicy, optimizer: Optimizer, saved: Mapping[str, Tensor]
 ) -> None:
-    """Restores what `optimizer_state_of` returned; the options of the optimiser stay."""
+    """Restores what `optimizer_state_of` returned, which fits; the optimiser's options stay."""
     names: dict[Tensor, str] = {p: name for name, p in policy.trainable_parameters().items()}
     parameters = [one for group in optimizer.param_groups for one in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}

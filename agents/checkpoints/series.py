@@ -6,15 +6,23 @@ What one holds is `agents.checkpoints.checkpoint`.
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from agents.agent import Agent
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
-from agents.checkpoints.folder import CheckpointError, remove_folder, require_whole
+from agents.checkpoints.folder import (
+    CheckpointError,
+    clear_leftovers,
+    remove_folder,
+    require_whole,
+    standing,
+)
 from agents.distributed import processes
 
 _NAME = re.compile(r"update-(\d{6,})")
@@ -27,7 +35,8 @@ class Checkpoints(Callback):
     way, goes on from one. It must be the last callback, since it saves the state of all.
 
     Args:
-        folder: Of the checkpoints, one folder in it for each.
+        folder: Of the checkpoints, one folder in it for each; its own. What a killed training left
+            half done in it is cleared when the next begins.
         every: Updates from one to the next.
         keep: How many are kept. Older ones are removed once the new one is in place.
 
@@ -60,9 +69,10 @@ class Checkpoints(Callback):
         self.folder = Path(folder)
         self.every = every
         self.keep = keep
+        self._n_updates_saved: int | None = None
 
     def on_training_start(self, agent: Agent, total_episodes: int) -> None:
-        """Refuses at once what could not be saved later.
+        """Refuses at once what could not be saved later, and clears what was left half done.
 
         Raises:
             ValueError: If it is not the last callback, or the agent cannot be saved.
@@ -73,6 +83,11 @@ class Checkpoints(Callback):
                 f"otherwise, got {type(agent.callbacks[-1]).__name__} after it"
             )
         checkpoint.require_possible(agent)
+        if processes.is_main():
+            clear_leftovers(self.folder)
+            path = self._path(agent)
+            if path.exists() and _damage(path) is None:
+                self._remove_older(path)
 
     def on_update_end(self, agent: Agent, metrics: Mapping[str, float]) -> bool:
         """Saves, if it is time to."""
@@ -81,37 +96,55 @@ class Checkpoints(Callback):
         return True
 
     def on_training_end(self, agent: Agent) -> None:
-        """Saves the end, unless the last update was saved."""
-        if agent.n_updates % self.every:
+        """Saves the end, unless it was saved."""
+        if agent.n_updates != self._n_updates_saved or not self._path(agent).exists():
             self._save(agent)
 
+    def get_state(self) -> dict[str, Any]:
+        """Returns the number of the last update that was saved."""
+        return {"n_updates_saved": self._n_updates_saved}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from the checkpoint that holds this state, which need not be saved again."""
+        self._n_updates_saved = state["n_updates_saved"]
+
+    def _path(self, agent: Agent) -> Path:
+        return self.folder / f"update-{agent.n_updates:06d}"
+
     def _save(self, agent: Agent) -> None:
-        path = self.folder / f"update-{agent.n_updates:06d}"
-        if processes.is_main() and path.exists() and _damage(path):
+        path = self._path(agent)
+        if processes.is_main() and os.path.lexists(path) and _damage(path):
             remove_folder(path)  # skipped when training went on from an older one
+        self._n_updates_saved = agent.n_updates
         checkpoint.save(checkpoint.require_possible(agent), path, models=False)
         if processes.is_main():
-            self._remove_outlived(path)
+            series = _newest_first(self.folder)
+            # What is newer lies in a future that this training does not come from.
+            for newer in series[: series.index(path)]:
+                remove_folder(newer)
+            self._remove_older(path)
 
-    def _remove_outlived(self, path: Path) -> None:
+    def _remove_older(self, path: Path) -> None:
         series = _newest_first(self.folder)
-        place = series.index(path)
-        # What is newer lies in a future that this training does not come from.
-        for outlived in series[:place] + series[place + self.keep :]:
+        for outlived in series[series.index(path) + self.keep :]:
             remove_folder(outlived)
 
 
-def latest(folder: str | Path) -> Path | None:
-    """Returns the newest checkpoint that is whole, or None if there is none at all.
+def latest(folder: str | Path, *requirements: Callable[[Path], None]) -> Path | None:
+    """Returns the newest checkpoint that can be used, or None if there is none at all.
 
-    Warns of each newer one that is damaged.
+    Warns of each newer one that cannot: a damaged one, or whatever else stands in its place.
+
+    Args:
+        folder: Of the checkpoints.
+        requirements: Raise CheckpointError for one that is whole and cannot be used all the same.
 
     Raises:
-        CheckpointError: If all of them are damaged.
+        CheckpointError: If none of them can be used.
     """
     damages: list[CheckpointError] = []
     for path in _newest_first(Path(folder)):
-        damage = _damage(path)
+        damage = _damage(path, *requirements)
         if damage is None:
             for one in damages:
                 warnings.warn(f"{one}; going on from {path.name} instead", stacklevel=2)
@@ -125,14 +158,19 @@ def latest(folder: str | Path) -> Path | None:
     return None
 
 
-def _damage(path: Path) -> CheckpointError | None:
+def _damage(path: Path, *requirements: Callable[[Path], None]) -> CheckpointError | None:
+    if path.is_symlink() or path.is_file():
+        kind = "link" if path.is_symlink() else "file"
+        return CheckpointError(f"{path} must be a folder, got a {kind}")
     try:
-        require_whole(path)
+        for require in (require_whole, *requirements):
+            require(path)
     except CheckpointError as damage:
         return damage
     return None
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    found = [path for path in folder.glob("update-*") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("update-")), reverse=True)
+    names = filter(_NAME.fullmatch, standing(folder))
+    in_order = sorted(names, key=lambda name: int(name.removeprefix("update-")), reverse=True)
+    return [folder / name for name in in_order]

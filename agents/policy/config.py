@@ -5,6 +5,7 @@ Imports no torch, so that presets can hold it and a command line can print its h
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,6 +52,7 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         """Checks every field against its rule."""
         self._require("temperature", "above 0", self.temperature > 0)
+        self._require("temperature", "finite", math.isfinite(self.temperature))
         self._require("lora_rank", "at least 0", self.lora_rank >= 0)
         self._require("lora_alpha", "above 0", self.lora_alpha > 0)
         self._require("frozen_blocks", "at least 0", self.frozen_blocks >= 0)

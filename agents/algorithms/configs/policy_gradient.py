@@ -5,6 +5,7 @@ Imports no torch, so that a command line can be built from it and print its help
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -84,6 +85,9 @@ class PolicyGradientConfig:
             self._require("kl_coef", "above 0 where kl_target is given", self.kl_coef > 0)
             smallest = 0.2 * self.n_episodes  # or one update could take kl_coef to 0
             self._require("kl_horizon", f"above {smallest}", self.kl_horizon > smallest)
+        for name, value in vars(self).items():
+            # A config is written to JSON, which has no other floats.
+            self._require(name, "finite", not isinstance(value, float) or math.isfinite(value))
 
     def _require(self, name: str, rule: str, holds: bool) -> None:
         if not holds:
