@@ -64,6 +64,7 @@ def test_a_resumed_agent_equals_one_that_was_never_stopped(member: Member, tmp_p
     for other in (resumed, loaded):
         for name, tensor in parameters(whole).items():
             assert torch.equal(tensor, parameters(other)[name]), name
+        assert_close(other.tensors(), whole.tensors(), rtol=0, atol=0)
 
 
 @every_member

@@ -185,7 +185,6 @@ def test_clipped_weight_leaves_no_token_out() -> None:
     found = clipped_weight_loss(log_probs, -3 * ones, ones, ones.bool(), 2.0)
     assert_close(gradient(found.loss, log_probs), torch.tensor([[-2.0, -2.0, -0.25]]) / 3)
     assert found.clip_fraction.item() == pytest.approx(2 / 3)
-    k3 = 2 * (3 - math.log(4)) + (-0.75 + math.log(4))
 
 
 @pytest.mark.parametrize(("per_token", "log_ratio"), [(True, 0.15), (False, 0.3)])

@@ -42,6 +42,7 @@ from agents.algorithms.health_checks import (
     warn_of_collapse,
     warn_of_equal_scores,
 )
+from agents.algorithms.weight_average import WeightAverage
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
 from agents.distributed import processes
@@ -89,6 +90,7 @@ class PolicyGradient(ABC, Generic[C]):
     Attributes:
         n_episodes: Episodes learnt from so far.
         n_updates: Updates made so far.
+        average: Of the parameters that learn; None unless `config.ema_decay` asks for it.
         timer: Where the time of the latest update went.
 
     Raises:
@@ -125,6 +127,8 @@ class PolicyGradient(ABC, Generic[C]):
             eps=self.config.adam_epsilon,
             fused=True,
         )
+        decay = self.config.ema_decay
+        self.average = decay and WeightAverage(policy.trainable_parameters(), decay)
         self.kl_controller = kl_controller(
             self.config.kl_coef, self.config.kl_target, self.config.kl_horizon
         )
@@ -352,6 +356,8 @@ class PolicyGradient(ABC, Generic[C]):
         grad_norm = float(processes.full_tensor(norm))
         require_sound_step(statistics["loss"].value, grad_norm, statistics["ratio_mean"].value)
         self.optimizer.step()
+        if self.average:
+            self.average.update()
         return grad_norm
 
     # What users and checkpoints call.
@@ -439,14 +445,17 @@ class PolicyGradient(ABC, Generic[C]):
         self.kl_controller.load_state_dict(state["kl_controller"])
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns nothing: all that changes is in parameters and optimiser."""
-        return {}
+        """Returns the averaged parameters, if there are any."""
+        return self.average.tensors() if self.average else {}
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes nothing, as `tensors` gives nothing."""
-        if tensors:
-            own = type(self).__name__
-            raise ValueError(f"{own} must have no tensors of its own, got {sorted(tensors)}")
+        """Goes on from what `tensors` returned."""
+        if self.average:
+            self.average.load_tensors(tensors)
+        elif tensors:
+            raise ValueError(
+                f"ema_decay is None, so there must be no tensors, got {sorted(tensors)}"
+            )
 
     def _check(self, scores: Tensor, metrics: Mapping[str, float]) -> None:
         """Stops or warns where a batch of texts shows that something is wrong."""

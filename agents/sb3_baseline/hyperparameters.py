@@ -53,6 +53,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "kl_target": (None, "it has no reference policy"),
     "clip_range_high": (None, "its clip range is symmetric"),
     "dual_clip": (None, "it has no second clip"),
+    "ema_decay": (None, "it averages no weights"),
     "whiten_rewards": (False, "it takes rewards as the environment pays them"),
 }
 """Fields that must have their neutral value, and why."""

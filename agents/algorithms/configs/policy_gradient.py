@@ -62,6 +62,9 @@ class PolicyGradientConfig:
     """Episodes in which the adaptive controller's largest error moves `kl_coef` by a fifth."""
     normalize_advantage: bool = True
     """Scales and shifts advantages to mean 0 and variance 1 over the tokens of the batch."""
+    ema_decay: float | None = None
+    """Share of the old average that an optimiser step leaves in the moving average of the
+    parameters, which is evaluated and saved beside them (WARP, arXiv:2406.16768); None: none."""
     seed: int = 0
     """Of sampling and shuffling."""
 
@@ -77,6 +80,8 @@ class PolicyGradientConfig:
         self._require_one_of("lr_schedule", "constant", "linear")
         self._require_one_of("kl_in", "reward", "loss")
         self._require_one_of("kl_estimator", "k1", "k2", "k3", "exact")
+        decay = self.ema_decay
+        self._require("ema_decay", "None or in (0, 1)", decay is None or 0 < decay < 1)
         micro = self.micro_batch_size
         self._require("micro_batch_size", "None or at least 1", micro is None or micro >= 1)
         at_most = f"at most n_episodes={self.n_episodes}"
