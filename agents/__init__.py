@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from agents.algorithms.configs.groups import GRPOConfig, RLOOConfig
     from agents.algorithms.configs.ppo import PPOConfig
     from agents.algorithms.configs.reinforce import REINFORCEConfig
+    from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
     from agents.algorithms.grpo import GRPO
     from agents.algorithms.ppo import PPO
     from agents.algorithms.reinforce import REINFORCE
     from agents.algorithms.rloo import RLOO
+    from agents.algorithms.trajectory_balance import TrajectoryBalance
     from agents.callbacks import Callback, StopOnScore
     from agents.checkpoints.series import Checkpoints
     from agents.policy.causal_lm import CausalLMPolicy
@@ -44,10 +46,14 @@ __all__ = [
     "RLOOConfig",
     "Rollout",
     "StopOnScore",
+    "TrajectoryBalance",
+    "TrajectoryBalanceConfig",
     "collect_rollout",
 ]
 
 _MODULES = {
+    "TrajectoryBalanceConfig": "algorithms.configs.trajectory_balance",
+    "TrajectoryBalance": "algorithms.trajectory_balance",
     "RLOOConfig": "algorithms.configs.groups",
     "RLOO": "algorithms.rloo",
     "REINFORCEConfig": "algorithms.configs.reinforce",

@@ -114,6 +114,7 @@ MEMBERS = [
         needs_groups=True,
     ),
     Member("GSPO", "GRPO", {"ratio": "sequence", "clip_range": 0.01}, needs_groups=True),
+    Member("trajectory balance", "TrajectoryBalance", needs_groups=True),
     Member(
         "CISPO", "GRPO", {"ratio": "clipped_weight", "kl_estimator": "exact"}, needs_groups=True
     ),

@@ -87,6 +87,7 @@ def exact_gradient(agent: Any) -> Tensor:
 
 UNBIASED = [
     ("RLOO", {}, False, 1.0),
+    ("TrajectoryBalance", {}, False, 0.5),
     # The mean of the group contains the text itself: half of the leave-one-out advantage.
     ("GRPO", {"scale_by": "nothing", "aggregation": "token"}, True, 0.5),
     ("GRPO", {"scale_by": "nothing", "aggregation": "constant", "max_tokens": 1}, False, 0.5),
