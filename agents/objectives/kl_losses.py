@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from agents.objectives.kl import KLEstimator, kl_estimate
-from agents.objectives.masked import masked_sum
+from agents.objectives.losses import token_mean
 
 
 def sampled_kl(
@@ -115,6 +115,4 @@ def kl_loss(kl: Tensor, mask: Tensor, *, n_tokens: float) -> Tensor:
     Raises:
         ValueError: If a shape does not fit, or `n_tokens` is not above 0.
     """
-    if not n_tokens > 0:
-        raise ValueError(f"n_tokens must be above 0, but is {n_tokens!r}")
-    return masked_sum(kl, mask) / n_tokens
+    return token_mean(kl, mask, n_tokens)

@@ -119,7 +119,7 @@ def clipped_surrogate_loss(
     if dual_clip is not None:
         bounded = torch.maximum(objective, dual_clip * advantages)
         objective = torch.where(advantages < 0, bounded, objective)
-    loss = _token_mean(-objective, mask, n_tokens)
+    loss = token_mean(-objective, mask, n_tokens)
     with torch.no_grad():
         return PolicyLoss(loss, masked_mean((ratio < low) | (ratio > high), mask))
 
@@ -194,7 +194,7 @@ def clipped_value_loss(
         clipped_error = torch.where(counted, clipped - returns, 0).square()
         largest = torch.maximum(squared_error, clipped_error)
     return ValueLoss(
-        loss=_token_mean(0.5 * largest, mask, n_tokens),
+        loss=token_mean(0.5 * largest, mask, n_tokens),
         clip_fraction=masked_mean((largest > squared_error).detach(), mask),
     )
 
@@ -217,7 +217,7 @@ def entropy_loss(entropies: Tensor, mask: Tensor, *, n_tokens: float | None = No
     Raises:
         ValueError: If nothing is counted and `n_tokens` is None, or `n_tokens` is not above 0.
     """
-    return _token_mean(-entropies, mask, n_tokens)
+    return token_mean(-entropies, mask, n_tokens)
 
 
 @torch.no_grad()
@@ -242,7 +242,8 @@ def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
     return torch.where(variance == 0, torch.nan, 1 - unexplained / variance)
 
 
-def _token_mean(x: Tensor, mask: Tensor, n_tokens: float | None) -> Tensor:
+def token_mean(x: Tensor, mask: Tensor, n_tokens: float | None) -> Tensor:
+    """Sum the counted elements, divided by `n_tokens` if given and by their number if not."""
     if n_tokens is None:
         return masked_mean(x, mask)
     if not n_tokens > 0:

@@ -12,10 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agents.objectives.losses import PolicyLoss, clipped_surrogate_loss
+from agents.objectives.losses import PolicyLoss, clipped_surrogate_loss, token_mean
 from agents.objectives.masked import masked_mean, masked_sum
-
-_MAX_LOG_RATIO = 20.0
 
 
 def policy_gradient_loss(
@@ -49,11 +47,7 @@ def policy_gradient_loss(
     """
     # Masked here as well as in the sum: past a masked NaN the gradient would be 0 * NaN.
     log_probs = torch.where(mask, log_probs, 0)
-    if n_tokens is None:
-        return masked_mean(-advantages * log_probs, mask)
-    if not n_tokens > 0:
-        raise ValueError(f"n_tokens must be above 0, but is {n_tokens!r}")
-    return masked_sum(-advantages * log_probs, mask) / n_tokens
+    return token_mean(-advantages * log_probs, mask, n_tokens)
 
 
 @torch.no_grad()
