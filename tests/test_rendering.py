@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from text_gym import HuggingFaceTokenizer
 from text_gym.rendering import printable, render_text, render_tokens, token_pieces
 from text_gym.rendering.palette import DARK, LIGHT, TERMINAL_TILES, reach, signed, step_of
 from text_gym.rendering.pieces import visible
-from text_gym.tokenizers import HuggingFaceTokenizer, WordTokenizer
+from text_gym.tokenizers import WordTokenizer
 
 
 def test_a_text_that_is_not_finished_shows_prompt_and_completion() -> None:

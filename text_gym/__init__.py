@@ -10,6 +10,7 @@ import gymnasium
 from text_gym import checks, constraints, rewards, tasks, wrappers
 from text_gym.env import TextGenEnv
 from text_gym.episode import Episode
+from text_gym.hugging_face_tokenizer import HuggingFaceTokenizer
 from text_gym.prompt_sources import (
     CallablePrompts,
     CurriculumPrompts,
@@ -20,7 +21,7 @@ from text_gym.prompt_sources import (
     WeightedPrompts,
 )
 from text_gym.prompts import Prompt
-from text_gym.tokenizers import CharTokenizer, HuggingFaceTokenizer, Tokenizer, WordTokenizer
+from text_gym.tokenizers import CharTokenizer, Tokenizer, WordTokenizer
 from text_gym.vector_env import TextGenVectorEnv
 
 __all__ = [

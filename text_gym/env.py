@@ -311,7 +311,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
             start, completion = self._text_so_far()
             return render_image(
                 start.prompt.text,
-                token_pieces(completion, self.tokenizer.decode),
+                token_pieces(completion, start.decode),
                 stop_reason=self._stop_reason,
                 reward=self._reward,
                 components=self._components,
@@ -327,7 +327,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
         start, completion = self._text_so_far()
         return render_text(
             start.prompt.text,
-            self.tokenizer.decode(completion),
+            start.decode(completion),
             self._stop_reason,
             self._reward,
             self._components,

@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from text_gym import small_talk
 from text_gym.episode import Episode, StopReason, TokenIds
 from text_gym.prompt_sources import Sampling, as_prompt_source
+from text_gym.prompt_template import require_field
 from text_gym.prompts import Prompt, as_prompt
+from text_gym.quoting import quoted
 from text_gym.rewards import RewardFunction, WordCount, as_reward_function
+from text_gym.text_parts import completion_decoder, encode_prompt
 from text_gym.tokenizers import WordTokenizer, action_mask, as_tokenizer
 
 Limit = Literal["terminate", "truncate"]
@@ -28,10 +31,13 @@ STOP_REASONS: dict[int, StopReason] = {EOS: "eos", STOP: "stop", LENGTH: "length
 
 
 class EncodedPrompt(NamedTuple):
-    """A prompt and the token ids of its text under the template, shape (P,)."""
+    """A prompt, and what its text under the template is to the policy."""
 
     prompt: Prompt
     token_ids: TokenIds
+    """Of the text, shape (P,)."""
+    decode: Callable[[TokenIds], str]
+    """Turns the ids of a completion, or of its beginning, into text."""
 
 
 def contains_id(space: spaces.Space[Any], index: Any) -> bool:
@@ -67,8 +73,7 @@ class TextTask:
             raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
         if limit not in ("terminate", "truncate"):
             raise ValueError(f"limit must be 'terminate' or 'truncate', got {limit!r}")
-        if "{prompt}" not in prompt_template:
-            raise ValueError(f"prompt_template must contain '{{prompt}}', got {prompt_template!r}")
+        require_field(prompt_template, "prompt_template")
         self.tokenizer = (
             WordTokenizer((*small_talk.WORDS, "?"))
             if tokenizer is None
@@ -86,7 +91,7 @@ class TextTask:
         stop_token_ids = tuple(stop_token_ids)
         self.stop_codes = self._stop_codes(stop_token_ids)
         self.action_mask = action_mask(self.tokenizer, stop_token_ids)
-        self._encoded: dict[str, TokenIds] = {}
+        self._encoded: dict[str, EncodedPrompt] = {}
         self.max_prompt_tokens = self._room_for_prompts(max_prompt_tokens)
         self.max_length = self.max_prompt_tokens + max_new_tokens
         last_id = self.tokenizer.vocab_size - 1
@@ -132,38 +137,44 @@ class TextTask:
                     "max_prompt_tokens must be given where prompts cannot be listed, got None"
                 )
             return max_prompt_tokens
-        token_ids = [self._tokenized(prompt) for prompt in prompts]
+        token_ids = [self._tokenized_at(place, prompt) for place, prompt in enumerate(prompts)]
         room = max(map(len, token_ids)) if max_prompt_tokens is None else max_prompt_tokens
         for prompt, ids in zip(prompts, token_ids, strict=True):
             self._encoded[prompt.text] = self._fitting(prompt, ids, room)
         return room
 
+    def _tokenized_at(self, place: int, prompt: Prompt) -> TokenIds:
+        try:
+            return self._tokenized(prompt)
+        except ValueError as error:
+            raise ValueError(f"prompts[{place}]: {error}") from error
+
     def _tokenized(self, prompt: Prompt) -> TokenIds:
-        text = self.prompt_template.replace("{prompt}", prompt.text)
-        token_ids = np.array(self.tokenizer.encode(text), dtype=np.int64)
+        ids = encode_prompt(self.tokenizer, self.prompt_template, prompt.text)
+        token_ids = np.array(ids, dtype=np.int64)
         size = self.tokenizer.vocab_size
         if token_ids.size and not 0 <= token_ids.min() <= token_ids.max() < size:
             raise ValueError(
-                f"tokenizer.encode must return ids in [0, {size}), got {token_ids} of {text!r}"
+                f"tokenizer.encode must return ids in [0, {size}), got {token_ids} "
+                f"of {quoted(prompt.text)}"
             )
         token_ids.setflags(write=False)  # episodes share them
         return token_ids
 
-    @staticmethod
-    def _fitting(prompt: Prompt, token_ids: TokenIds, room: int) -> TokenIds:
+    def _fitting(self, prompt: Prompt, token_ids: TokenIds, room: int) -> EncodedPrompt:
         if not 1 <= len(token_ids) <= room:
             raise ValueError(
                 f"a prompt must have 1 to max_prompt_tokens={room} tokens, got {len(token_ids)} "
-                f"in {prompt.text!r}"
+                f"in {quoted(prompt.text)}"
             )
-        return token_ids
+        return EncodedPrompt(prompt, token_ids, completion_decoder(self.tokenizer, token_ids))
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
         """Returns the prompt with its token ids; raises ValueError if it does not fit."""
-        token_ids = self._encoded.get(prompt.text)
-        if token_ids is None:
-            token_ids = self._fitting(prompt, self._tokenized(prompt), self.max_prompt_tokens)
-        return EncodedPrompt(prompt, token_ids)
+        found = self._encoded.get(prompt.text)
+        if found is None:
+            return self._fitting(prompt, self._tokenized(prompt), self.max_prompt_tokens)
+        return EncodedPrompt(prompt, found.token_ids, found.decode)
 
     def draw(self, np_random: np.random.Generator) -> EncodedPrompt:
         """Returns the prompt of a new episode.
@@ -214,6 +225,6 @@ class TextTask:
                 "stop_reason": STOP_REASONS[code],
                 "reference": start.prompt.reference,
                 "metadata": start.prompt.metadata,
-                "decode": self.tokenizer.decode,
+                "decode": start.decode,
             }
         )

@@ -1,8 +1,8 @@
 """Text to token ids and back: the vocabulary is the action space.
 
-Characters and whole words need nothing but Python; Hugging Face tokenizers are loaded when asked
-for. A tokenizer knows nothing of prompts, padding or lengths: there is no padding token here,
-because padding is not an action.
+Characters and whole words need nothing but Python; for Hugging Face tokenizers see
+`text_gym.hugging_face_tokenizer`. A tokenizer knows nothing of padding or lengths: there is no
+padding token here, because padding is not an action.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from text_gym.hugging_face_tokenizer import HuggingFaceTokenizer
+from text_gym.quoting import quoted
 
 
 @runtime_checkable
@@ -37,7 +40,7 @@ class Tokenizer(Protocol):
     def excluded_token_ids(self) -> frozenset[int]: ...  # noqa: D102
 
     def encode(self, text: str) -> list[int]:
-        """Returns the token ids of `text`, without EOS."""
+        """Returns the token ids of `text`, without EOS; no text gives a special token."""
         ...
 
     def decode(self, token_ids: Iterable[int]) -> str:
@@ -65,7 +68,7 @@ class _ListedTokenizer:
             return [self._ids[token] for token in tokens]
         except KeyError as error:
             raise ValueError(
-                f"text must consist of the vocabulary's tokens, got {text!r}, "
+                f"text must consist of the vocabulary's tokens, got {quoted(text)}, "
                 f"in which {error.args[0]!r} is unknown"
             ) from None
 
@@ -114,7 +117,8 @@ class WordTokenizer(_ListedTokenizer):
             puts no space before a closing mark.
 
     Raises:
-        ValueError: If `words` is empty or repeats one.
+        ValueError: If `words` is empty, repeats one, or has one that encoding would not find: with
+            a capital letter, or of several words or marks.
 
     Example:
         >>> tokenizer = WordTokenizer(["how", "are", "you", "?"])
@@ -127,10 +131,16 @@ class WordTokenizer(_ListedTokenizer):
 
     def __init__(self, words: Sequence[str]) -> None:
         super().__init__(list(words), "words")
+        unknown = [word for word in self._tokens if self._words_of(word) != [word]]
+        if unknown:
+            raise ValueError(
+                "words must be lower case, each a single word or mark, or no text would contain "
+                f"them, got {quoted(unknown)}"
+            )
 
     def encode(self, text: str) -> list[int]:
         """Returns one id per word or mark; raises ValueError for a word not in the list."""
-        return self._look_up(self._WORD.findall(text.lower()), text)
+        return self._look_up(self._words_of(text), text)
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """Returns the words joined by spaces, EOS left out."""
@@ -138,68 +148,8 @@ class WordTokenizer(_ListedTokenizer):
         spaced = (piece if piece in self._CLOSING else f" {piece}" for piece in pieces)
         return "".join(spaced).removeprefix(" ")
 
-
-class HuggingFaceTokenizer:
-    """Adapts a `transformers` tokenizer.
-
-    Args:
-        tokenizer: A `PreTrainedTokenizerBase` with an EOS token.
-        vocab_size: Number of actions; defaults to the highest id plus one. Give the model's
-            embedding size when that is padded beyond the tokenizer: the ids in between are holes.
-
-    Raises:
-        ValueError: If the tokenizer has no EOS token, or `vocab_size` leaves out one of its ids.
-    """
-
-    def __init__(self, tokenizer: Any, *, vocab_size: int | None = None) -> None:
-        name = tokenizer.name_or_path or type(tokenizer).__name__
-        if tokenizer.eos_token_id is None:
-            raise ValueError(
-                f"tokenizer must have an EOS token, or no text could end, got {name!r} with "
-                "eos_token=None"
-            )
-        used = set(tokenizer.get_vocab().values())
-        smallest = max(used) + 1
-        if vocab_size is not None and vocab_size < smallest:
-            raise ValueError(
-                f"vocab_size must be at least {smallest} for {name!r}, got {vocab_size}"
-            )
-        self.tokenizer = tokenizer
-        self.vocab_size = vocab_size or smallest
-        self.eos_token_id = int(tokenizer.eos_token_id)
-        holes = set(range(self.vocab_size)) - used
-        # `all_special_ids` lists only those with a role (pad, bos, ...), not "<|reserved_0|>".
-        added = tokenizer.added_tokens_decoder.items()
-        special = set(tokenizer.all_special_ids) | {i for i, token in added if token.special}
-        self.excluded_token_ids = frozenset((holes | special) - {self.eos_token_id})
-        self._silent = self.excluded_token_ids | {self.eos_token_id}
-
-    @classmethod
-    def from_pretrained(cls, source: str | Path, **kwargs: Any) -> HuggingFaceTokenizer:
-        """Loads a tokenizer from a folder, a hub id, or a GGUF file.
-
-        Raises:
-            ModuleNotFoundError: If `transformers` is not installed.
-        """
-        from transformers import AutoTokenizer
-
-        path = Path(source)
-        if path.suffix == ".gguf":
-            return cls(AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name), **kwargs)
-        return cls(AutoTokenizer.from_pretrained(source), **kwargs)
-
-    def encode(self, text: str) -> list[int]:
-        """Returns the ids of `text`; nothing is added before or after it."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
-
-    def decode(self, token_ids: Iterable[int]) -> str:
-        """Returns the text, EOS, special tokens and holes left out."""
-        visible = [int(index) for index in token_ids if int(index) not in self._silent]
-        return str(self.tokenizer.decode(visible, clean_up_tokenization_spaces=False))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> HuggingFaceTokenizer:
-        """Returns itself: environment specs are deep-copied by every wrapper."""
-        return self
+    def _words_of(self, text: str) -> list[str]:
+        return self._WORD.findall(text.lower())
 
 
 def as_tokenizer(tokenizer: Any) -> Tokenizer:
@@ -216,7 +166,7 @@ def as_tokenizer(tokenizer: Any) -> Tokenizer:
         return tokenizer
     raise TypeError(
         "tokenizer must have vocab_size, eos_token_id, excluded_token_ids, encode and decode, or "
-        f"be a transformers tokenizer, a folder, a hub id or a GGUF file, got {tokenizer!r}"
+        f"be a transformers tokenizer, a folder, a hub id or a GGUF file, got {quoted(tokenizer)}"
     )
 
 

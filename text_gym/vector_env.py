@@ -429,7 +429,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         reward, components = self._reward(row)
         return render_image(
             start.prompt.text,
-            token_pieces(self._completion(row), self.tokenizer.decode),
+            token_pieces(self._completion(row), start.decode),
             stop_reason=self._reasons[row],
             reward=reward,
             components=components,
@@ -443,7 +443,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
 
     def _rendered(self, row: int) -> str:
         start = self._shown_start(row)
-        text = self.tokenizer.decode(self._completion(row))
+        text = start.decode(self._completion(row))
         return render_text(start.prompt.text, text, self._reasons[row], *self._reward(row))
 
     def _reward(self, row: int) -> tuple[float | None, dict[str, float]]:

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from text_gym.checks.failure import require
 from text_gym.checks.text_rollout import Moment, Text
 from text_gym.episode import Episode
+from text_gym.text_parts import completion_decoder
 
 TEXT_KEYS: dict[str, Any] = {"input_ids": np.int64, "attention_mask": np.int8}
 STOP_REASONS = ("eos", "stop", "length")
@@ -123,7 +124,7 @@ def _check_episode(text: Text, episode: Episode, tokenizer: Any) -> None:
         "prompt_ids": prompt_ids,
         "completion_ids": actions,
         "stop_reason": last.info["stop_reason"],
-        "completion": tokenizer.decode(actions),
+        "completion": completion_decoder(tokenizer, np.array(prompt_ids))(np.array(actions)),
     }
     for name, value in expected.items():
         got = getattr(episode, name)

@@ -30,6 +30,8 @@ from text_gym.constraints.minimum_length import MinimumLength
 from text_gym.constraints.token_automaton import AnyText, TokenAutomaton, TokenGraph, WordingGraph
 from text_gym.constraints.token_trie import VocabularyTries
 from text_gym.episode import TokenIds
+from text_gym.quoting import quoted
+from text_gym.text_parts import completion_decoder
 
 _CACHED_BYTES = 2**26
 _OVERHEAD = 512  # of a mask and its keys, about
@@ -175,12 +177,12 @@ class Composition:
 
     def dead_end(self, constraints: Sequence[Constraint], text: Text) -> str:
         """Returns the message that nothing may be written after this text."""
-        decode = self.vocabulary.tokenizer.decode
-        prompt = decode(text.prompt_ids.tolist())
-        completion = decode(text.tokens)
+        tokenizer = self.vocabulary.tokenizer
+        completion_ids = np.array(text.tokens, dtype=np.int64)
+        completion = completion_decoder(tokenizer, text.prompt_ids)(completion_ids)
         return (
-            f"{_named(constraints)} allow no token after {completion!r}, written to the prompt "
-            f"{prompt!r}"
+            f"{_named(constraints)} allow no token after {quoted(completion)}, written to the "
+            f"prompt {quoted(tokenizer.decode(text.prompt_ids))}"
         )
 
 

@@ -1,19 +1,23 @@
 """What each token adds to the text, in bytes.
 
 A token may stand for a part of a character, and its text may depend on whether it comes first
-(tokenizers of words put a space between, some sentence tokenizers drop the leading one). Beyond
-that the text of a sequence must be the texts of its tokens one after another, which is checked.
-Bytes that are no text are read as they are, however a decoder shows them.
+(lists of words have a space between, and none before the first). Beyond that the text of a sequence
+must be the texts of its tokens one after another, which is checked. Bytes that are no text are read
+as they are, however a decoder shows them.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from text_gym.tokenizers import HuggingFaceTokenizer, Tokenizer
+from text_gym.episode import TokenIds
+from text_gym.hugging_face_tokenizer import HuggingFaceTokenizer
+from text_gym.text_parts import completion_decoder
+from text_gym.tokenizers import Tokenizer
 
 _BYTE_TOKEN = re.compile("<0x([0-9A-F]{2})>")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -43,16 +47,18 @@ def token_bytes(tokenizer: Tokenizer) -> TokenBytes:
     first: list[bytes | None] = [None] * tokenizer.vocab_size
     later: list[bytes | None] = [None] * tokenizer.vocab_size
     anchor = next((t for t in visible if _REPLACEMENT not in tokenizer.decode([t])), None)
+    prompt_ids = np.array([] if anchor is None else [anchor], dtype=np.int64)
+    read = completion_decoder(tokenizer, prompt_ids)
     for token in visible:
         alone = tokenizer.decode([token])
         if _REPLACEMENT in alone or anchor is None:
             first[token] = later[token] = _raw_bytes(tokenizer, token)
         else:
             before = tokenizer.decode([anchor])
-            first[token] = alone.encode()
+            first[token] = read(np.array([token])).encode()
             later[token] = tokenizer.decode([anchor, token]).removeprefix(before).encode()
     pieces = TokenBytes(tuple(first), tuple(later))
-    _check(tokenizer, pieces, visible)
+    _check(read, pieces, visible)
     return pieces
 
 
@@ -88,17 +94,17 @@ def _byte_alphabet() -> dict[str, int]:
 _BYTE_OF = _byte_alphabet()
 
 
-def _check(tokenizer: Tokenizer, pieces: TokenBytes, visible: list[int]) -> None:
+def _check(read: Callable[[TokenIds], str], pieces: TokenBytes, visible: list[int]) -> None:
     random = np.random.default_rng(0)
     for length in (1, 2, 3, 8) * 8:
-        ids = random.choice(visible, length).tolist() if visible else []
+        ids = random.choice(visible, length) if visible else np.array([], dtype=np.int64)
         spelled = b"".join(
             (pieces.later if position else pieces.first)[token] or b""
-            for position, token in enumerate(ids)
+            for position, token in enumerate(ids.tolist())
         ).decode(errors="replace")
         # How many replacement characters stand for bytes that are no text is the decoder's choice.
-        if _REPLACEMENT not in spelled and tokenizer.decode(ids) != spelled:
+        if _REPLACEMENT not in spelled and read(ids) != spelled:
             raise ValueError(
                 "constraints on the wording need a tokenizer whose tokens are written one after "
-                f"another, but {ids} decodes to {tokenizer.decode(ids)!r} and not to {spelled!r}"
+                f"another, but {ids.tolist()} reads {read(ids)!r} and not {spelled!r}"
             )

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from text_gym.episode import Episode
 from text_gym.prompts import Prompt
 from text_gym.task import TextTask
+from text_gym.text_parts import completion_decoder
 
 Rows = NDArray[np.intp]
 UNLISTED = -1
@@ -60,7 +61,7 @@ class TextReader:
             stop_reason="length",
             reference=prompt.reference,
             metadata=prompt.metadata,
-            decode=task.tokenizer.decode,
+            decode=completion_decoder(task.tokenizer, prompt_ids),
         )
 
 

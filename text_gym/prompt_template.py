@@ -1,0 +1,27 @@
+"""What the policy sees of a prompt: a template in which `{prompt}` stands for the text.
+
+One rule wherever there is a template: `{prompt}` is replaced, and every other brace is text. This
+module knows no tokens.
+"""
+
+from __future__ import annotations
+
+from text_gym.quoting import quoted
+
+FIELD = "{prompt}"
+
+
+def require_field(template: str, argument: str) -> None:
+    """Raises ValueError, naming the argument, for a template that leaves the prompt out."""
+    if FIELD not in template:
+        raise ValueError(f"{argument} must contain '{FIELD}', got {quoted(template)}")
+
+
+def fill(template: str, prompt: str) -> str:
+    """Returns the template with a prompt's text in it.
+
+    Example:
+        >>> fill('{"role": "user", "content": "{prompt}"}', "{Hi}")
+        '{"role": "user", "content": "{Hi}"}'
+    """
+    return template.replace(FIELD, prompt)

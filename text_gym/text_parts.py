@@ -1,0 +1,66 @@
+"""The two parts of a text and the seam between them: prompts into ids, completions out of them.
+
+A tokenizer may begin every text in its own way, and may read a token in another way where
+something stands before it. What that means for a prompt and what follows it is decided here, for
+environments, supervised training and evaluation alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from text_gym.episode import TokenIds
+from text_gym.hugging_face_tokenizer import HuggingFaceTokenizer
+from text_gym.prompt_template import fill
+from text_gym.tokenizers import CharTokenizer, Tokenizer, WordTokenizer
+
+
+def encode_prompt(tokenizer: Tokenizer, template: str, prompt: str) -> list[int]:
+    """Returns the ids that the policy sees of a prompt, shape (P,).
+
+    Raises:
+        ValueError: If the tokenizer cannot spell the text.
+    """
+    if isinstance(tokenizer, HuggingFaceTokenizer):
+        return tokenizer.encode_prompt(template, prompt)
+    return tokenizer.encode(fill(template, prompt))
+
+
+def completion_decoder(tokenizer: Tokenizer, prompt_ids: TokenIds) -> Callable[[TokenIds], str]:
+    """Returns the function from the ids of a completion, or of its beginning, to its text.
+
+    That is what stands after the prompt in the decoded whole, so that prompt and completion
+    together are the text that was written. Only of a list of words it is the words alone, without
+    the space before the first.
+
+    Example:
+        >>> decode = completion_decoder(WordTokenizer(["fine", "thanks"]), np.array([0]))
+        >>> decode(np.array([0, 1]))
+        'fine thanks'
+    """
+    if isinstance(tokenizer, CharTokenizer | WordTokenizer):
+        return tokenizer.decode
+    return _AfterPrompt(tokenizer, prompt_ids)
+
+
+@dataclass(frozen=True)
+class _AfterPrompt:
+    """Reads completions of one prompt."""
+
+    tokenizer: Tokenizer
+    prompt_ids: TokenIds
+
+    @cached_property
+    def _prompt(self) -> str:
+        return self.tokenizer.decode(self.prompt_ids)
+
+    def __call__(self, completion_ids: TokenIds) -> str:
+        whole = self.tokenizer.decode(np.concatenate([self.prompt_ids, completion_ids]))
+        if whole.startswith(self._prompt):
+            return whole[len(self._prompt) :]
+        # Bytes that are no text may take the character before them along; it stands in the prompt.
+        return self.tokenizer.decode(completion_ids)
