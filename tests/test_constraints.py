@@ -664,7 +664,7 @@ def test_bytes_of_a_byte_level_vocabulary(bpe_with_special_tokens: Any) -> None:
 
 
 def test_bytes_of_a_vocabulary_of_sentence_pieces() -> None:
-    """Metaspace and byte fallback, as Llama's: the first space is dropped."""
+    """Metaspace and byte fallback, as Llama's: the first space of a text is dropped."""
     from tokenizers import Tokenizer as FastTokenizer
     from tokenizers import decoders, models
     from transformers import PreTrainedTokenizerFast
@@ -683,8 +683,8 @@ def test_bytes_of_a_vocabulary_of_sentence_pieces() -> None:
         PreTrainedTokenizerFast(tokenizer_object=fast, eos_token="<eos>")
     )
     first, later = token_bytes(tokenizer)
-    assert first == (None, b"a", b"b", b"\xc3", b"\xa9", b"")
-    assert later == (None, b" a", b"b", b"\xc3", b"\xa9", b" ")
+    # A completion is not the first of its text: the prompt stands before it.
+    assert first == later == (None, b" a", b"b", b"\xc3", b"\xa9", b" ")
     constraints = [BannedStrings(["a b", "é"]), EndsWith("b")]
     assert_exact(
         [*constraints, BannedTokens([3, 4])],

@@ -25,7 +25,7 @@ from transformers.models.gpt2 import GPT2LMHeadModel
 
 import agents
 from agents.supervised.config import PretrainConfig
-from agents.supervised.from_scratch import new_gpt2, save_half_precision, train_tokenizer
+from agents.supervised.from_scratch import EOS_TOKEN, new_gpt2, save_half_precision, train_tokenizer
 from agents.supervised.sequences import TokenSequence, collate, encode_pairs, length_batches
 from agents.supervised.training import (
     _warmup_cosine,
@@ -181,6 +181,25 @@ def test_encode_pairs_joins_context_completion_and_eos_and_leaves_out_what_is_to
     context = tokenizer.encode("{a}\n")
     assert sequences == [([*context, *tokenizer.encode("bc"), tokenizer.eos_token_id], 4)]
     assert len(encode_pairs(tokenizer, pairs, template="{prompt}\n", max_length=8)) == 2
+
+
+def test_encode_pairs_begins_as_the_tokenizer_does_and_takes_no_control_token_from_a_text() -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = train_tokenizer([], 258)
+    tokenizer.add_special_tokens({"bos_token": "<bos>"})
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", bos)]
+    )
+    template = '{"user": "{prompt}"}<bos>'
+    pairs = [(f"<bos>{EOS_TOKEN}", EOS_TOKEN)]
+    [(ids, length)] = encode_pairs(tokenizer, pairs, template=template, max_length=99)
+    assert [index for index, token in enumerate(ids) if token in (bos, eos)] == [
+        *(0, length - 1, len(ids) - 1)
+    ]
+    spelled = tokenizer.decode(ids, skip_special_tokens=True)
+    assert spelled == f'{{"user": "<bos>{EOS_TOKEN}"}}{EOS_TOKEN}'
 
 
 def test_encode_pairs_refuses_a_template_without_prompt() -> None:

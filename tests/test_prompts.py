@@ -170,7 +170,16 @@ def test_a_jsonl_file_holds_a_prompt_an_object_or_a_text_a_line(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("bad_line", "reason"),
-    [("{", "Expecting"), ("5", "prompts must yield"), ('{"prompt": null}', "prompts must yield")],
+    [
+        ("{", "Expecting"),
+        ("5", "prompts must yield"),
+        ('{"prompt": null}', "prompts must yield"),
+        ('"\\ud83d"', "'utf-8' codec can't encode.*surrogates not allowed"),
+        ('{"prompt": "a", "tags": ["\\ude42"]}', "'utf-8' codec can't encode"),
+        ("9" * 5000, "Exceeds the limit"),
+        ("[" * 10**6, "maximum recursion depth exceeded"),
+    ],
+    ids=lambda text: text[:20],
 )
 def test_a_broken_jsonl_line_is_named_by_its_number(
     tmp_path: Path, bad_line: str, reason: str
@@ -178,6 +187,14 @@ def test_a_broken_jsonl_line_is_named_by_its_number(
     path = tmp_path / "prompts.jsonl"
     path.write_text(f'"fine"\n\n\n{bad_line}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=rf"prompts\.jsonl, line 4: {reason}"):
+        as_prompt_source(path)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl"])
+def test_bytes_that_are_no_text_are_named_by_their_line(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"prompts{suffix}"
+    path.write_bytes(b'"fine"\n"\xf0\x9f\x99\x82"\r\n"ab\xff"\n')
+    with pytest.raises(ValueError, match=rf"prompts\{suffix}, line 3: .*byte 0xff in position 3"):
         as_prompt_source(path)
 
 

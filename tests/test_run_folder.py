@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.runs.run_folder import RunFolder
+from text_gym import Episode
 
 
 class Agent:
@@ -70,6 +73,23 @@ def test_going_back_cuts_off_what_came_after(tmp_path: Path) -> None:
     assert scores(folder) == [1, 2, -3, -4]
     assert [row["rollout/score_mean"] for row in again.history] == [1, 2, -3, -4]
     assert again.seconds > state["seconds"]
+
+
+def test_half_a_character_that_was_written_does_not_end_the_run(tmp_path: Path) -> None:
+    record = RunFolder.created(tmp_path / "run", {"name": "\udc80"})
+    episode = Episode.from_text("a\ud83d", "\ude42私")
+    rollout = SimpleNamespace(
+        infos=[{"text_episode": episode}],
+        scores=np.ones(1),
+        texts=SimpleNamespace(lengths=np.ones(1)),
+    )
+    record.on_rollout_end(Agent(), rollout)  # type: ignore[arg-type]
+    record.write_json("replies.json", [episode.completion])
+    line = json.loads((record.folder / "samples.jsonl").read_text(encoding="utf-8"))
+    assert (line["prompt"], line["completion"]) == (episode.prompt, episode.completion)
+    written = (record.folder / "replies.json").read_text(encoding="utf-8")
+    assert json.loads(written) == [episode.completion]
+    assert "\\ude42私" in written
 
 
 def test_tensorboard_shows_one_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ class HuggingFaceTokenizer:
 
     def _encoded_apart(self, template: str, prompt: str) -> list[int]:
         """Encodes what stands between the control tokens of a template piece by piece."""
-        ids = []
+        ids: list[int] = []
         for piece in self._control_names.split(template):
             control = self._control_of.get(piece)
             ids += self.encode(fill(piece, prompt)) if control is None else [control]

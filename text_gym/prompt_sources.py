@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from text_gym.prompts import Prompt, as_prompt, read_prompts
+from text_gym.quoting import quoted
 from text_gym.row_state import recalled_prompt, recorded_prompt
 
 Sampling = Literal["with_replacement", "without_replacement"]
@@ -76,7 +77,7 @@ class ListedPrompts(PromptSource):
             for index, prompt in enumerate(read_prompts(prompts))
         ]
         if not self._prompts:
-            raise ValueError(f"prompts must hold at least one prompt, got {prompts!r}")
+            raise ValueError(f"prompts must hold at least one prompt, got {quoted(prompts)}")
 
     @property
     def prompts(self) -> Sequence[Prompt]:

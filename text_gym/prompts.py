@@ -6,6 +6,7 @@ Knows neither tokens nor environments, nor in which order prompts are drawn: see
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -13,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Reversible, Set, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from text_gym.quoting import quoted
 
 SUFFIXES = (".txt", ".jsonl")
 _FILE_NAME = re.compile(r"\S+\.[A-Za-z]\w{0,7}")
@@ -56,10 +59,11 @@ def as_prompt(row: Any) -> Prompt:
     prompt = row if isinstance(row, Prompt) else Prompt(row)
     if not isinstance(prompt.text, str):
         raise TypeError(
-            f"prompts must yield a str, a Prompt or a mapping with a 'prompt' text, got {row!r}"
+            "prompts must yield a str, a Prompt or a mapping with a 'prompt' text, "
+            f"got {quoted(row)}"
         )
     if not isinstance(prompt.reference, str | None):
-        raise TypeError(f"the reference of a prompt must be a str or None, got {row!r}")
+        raise TypeError(f"the reference of a prompt must be a str or None, got {quoted(row)}")
     return prompt
 
 
@@ -88,7 +92,7 @@ def read_prompts(prompts: Any) -> list[Prompt]:
         return _rows(prompts)
     raise TypeError(
         "prompts must be a text, a sequence, a .txt or .jsonl path, a callable or a PromptSource, "
-        f"got {prompts!r}"
+        f"got {quoted(prompts)}"
     )
 
 
@@ -96,7 +100,7 @@ def _rows(prompts: Iterable[Any]) -> list[Prompt]:
     if not isinstance(prompts, Sized):
         raise TypeError(
             "prompts must have a length, as an iterator may be endless; give list(prompts), or a "
-            f"callable that returns the next prompt, got {prompts!r}"
+            f"callable that returns the next prompt, got {quoted(prompts)}"
         )
     rows = list(prompts)
     # A table of a `datasets` library has columns too, but its rows are what it iterates over.
@@ -118,24 +122,30 @@ def _names_a_file(text: str) -> bool:
 def _read(path: Path) -> list[Prompt]:
     """Reads one prompt a line; blank lines are skipped."""
     if path.suffix not in SUFFIXES:
+        name = quoted(str(path))
         raise ValueError(
-            f"prompts must be a path that ends in {' or '.join(SUFFIXES)}, got {str(path)!r}; "
-            f"if that is the prompt itself, give [{str(path)!r}]"
+            f"prompts must be a path that ends in {' or '.join(SUFFIXES)}, got {name}; "
+            f"if that is the prompt itself, give [{name}]"
         )
-    lines = [(number, line) for number, line in enumerate(_lines(path), start=1) if line.strip()]
-    if path.suffix == ".txt":
-        return [Prompt(line) for _, line in lines]
+    parse = Prompt if path.suffix == ".txt" else _from_json
     rows = []
-    for number, line in lines:
+    for number, encoded in enumerate(_lines(path), start=1):
         try:
-            rows.append(as_prompt(json.loads(line)))
-        except (json.JSONDecodeError, TypeError) as error:
+            line = encoded.decode()
+            if line.strip():
+                rows.append(parse(line))
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"prompts file {path}, line {number}: {error}") from error
     return rows
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _from_json(line: str) -> Prompt:
+    row = json.loads(line)
+    json.dumps(row, ensure_ascii=False).encode()  # an escape may spell half a character: no text
+    return as_prompt(row)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
     """Yields the lines of a file: they end with LF or CR LF; a lone CR is text, a BOM is not."""
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        for line in file:
-            yield line.removesuffix("\n").removesuffix("\r")
+    for line in path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n"):
+        yield line.removesuffix(b"\r")

@@ -7,7 +7,7 @@ environments, supervised training and evaluation alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,6 +28,25 @@ def encode_prompt(tokenizer: Tokenizer, template: str, prompt: str) -> list[int]
     if isinstance(tokenizer, HuggingFaceTokenizer):
         return tokenizer.encode_prompt(template, prompt)
     return tokenizer.encode(fill(template, prompt))
+
+
+def encode_completion(
+    tokenizer: HuggingFaceTokenizer, prompt_ids: Sequence[int], completion: str
+) -> list[int]:
+    """Returns ids that read as `completion` after a prompt, as far as the tokenizer has such ids.
+
+    Raises:
+        ValueError: If the tokenizer cannot spell the text.
+    """
+    ids = tokenizer.encode(completion)
+    read = completion_decoder(tokenizer, np.array(prompt_ids, dtype=np.int64))
+    if read(np.array(ids, dtype=np.int64)) == completion:
+        return ids
+    # Some put a space before every text, but not after a line break within it.
+    line_break, joined = tokenizer.encode("\n"), tokenizer.encode(f"\n{completion}")
+    within = joined[len(line_break) :]
+    fits = [*line_break, *within] == joined
+    return within if fits and read(np.array(within, dtype=np.int64)) == completion else ids
 
 
 def completion_decoder(tokenizer: Tokenizer, prompt_ids: TokenIds) -> Callable[[TokenIds], str]:

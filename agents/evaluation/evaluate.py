@@ -134,11 +134,15 @@ def paired_gain(before: Evaluation, after: Evaluation) -> Gain:
     if before.prompts != after.prompts or len(before.prompts) < 2:
         raise ValueError(
             "before and after must be of the same two prompts or more, got "
-            f"{before.prompts[:3]}... and {after.prompts[:3]}..."
+            f"{_first(before.prompts)}... and {_first(after.prompts)}..."
         )
     differences = torch.tensor(after.scores, dtype=torch.float64) - torch.tensor(before.scores)
     half_width = 1.96 * float(differences.std()) / math.sqrt(len(differences))
     return Gain(float(differences.mean()), half_width)
+
+
+def _first(prompts: Sequence[str]) -> list[str]:
+    return [prompt[:100] for prompt in prompts[:3]]
 
 
 def distinct_n(texts: Sequence[str], n: int) -> float:

@@ -22,6 +22,7 @@ from agents.rollout.buffer import Rollout
 
 _SAMPLES_PER_UPDATE = 4
 _GROWING = ("metrics.jsonl", "samples.jsonl")
+_HALF_CHARACTERS = "backslashreplace"  # JSON's own escape of a lone surrogate
 
 
 class RunFolder(Callback):
@@ -156,14 +157,14 @@ class RunFolder(Callback):
         """Writes one JSON file, whole or not at all."""
         text = json.dumps(content, indent=2, default=str, ensure_ascii=False)
         partial = self.folder / f".{name}.partial"
-        with partial.open("w", encoding="utf-8") as file:
+        with partial.open("w", encoding="utf-8", errors=_HALF_CHARACTERS) as file:
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
         partial.replace(self.folder / name)
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
-        with (self.folder / name).open("a", encoding="utf-8") as file:
+        with (self.folder / name).open("a", encoding="utf-8", errors=_HALF_CHARACTERS) as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 

@@ -16,6 +16,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from text_gym import HuggingFaceTokenizer
+from text_gym.text_parts import completion_decoder
+
 if TYPE_CHECKING:
     from agents.supervised.config import PretrainCommand
 
@@ -142,23 +145,26 @@ def model_card(
 def sample_replies(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    contexts: Sequence[str],
+    prompts: Sequence[str],
     *,
+    template: str,
     seed: int,
     max_new_tokens: int = 40,
 ) -> list[str]:
-    """Draw one reply to each context at temperature 1, from the whole vocabulary."""
+    """Draw one reply to each prompt at temperature 1, from the whole vocabulary."""
     generator = torch.Generator().manual_seed(seed)
+    vocabulary = HuggingFaceTokenizer(tokenizer)
     replies = []
-    for context in contexts:
-        prompt_ids = tokenizer.encode(context, add_special_tokens=False)
+    for prompt in prompts:
+        prompt_ids = vocabulary.encode_prompt(template, prompt)
         ids = torch.tensor([prompt_ids])
         while ids.shape[1] < len(prompt_ids) + max_new_tokens:
             token = _next_token(model, ids, generator)
             if token == tokenizer.eos_token_id:
                 break
             ids = torch.cat([ids, token], dim=1)
-        replies.append(str(tokenizer.decode(ids[0, len(prompt_ids) :])))
+        read = completion_decoder(vocabulary, ids[0, : len(prompt_ids)].numpy())
+        replies.append(read(ids[0, len(prompt_ids) :].numpy()))
     return replies
 
 

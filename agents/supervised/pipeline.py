@@ -64,8 +64,9 @@ def run(command: PretrainCommand) -> None:
         heldout_perplexity=perplexity(saved, heldout),
     )
     prompts = PROMPTS[:: len(PROMPTS) // 10][:10]
-    contexts = [TEMPLATE.format(prompt=prompt) for prompt in prompts]
-    replies = sample_replies(saved, saved_tokenizer, contexts, seed=command.training.seed)
+    replies = sample_replies(
+        saved, saved_tokenizer, prompts, template=TEMPLATE, seed=command.training.seed
+    )
     card = model_card(command, figures, list(zip(prompts, replies, strict=True)))
     (command.output / "README.md").write_text(card, encoding="utf-8")
     print(card)

@@ -12,6 +12,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from text_gym import HuggingFaceTokenizer
+from text_gym.prompt_template import require_field
+from text_gym.text_parts import encode_completion
+
 
 class TokenSequence(NamedTuple):
     """A prompt and its completion as one sequence of token ids."""
@@ -45,9 +49,10 @@ def encode_pairs(
 ) -> list[TokenSequence]:
     """Encode pairs of prompt and completion as `template`, completion, end-of-text.
 
-    Context and completion are encoded apart, as a policy sees them: it is given the context's ids
-    and chooses the completion's. Pairs of more than `max_length` tokens are left out, because a
-    text cut short would teach the model to stop in mid-sentence, or never.
+    Context and completion are encoded apart, as a policy sees them: it is given the context's ids,
+    begun as the tokenizer begins a text, and chooses the completion's. No text becomes a control
+    token, unless the template names it. Pairs of more than `max_length` tokens are left out,
+    because a text cut short would teach the model to stop in mid-sentence, or never.
 
     Args:
         tokenizer: A tokenizer with an end-of-text token.
@@ -59,27 +64,21 @@ def encode_pairs(
         The sequences that fit, in the order of the pairs.
 
     Raises:
-        ValueError: If the template has no field `{prompt}` or the tokenizer has no end-of-text.
+        ValueError: If the template has no field `{prompt}`, the tokenizer has no end-of-text or
+            cannot spell a text.
     """
-    if "{prompt}" not in template:
-        raise ValueError(f"template must contain '{{prompt}}', got {template!r}")
-    if tokenizer.eos_token_id is None:
-        raise ValueError("tokenizer must have an end-of-text token, its eos_token_id is None")
-    pairs = list(pairs)
-    contexts = _encode(tokenizer, [template.format(prompt=prompt) for prompt, _ in pairs])
-    completions = _encode(tokenizer, [completion for _, completion in pairs])
-    sequences = (
-        TokenSequence([*context, *completion, tokenizer.eos_token_id], len(context))
-        for context, completion in zip(contexts, completions, strict=True)
-    )
+    require_field(template, "template")
+    vocabulary = HuggingFaceTokenizer(tokenizer)
+    sequences = (_encode_pair(vocabulary, template, *pair) for pair in pairs)
     return [sequence for sequence in sequences if len(sequence.ids) <= max_length]
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    if not texts:
-        return []
-    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    return ids
+def _encode_pair(
+    tokenizer: HuggingFaceTokenizer, template: str, prompt: str, completion: str
+) -> TokenSequence:
+    context = tokenizer.encode_prompt(template, prompt)
+    written = encode_completion(tokenizer, context, completion)
+    return TokenSequence([*context, *written, tokenizer.eos_token_id], len(context))
 
 
 def length_batches(

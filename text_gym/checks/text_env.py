@@ -25,6 +25,7 @@ from text_gym.checks.text_contract import (
     check_spaces,
 )
 from text_gym.checks.text_rollout import Text, plan_of, play
+from text_gym.quoting import quoted
 
 
 def check_text_env(env: gym.Env[Any, Any], *, dense_reward: bool = False) -> None:
@@ -119,7 +120,7 @@ def _check_given_prompt(env: gym.Env[Any, Any], texts: list[Text]) -> None:
             prompt = text[-1].info["text_episode"].prompt
             given = _prompt(env.reset(options={"prompt": prompt}))
             wanted = _prompt((text[0].observation, text[0].info))
-            rule = f"options={{'prompt': {prompt!r}}} must start from its tokens {wanted}"
+            rule = f"options={{'prompt': {quoted(prompt)}}} must start from its tokens {wanted}"
             require(given == wanted, "reset", rule, given)
         drawn.append(_prompt(env.reset()))
     rule = f"a prompt named in options must draw nothing; expected the prompts {expected} then"

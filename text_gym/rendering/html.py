@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from text_gym.episode import Episode
+from text_gym.quoting import quoted
 from text_gym.rendering.palette import DARK, LIGHT, STEPS, Colour, reach, signed, step_of
 from text_gym.rendering.pieces import numbers_of, printable, token_pieces, visible
 from text_gym.rendering.text import reward_line
@@ -78,7 +79,7 @@ def _pieces(episode: Episode, pieces: Sequence[str] | None) -> Sequence[str]:
         if "".join(pieces) != episode.completion:
             raise ValueError(
                 "pieces must be given for an episode that has lost its tokenizer: its tokens read "
-                f"{''.join(pieces)!r}, its completion {episode.completion!r}"
+                f"{quoted(''.join(pieces))}, its completion {quoted(episode.completion)}"
             )
     if len(pieces) != len(episode.completion_ids):
         raise ValueError(

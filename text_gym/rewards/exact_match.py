@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from text_gym.episode import Episode
+from text_gym.quoting import quoted
 from text_gym.rewards.words import fold
 
 
@@ -40,7 +41,7 @@ class ExactMatch:
         if episode.reference is None:
             raise ValueError(
                 f"reference must be given with every prompt that ExactMatch scores, "
-                f"received None for the prompt {episode.prompt!r}"
+                f"received None for the prompt {quoted(episode.prompt)}"
             )
         if self.normalise:
             return _normalised(episode.completion) == _normalised(episode.reference)
