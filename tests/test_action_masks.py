@@ -61,6 +61,17 @@ def test_numbers_stay_valid_when_masks_are_added() -> None:
     assert allowed(table, 2) == [C.tolist(), B.tolist()]
 
 
+def test_a_mask_that_allows_nothing_is_refused_unless_nobody_writes_there() -> None:
+    nothing = np.zeros(3, dtype=np.int8)
+    table = MaskTable(2)
+    table.update(infos(A, B))
+    table.update(infos(nothing, C), np.array([False, True]))
+    assert allowed(table, 2) == [A.tolist(), C.tolist()]
+    table.update(infos(nothing, None), np.array([False, True]))
+    with pytest.raises(ValueError, match=r"action_mask must allow at least one token, got array"):
+        table.update(infos(nothing, C), np.array([True, True]))
+
+
 def test_one_mask_broadcast_to_all_rows() -> None:
     table = MaskTable(4)
     table.update(

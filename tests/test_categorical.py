@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from torch.distributions import Categorical
 from torch.testing import assert_close
 
-from agents.policy.categorical import entropy, log_prob, masked_logits, sample
+from agents.policy.categorical import entropy, log_prob, masked_logits, most_probable, sample
 
 LOGITS = torch.tensor([[0.0, math.log(3.0), math.log(4.0)]], dtype=torch.float64)
 """Probabilities 1/8, 3/8, 4/8."""
@@ -69,6 +70,26 @@ def test_excluded_actions_get_neither_samples_nor_gradient() -> None:
     (log_prob(masked, torch.tensor([0])).sum() + entropy(masked).sum()).backward()
     assert logits.grad is not None
     assert_close(logits.grad, torch.tensor([[0.5, 0.0, -0.5, 0.0]]), rtol=0, atol=1e-7)
+
+
+def test_the_most_probable_action_is_that_of_the_largest_logit() -> None:
+    assert most_probable(LOGITS).tolist() == [2]
+    assert most_probable(masked_logits(LOGITS, LOGITS < 1.2)).tolist() == [1]
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("choose", [most_probable, lambda z: sample(z, torch.Generator())])
+def test_logits_that_are_not_finite_are_refused(choose: Any, broken: float) -> None:
+    logits = LOGITS.repeat(4, 1)
+    logits[2, 1] = broken
+    with pytest.raises(ValueError, match=rf"logits must be finite, got {broken} in 1 of 4 .*row 2"):
+        choose(logits)
+
+
+def test_a_mask_that_allows_nothing_is_refused() -> None:
+    mask = torch.tensor([[True, False], [False, False], [False, False]])
+    with pytest.raises(ValueError, match=r"action_mask must allow at least one.*rows \[1, 2\]"):
+        masked_logits(torch.zeros(3, 2), mask)
 
 
 def test_samples_follow_the_probabilities() -> None:

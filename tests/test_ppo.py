@@ -613,6 +613,61 @@ def test_masks_bind_deterministic_predictions_too() -> None:
     assert int(action) == own_logits(one, TEXTS[1]).topk(2).indices[1].item()
 
 
+class HoleyTokenizer(CharTokenizer):
+    """Has an id, 1, that stands for no text."""
+
+    def __init__(self) -> None:
+        super().__init__(ALPHABET)
+        self.excluded_token_ids = frozenset({1})
+
+
+def prefers_holes() -> PPO:
+    one = PPO(policy(), environments(tokenizer=HoleyTokenizer(), prompts=["a"]), CONFIG)
+    with torch.no_grad():
+        one.policy.head.weight[1] = 0
+        bias = one.policy.trunk(torch.tensor([[0]])).last_hidden_state[0, 0]
+        one.policy.head.weight[1] = 4 * bias / bias.square().sum().sqrt()
+    return one
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("masks", [None, np.array([0, 1, 1, 1], dtype=np.int8)])
+def test_predictions_keep_to_the_vocabulary(deterministic: bool, masks: Any) -> None:
+    one = prefers_holes()
+    assert own_logits(one, [0]).argmax().item() == 1
+    actions, _ = one.predict(observation(*[[0]] * 200), None, None, deterministic, masks)
+    assert set(actions.tolist()) <= ({0, 2, 3} if masks is None else {2, 3})
+
+
+def test_stable_baselines_evaluates_within_the_vocabulary() -> None:
+    one, written = prefers_holes(), []
+
+    class Noting(TextGenEnv):
+        def step(self, action: int) -> Any:
+            written.append(int(action))
+            return super().step(action)
+
+    task = TASK | {"tokenizer": HoleyTokenizer(), "prompts": ["a"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # no Monitor around the environments
+        evaluate_policy(one, DummyVecEnv([lambda: Noting(**task)]), 40, deterministic=False)  # type: ignore[arg-type]
+    assert set(written) == {0, 2, 3}
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_predictions_need_an_allowed_token_and_finite_logits(deterministic: bool) -> None:
+    one = prefers_holes()
+    batch = observation([0], [0, 2])
+    only_the_hole = np.array([0, 1, 0, 0], dtype=np.int8)
+    for masks in (np.zeros((2, V), dtype=bool), only_the_hole):
+        with pytest.raises(ValueError, match=r"action_mask must allow .*got none in rows \[0"):
+            one.predict(batch, deterministic=deterministic, action_masks=masks)
+    with torch.no_grad():
+        one.policy.trunk.wte.weight[2] = torch.inf  # type: ignore[index, union-attr]
+    with pytest.raises(ValueError, match="logits must be finite, got nan in 2 of 2 rows"):
+        one.predict(batch, deterministic=deterministic)
+
+
 def test_stable_baselines_evaluates_the_agent() -> None:
     one = agent()
     envs = DummyVecEnv([lambda: TextGenEnv(**TASK)] * 2)

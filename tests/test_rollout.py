@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TimeLimit
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from numpy.typing import NDArray
@@ -20,9 +21,11 @@ from transformers import GPT2Config
 
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.buffer import Rollout
-from agents.rollout.collect import collect_rollout
+from agents.rollout.collect import collect_rollout, vocabulary_mask
 from agents.rollout.timer import Timer
 from text_gym import CharTokenizer, TextGenEnv, TextGenVectorEnv
+from text_gym.constraints import MinimumLength
+from text_gym.wrappers import Constrain
 
 DISABLED, SAME_STEP = AutoresetMode.DISABLED, AutoresetMode.SAME_STEP
 both_modes = pytest.mark.parametrize("mode", [DISABLED, SAME_STEP], ids=["disabled", "same_step"])
@@ -397,6 +400,53 @@ def test_tokens_that_the_environment_excludes_are_never_written(kind: str) -> No
     with torch.no_grad():
         expected = TEXT_POLICY(rollout.texts).log_probs
     assert_close(rollout.log_probs, expected, rtol=0, atol=1e-5)
+
+
+def test_a_mask_that_allows_nothing_ends_the_rollout() -> None:
+    envs = FakeEnvs(2, mask=lambda t: np.full(V, t < 2, dtype=np.int8))
+    with pytest.raises(ValueError, match="action_mask must allow at least one token"):
+        collect_rollout(POLICY, envs, 2, seeded(), seed=0)
+
+
+def test_what_a_finished_row_allows_does_not_matter() -> None:
+    class NothingAfterTheEnd(FakeEnvs):
+        def masks(self, rows: NDArray[np.bool_]) -> dict[str, Any]:
+            masks = np.ones((self.num_envs, V), dtype=np.int8) * ~self.ended[:, None]
+            return {"action_mask": masks, "_action_mask": np.ones(self.num_envs, dtype=bool)}
+
+    free = collect_rollout(POLICY, FakeEnvs(4), 21, seeded(), seed=1)
+    assert_same_rollouts(free, collect_rollout(POLICY, NothingAfterTheEnd(4), 21, seeded(), seed=1))
+
+
+def test_logits_that_are_not_finite_end_the_rollout() -> None:
+    broken = policy_for(V, ROOM)
+    with torch.no_grad():
+        broken.trunk.wte.weight[1] = torch.inf  # type: ignore[index, union-attr]
+    with pytest.raises(ValueError, match="logits must be finite, got nan"):
+        collect_rollout(broken, FakeEnvs(4), 8, seeded(), seed=0)
+
+
+@pytest.mark.parametrize("kind", ["Disabled", "SameStep", "sync", "async"])
+def test_environments_say_which_tokens_are_ever_of_use(kind: str) -> None:
+    def envs(**task: Any) -> VectorEnv[Any, Any, Any]:
+        if kind != "async":
+            return text_envs(kind, 2, **task)
+        return AsyncVectorEnv([lambda: Constrain(TextGenEnv(**TEXT_TASK | task), MinimumLength(2))])
+
+    with closing(envs(tokenizer=HoleyTokenizer(), prompts=["a"])) as holey:
+        holey.reset(seed=0)
+        mask = vocabulary_mask(holey)
+        assert mask is not None
+        assert mask.tolist() == [True, False, True, True, True]
+    with closing(envs()) as whole:
+        assert vocabulary_mask(whole) is None
+
+
+def test_environments_need_not_say_which_tokens_are_of_use() -> None:
+    assert vocabulary_mask(FakeEnvs(2)) is None
+    for mode in ("sync", "async", "vector_entry_point"):
+        with closing(gym.make_vec("CartPole-v1", 1, vectorization_mode=mode)) as envs:
+            assert vocabulary_mask(envs) is None
 
 
 def test_rows_that_report_no_mask_are_free() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
+from numpy.typing import NDArray
 
 from text_gym.episode import StopReason, TokenIds
 from text_gym.prompt_sources import Sampling
@@ -296,11 +297,16 @@ class TextGenEnv(gym.Env[Observation, Any]):
         if self.render_mode == "human":
             write_text(f"{self._rendered()}\n\n", sys.stdout)
 
-    def action_masks(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    @property
+    def vocabulary_mask(self) -> NDArray[np.bool_] | None:
+        """Which token ids stand for text or end it, bool (V,); None if all do."""
+        mask = self.task.action_mask
+        return None if mask is None else mask.astype(np.bool_)
+
+    def action_masks(self) -> NDArray[np.bool_]:
         """Returns which token ids stand for text or EOS, bool (V,)."""
-        if self.task.action_mask is None:
-            return np.ones(self.tokenizer.vocab_size, dtype=np.bool_)
-        return self.task.action_mask.astype(np.bool_)
+        mask = self.vocabulary_mask
+        return np.ones(self.tokenizer.vocab_size, dtype=np.bool_) if mask is None else mask
 
     def render(self) -> Any:
         """Returns the text so far: a str under `"ansi"`, an image under `"rgb_array"`.

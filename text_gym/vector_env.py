@@ -171,11 +171,17 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self._add_masks(infos, rows)
         return self._observation(), rewards, terminations, truncations, infos
 
+    @property
+    def vocabulary_mask(self) -> Flags | None:
+        """Which token ids stand for text or end it, bool (V,); None if all do."""
+        mask = self.task.action_mask
+        return None if mask is None else mask.astype(np.bool_)
+
     def action_masks(self) -> Flags:
         """Returns which token ids stand for text or end it, bool (n, V), read-only."""
         shape = (self.num_envs, self.tokenizer.vocab_size)
-        mask = self.task.action_mask
-        return np.broadcast_to(np.True_ if mask is None else mask.astype(np.bool_), shape)
+        mask = self.vocabulary_mask
+        return np.broadcast_to(np.True_ if mask is None else mask, shape)
 
     def show_reward(
         self, payer: object, row: int, episode: Episode, reward: float, components: dict[str, float]

@@ -55,7 +55,7 @@ from agents.policy.causal_lm import CausalLMPolicy, PolicyOutputs, forward_in_ch
 from agents.policy.prediction import next_tokens
 from agents.policy.token_batch import TokenBatch, stacked
 from agents.rollout.buffer import Rollout, concatenated_rollouts
-from agents.rollout.collect import collect_rollout, require_fit
+from agents.rollout.collect import collect_rollout, require_fit, vocabulary_mask
 from agents.rollout.timer import Timer
 
 C = TypeVar("C", bound=PolicyGradientConfig)
@@ -117,6 +117,7 @@ class PolicyGradient(ABC, Generic[C]):
         self._require_values(policy)
         self.policy = policy
         self.envs = envs
+        self._vocabulary_mask = vocabulary_mask(envs)
         self.reference = policy.frozen_copy() if reference is None else reference
         self.callbacks = list(callbacks)
         self._parameters = [p for p in policy.parameters() if p.requires_grad]
@@ -377,13 +378,19 @@ class PolicyGradient(ABC, Generic[C]):
             state: Passed through; the observation holds everything.
             episode_start: Not used.
             deterministic: Takes the most probable token instead of sampling.
-            action_masks: Allowed tokens, (V,) or (n, V); None: all.
+            action_masks: Allowed tokens, (V,) or (n, V); None: all. Whatever they are, tokens that
+                the environments' vocabulary excludes are not chosen.
 
         Returns:
             Token ids, () or (n,), and `state`.
+
+        Raises:
+            ValueError: If a mask allows nothing, or the model's logits are not finite.
         """
         generator = None if deterministic else self.predicting
-        return next_tokens(self.policy, observation, generator, action_masks), state
+        masks = [mask for mask in (action_masks, self._vocabulary_mask) if mask is not None]
+        allowed = np.logical_and.reduce(np.broadcast_arrays(*masks)) if masks else None
+        return next_tokens(self.policy, observation, generator, allowed), state
 
     def save(self, path: str | Path) -> None:
         """Saves everything that training goes on from, models included, into a folder.

@@ -42,11 +42,22 @@ class MaskTable:
         self._numbers: dict[bytes, int] = {}
         self._masks = np.zeros((0, 0), dtype=np.bool_)  # room doubles as it fills
 
-    def update(self, infos: dict[str, Any]) -> None:
-        """Takes in the masks of one reset or step, of the rows that reported one."""
+    def update(self, infos: dict[str, Any], writing: NDArray[np.bool_] | None = None) -> None:
+        """Takes in the masks of one reset or step, of the rows that reported one.
+
+        Args:
+            infos: Of the reset or step.
+            writing: The rows that go on, (n,); None: all. What others report binds nobody.
+
+        Raises:
+            ValueError: If a mask allows nothing.
+        """
         if "action_mask" not in infos:
             return
-        masks, rows = infos["action_mask"], np.flatnonzero(infos["_action_mask"])
+        reported = infos["_action_mask"] if writing is None else infos["_action_mask"] & writing
+        masks, rows = infos["action_mask"], np.flatnonzero(reported)
+        if not rows.size:
+            return
         if not self._numbers:  # number 0: rows that never reported a mask are free
             self._number(np.ones_like(masks[0]))
         if masks.strides[0] == 0:  # one mask broadcast to all rows
@@ -56,6 +67,8 @@ class MaskTable:
 
     def _number(self, mask: NDArray[Any]) -> int:
         allowed = mask.astype(np.bool_)
+        if not allowed.any():
+            raise ValueError(f"action_mask must allow at least one token, got {mask!r}")
         key = np.packbits(allowed).tobytes()
         if key not in self._numbers:
             number = self._numbers[key] = len(self._numbers)

@@ -21,8 +21,29 @@ def masked_logits(logits: Tensor, action_mask: Tensor | None) -> Tensor:
     Args:
         logits: (N, V).
         action_mask: (N, V) bool, True = allowed; None allows everything.
+
+    Raises:
+        ValueError: If a row allows nothing.
     """
-    return logits if action_mask is None else logits.masked_fill(~action_mask, EXCLUDED)
+    if action_mask is None:
+        return logits
+    some = action_mask.any(dim=-1)
+    if not bool(some.all()):
+        raise ValueError(
+            "action_mask must allow at least one action in every row, got none in rows "
+            f"{(~some).nonzero().flatten().tolist()}"
+        )
+    return logits.masked_fill(~action_mask, EXCLUDED)
+
+
+def most_probable(logits: Tensor) -> Tensor:
+    """Returns the most probable action of each row of logits (N, V), (N,).
+
+    Raises:
+        ValueError: If a logit is not finite.
+    """
+    _require_finite(logits)
+    return logits.argmax(dim=-1)
 
 
 def sample(logits: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -33,7 +54,11 @@ def sample(logits: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
     Returns:
         The actions and their log-probs, (N,) each.
+
+    Raises:
+        ValueError: If a logit is not finite.
     """
+    _require_finite(logits)
     probabilities = torch.softmax(logits, dim=-1)
     cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)
     uniform = torch.rand(
@@ -43,6 +68,17 @@ def sample(logits: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     threshold = uniform * (cumulative[:, -1:] * _JUST_BELOW_1)
     actions = torch.searchsorted(cumulative, threshold, right=True)
     return actions.squeeze(-1), probabilities.gather(-1, actions).squeeze(-1).log()
+
+
+def _require_finite(logits: Tensor) -> None:
+    low, high = torch.aminmax(logits)  # one pass, which NaN survives
+    if not bool(0 * low + 0 * high == 0):
+        broken = ~logits.isfinite()
+        rows = broken.any(dim=-1).nonzero().flatten().tolist()
+        raise ValueError(
+            f"logits must be finite, got {logits[broken][0].item()} in {len(rows)} of "
+            f"{len(logits)} rows, first in row {rows[0]}: the model computes no numbers there"
+        )
 
 
 def log_prob(logits: Tensor, actions: Tensor) -> Tensor:

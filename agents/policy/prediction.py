@@ -33,6 +33,9 @@ def next_tokens(
 
     Returns:
         Token ids, () or (n,).
+
+    Raises:
+        ValueError: If a mask allows nothing, or the model's logits are not finite.
     """
     ids, mask = (torch.as_tensor(observation[k]) for k in ("input_ids", "attention_mask"))
     batched = ids.ndim == 2
@@ -47,7 +50,7 @@ def next_tokens(
         last, None if allowed is None else torch.atleast_2d(allowed).to(policy.device)
     )
     if generator is None:
-        tokens = logits.argmax(-1)
+        tokens = categorical.most_probable(logits)
     else:
         tokens, _ = categorical.sample(logits, generator)
     actions: NDArray[np.int64] = tokens.numpy(force=True)

@@ -134,9 +134,14 @@ class RolloutBuffer:
         return len(self._lengths) - self._n_started
 
     @property
+    def writing(self) -> NDArray[np.bool_]:
+        """In which environment rows an episode is being written, (n,)."""
+        return self._episode_of >= 0
+
+    @property
     def unfinished(self) -> bool:
         """Whether an episode is being written."""
-        return bool((self._episode_of >= 0).any())
+        return bool(self.writing.any())
 
     def begin(
         self, rows: Sequence[int], observations: Observations, infos: dict[str, Any]

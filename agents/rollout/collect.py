@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from numpy.typing import NDArray
 
 from agents.policy import categorical
 from agents.policy.action_masks import MaskTable
@@ -45,8 +46,9 @@ def collect_rollout(
             `decode` (reading and choosing tokens; GPT-2 reads later prompts along with them).
 
     Raises:
-        ValueError: If `n_episodes` is below n, the autoreset mode is NEXT_STEP, or a final
-            observation is not the prompt followed by the actions.
+        ValueError: If `n_episodes` is below n, the autoreset mode is NEXT_STEP, a mask allows
+            nothing, the logits are not finite, or a final observation is not the prompt followed by
+            the actions.
     """
     mode = autoreset_mode(envs)
     timer = timer or Timer()
@@ -75,13 +77,14 @@ def collect_rollout(
             observations, rewards, terminations, truncations, infos = envs.step(actions)
         buffer.append(decoder.rows, actions, rewards, log_probs, masks)
         ended = buffer.end(terminations, truncations, observations, infos)
-        _update(masks, infos)
         started = ended[: buffer.n_waiting]
         if started and mode is AutoresetMode.DISABLED:
+            _update(masks, infos, buffer.writing)
             with timer("environment"):
                 observations, infos = _reset(envs, started)
-            _update(masks, infos)
-        decoder.advance(tokens, ended, buffer.begin(started, observations, infos))
+        prompts = buffer.begin(started, observations, infos)
+        _update(masks, infos, buffer.writing)
+        decoder.advance(tokens, ended, prompts)
     return buffer.rollout(masks)
 
 
@@ -103,6 +106,21 @@ def autoreset_mode(envs: VectorEnv[Any, Any, Any]) -> AutoresetMode:
     if mode not in (AutoresetMode.DISABLED, AutoresetMode.SAME_STEP):
         raise ValueError(f"envs must have autoreset mode DISABLED or SAME_STEP, got {mode}")
     return AutoresetMode(mode)
+
+
+def vocabulary_mask(envs: VectorEnv[Any, Any, Any]) -> NDArray[np.bool_] | None:
+    """Returns the tokens that are ever of use, (V,): the environments' own `vocabulary_mask`.
+
+    Returns:
+        None if they all are, or if the environments, like many, do not say.
+    """
+    inner = envs.unwrapped
+    if not isinstance(inner, SyncVectorEnv | AsyncVectorEnv):
+        return getattr(inner, "vocabulary_mask", None)
+    if not all(inner.call("has_wrapper_attr", "vocabulary_mask")):
+        return None
+    mask: NDArray[np.bool_] | None = inner.get_attr("vocabulary_mask")[0]
+    return mask
 
 
 def require_fit(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]) -> None:
@@ -131,6 +149,8 @@ def _reset(
     return envs.reset(options={"reset_mask": mask})
 
 
-def _update(masks: MaskTable | None, infos: dict[str, Any]) -> None:
+def _update(
+    masks: MaskTable | None, infos: dict[str, Any], writing: NDArray[np.bool_] | None = None
+) -> None:
     if masks is not None:
-        masks.update(infos)
+        masks.update(infos, writing)
