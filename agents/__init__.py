@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from agents.algorithms.configs.ppo import PPOConfig
     from agents.algorithms.configs.reinforce import REINFORCEConfig
     from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
+    from agents.algorithms.configs.trpo import TRPOConfig
     from agents.algorithms.grpo import GRPO
     from agents.algorithms.ppo import PPO
     from agents.algorithms.reinforce import REINFORCE
     from agents.algorithms.rloo import RLOO
     from agents.algorithms.trajectory_balance import TrajectoryBalance
+    from agents.algorithms.trpo import TRPO
     from agents.callbacks import Callback, StopOnScore
     from agents.checkpoints.series import Checkpoints
     from agents.policy.causal_lm import CausalLMPolicy
@@ -35,6 +37,7 @@ __all__ = [
     "REINFORCE",
     "RLOO",
     "SB3PPO",
+    "TRPO",
     "Callback",
     "CausalLMPolicy",
     "Checkpoints",
@@ -46,12 +49,15 @@ __all__ = [
     "RLOOConfig",
     "Rollout",
     "StopOnScore",
+    "TRPOConfig",
     "TrajectoryBalance",
     "TrajectoryBalanceConfig",
     "collect_rollout",
 ]
 
 _MODULES = {
+    "TRPOConfig": "algorithms.configs.trpo",
+    "TRPO": "algorithms.trpo",
     "TrajectoryBalanceConfig": "algorithms.configs.trajectory_balance",
     "TrajectoryBalance": "algorithms.trajectory_balance",
     "RLOOConfig": "algorithms.configs.groups",

@@ -91,6 +91,7 @@ class Member:
 MEMBERS = [
     Member("PPO", "PPO", {"n_epochs": 2}, learns_values=True),
     Member("PPO averaged", "PPO", {"ema_decay": 0.9}, learns_values=True),
+    Member("TRPO", "TRPO", learns_values=True),
     Member("REINFORCE", "REINFORCE", learns_values=True),
     Member("REINFORCE++", "REINFORCE", {"baseline": "batch_mean"}),
     Member("RLOO", "RLOO", needs_groups=True),

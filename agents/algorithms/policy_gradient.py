@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.algorithms.configs.policy_gradient import PolicyGradientConfig
 from agents.algorithms.diagnostics import (
@@ -120,8 +120,8 @@ class PolicyGradient(ABC, Generic[C]):
         self._vocabulary_mask = vocabulary_mask(envs)
         self.reference = policy.frozen_copy() if reference is None else reference
         self.callbacks = list(callbacks)
-        self._parameters = [p for p in policy.parameters() if p.requires_grad]
-        processes.broadcast_from_main(self._parameters)
+        processes.broadcast_from_main(policy.trainable_parameters().values())
+        self._parameters = self.optimized_parameters()
         self.optimizer = torch.optim.Adam(
             self._parameters,
             lr=self.config.learning_rate,
@@ -172,6 +172,10 @@ class PolicyGradient(ABC, Generic[C]):
             new: What the policy says of them now, with gradient.
             totals: Of the whole step.
         """
+
+    def optimized_parameters(self) -> list[nn.Parameter]:
+        """Returns what the optimiser moves: all that learns, unless an algorithm moves a part."""
+        return list(self.policy.trainable_parameters().values())
 
     # The loop.
 

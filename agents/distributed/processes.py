@@ -73,6 +73,14 @@ def broadcast_from_main(tensors: Iterable[Tensor]) -> None:
 
 
 @torch.no_grad()
+def all_reduce_sum(tensor: Tensor) -> Tensor:
+    """Returns the sum of every process's tensor; `tensor` itself holds it afterwards."""
+    if world_size() > 1:
+        distributed.all_reduce(tensor)
+    return tensor
+
+
+@torch.no_grad()
 def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Replaces every gradient by the sum over processes, in one exchange for each dtype.
 
