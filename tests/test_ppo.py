@@ -126,10 +126,22 @@ def test_a_reference_of_ones_own_may_differ_from_the_start() -> None:
 
 
 def test_dropout_that_was_smuggled_in_is_noticed() -> None:
-    with pytest.raises(RuntimeError, match="KL of 0"):
-        agent(trained=policy(dropout=0.1)).learn(12)
-    with pytest.raises(RuntimeError, match="ratio of 1"):
-        agent(trained=policy(dropout=0.1), reference=policy()).learn(12)
+    with pytest.raises(ValueError, match="must decode as it is trained"):
+        agent(trained=policy(dropout=0.1))
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"), [(None, "KL of 0"), (policy(), "sampled with the log-probs of")]
+)
+def test_dropout_that_is_smuggled_in_later_is_noticed(
+    reference: CausalLMPolicy | None, message: str
+) -> None:
+    one = agent(trained=policy(dropout=1e-9), reference=reference)
+    for module in one.policy.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.1
+    with pytest.raises(RuntimeError, match=message):
+        one.learn(12)
 
 
 def test_log_probs_that_are_not_numbers_are_noticed() -> None:

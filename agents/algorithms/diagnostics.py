@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
-import torch
 from torch import Tensor
 
 from agents.objectives.kl import kl_estimate, sequence_kl
@@ -36,7 +35,6 @@ def rollout_metrics(
     mask = rollout.texts.completion_mask
     kl = sequence_kl(old.log_probs, ref_log_probs, mask)
     k3 = masked_sum(kl_estimate(old.log_probs, ref_log_probs, "k3"), mask, dim=1)
-    sampling_error = (rollout.log_probs - old.log_probs).abs()
     metrics = {
         "kl_penalty_mean": kl_coef * kl.mean(),
         "penalised_score_mean": (rollout.scores - kl_coef * kl).mean(),
@@ -44,12 +42,12 @@ def rollout_metrics(
         "kl_k3": k3.mean(),
         "kl_per_token": masked_mean(old.log_probs - ref_log_probs, mask),
         "entropy": masked_mean(old.entropies, mask),
-        "sampling_log_prob_error": torch.where(mask, sampling_error, 0).max(),
     }
     if old.values is not None:
         metrics["value_mean"] = masked_mean(old.values, mask)
         metrics["value_std"] = masked_var(old.values, mask).sqrt()
     named = {f"rollout/{name}": float(value) for name, value in metrics.items()}
+    named["rollout/sampling_log_prob_error"] = rollout.sampling_error(old.log_probs)
     return score_metrics(rollout) | named
 
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from agents.rollout.decoding.probe import sampling_tolerance
+
 FIRST_RATIO_TOLERANCE = 1e-5
 """Or eight roundings of the policy's logits, if that is more. Past it, old and new log-probs are
 not those of one policy."""
@@ -43,6 +45,24 @@ def require_finite_rewards(rewards: Tensor) -> None:
         raise TrainingStopped(
             f"rewards must be finite, got {value} in {len(broken)} of {len(rewards)} episodes, "
             f"first in number {broken[0]}; nothing was learnt from them: mend the reward function"
+        )
+
+
+def require_exact_sampling(error: float, rounding: float) -> None:
+    """Refuses texts that another distribution wrote than the one that is trained.
+
+    Args:
+        error: Largest difference, in nats, of a token's log-prob when it was sampled from that of
+            the training forward.
+        rounding: Of a log-prob of the policy.
+    """
+    tolerance = sampling_tolerance(rounding)
+    if not error <= tolerance:
+        raise TrainingStopped(
+            "tokens must be sampled with the log-probs of the training forward to within "
+            f"{tolerance:.3g} nats, got a difference of {error:.3g}; nothing was learnt from them: "
+            "the model does not decode as it is trained (texts longer than it was made for, too "
+            "low a precision, or dropout?)"
         )
 
 

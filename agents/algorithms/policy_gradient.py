@@ -35,6 +35,7 @@ from agents.algorithms.experience import Experience, StepTotals
 from agents.algorithms.health_checks import (
     memory_advice,
     require_bounded_kl,
+    require_exact_sampling,
     require_finite_rewards,
     require_no_kl,
     require_ratio_one,
@@ -471,6 +472,7 @@ class PolicyGradient(ABC, Generic[C]):
     def _check(self, scores: Tensor, metrics: Mapping[str, float]) -> None:
         """Stops or warns where a batch of texts shows that something is wrong."""
         require_bounded_kl(metrics["rollout/kl_per_token"], self.kl_controller.kl_coef)
+        require_exact_sampling(metrics["rollout/sampling_log_prob_error"], self.policy.rounding)
         warn_of_collapse(metrics["rollout/entropy"])
         if self.n_updates == 0:
             warn_of_equal_scores(scores)

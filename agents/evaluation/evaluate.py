@@ -21,6 +21,7 @@ from agents.objectives.masked import masked_mean
 from agents.policy.causal_lm import CausalLMPolicy, forward_in_chunks
 from agents.rollout.buffer import Rollout
 from agents.rollout.collect import collect_rollout
+from agents.rollout.decoding.probe import sampling_tolerance
 
 _CHUNK = 64
 
@@ -73,10 +74,18 @@ def evaluate(
 
     Raises:
         KeyError: If the environments do not report `text_episode`.
+        ValueError: If the policy does not decode as it is trained.
     """
     generator = torch.Generator(policy.device).manual_seed(seed)
     rollout = collect_rollout(policy, envs, n_episodes, generator, seed=seed).to(policy.device)
     log_probs = forward_in_chunks(policy, rollout.texts, _CHUNK).log_probs
+    error, tolerance = rollout.sampling_error(log_probs), sampling_tolerance(policy.rounding)
+    if not error <= tolerance:
+        raise ValueError(
+            "policy must be judged by the log-probs that it writes with, to within "
+            f"{tolerance:.3g} nats, got a difference of {error:.3g} from "
+            f"{type(policy.model).__name__}"
+        )
     return describe(rollout, log_probs, reference)
 
 

@@ -26,7 +26,7 @@ from agents.policy.model.blocks import blocks_of, freeze_lowest, recomputed
 from agents.policy.model.module_copy import copy_sharing_fixed
 from agents.policy.model.output_layer import log_probs_and_entropies
 from agents.policy.model.pretrained import fuse_activations, load_model, new_model
-from agents.policy.model.supported_model import linear_head, require_supported
+from agents.policy.model.supported_model import linear_head, longest_text, require_supported
 from agents.policy.token_batch import TokenBatch, stacked
 
 VALUE_HEAD_FILE = "value_head.safetensors"
@@ -100,14 +100,15 @@ class CausalLMPolicy(nn.Module):
         self.trunk = cast("PreTrainedModel", model.base_model)
         self.head = linear_head(model)
         self.vocab_size = int(self.head.weight.shape[0])
-        self.max_length = int(getattr(model.config, "max_position_embeddings", 0)) or None
+        self.max_length = longest_text(model)
         self.value_head = (
             None if self.options.value_network == "none" else _zero_value_head(self.head)
         )
         self.autocast = torch.bfloat16 if self.options.autocast else None
-        self.rounding = torch.finfo(self.head.weight.dtype).eps * logits.largest
+        rounding = torch.finfo(self.head.weight.dtype).eps * logits.largest
         if self.autocast is not None:
-            self.rounding += torch.finfo(self.autocast).eps * logits.spread
+            rounding += torch.finfo(self.autocast).eps * logits.spread
+        self.rounding = rounding / self.temperature
         _let_learn(model, self.options)
         self.value_trunk: PreTrainedModel | None = None
         if self.options.value_network == "separate":

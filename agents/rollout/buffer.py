@@ -57,6 +57,11 @@ class Rollout:
             None if self.group_ids is None else self.group_ids.to(device),
         )
 
+    def sampling_error(self, log_probs: Tensor) -> float:
+        """Returns how far log-probs (B, T) lie from those of sampling, in nats, at most."""
+        difference = (self.log_probs - log_probs).abs()
+        return float(torch.where(self.texts.completion_mask, difference, 0).max())
+
     def select(self, rows: Tensor) -> Rollout:
         """Returns some of the episodes, cut to the longest of them."""
         texts = self.texts.select(rows)

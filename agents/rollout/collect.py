@@ -21,6 +21,7 @@ from agents.policy.action_masks import MaskTable
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.buffer import Observations, Rollout, RolloutBuffer
 from agents.rollout.decoding.decoder import Decoder
+from agents.rollout.decoding.probe import require_exact_decoding
 from agents.rollout.timer import Timer
 
 
@@ -124,7 +125,7 @@ def vocabulary_mask(envs: VectorEnv[Any, Any, Any]) -> NDArray[np.bool_] | None:
 
 
 def require_fit(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]) -> None:
-    """Raises ValueError unless a policy can write in the environments; names both numbers."""
+    """Raises ValueError unless a policy can write in the environments, as it will be trained."""
     autoreset_mode(envs)
     actions, observations = envs.single_action_space, envs.single_observation_space
     if not isinstance(actions, spaces.Discrete) or actions.n != policy.vocab_size:
@@ -139,6 +140,7 @@ def require_fit(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]) -> None:
             f"envs must have texts of at most {policy.max_length} tokens, the policy's positions, "
             f"got {length}"
         )
+    require_exact_decoding(policy, length)
 
 
 def _reset(

@@ -14,6 +14,17 @@ from transformers import PreTrainedModel
 
 from agents.policy.model.pretrained import dropouts
 
+_LENGTHS = (
+    "max_position_embeddings",
+    "max_seq_len",
+    "max_sequence_length",
+    "max_target_positions",
+    "model_max_length",
+    "n_ctx",
+    "n_positions",
+)
+"""What configurations call the largest number of tokens in a text."""
+
 
 class LogitSizes(NamedTuple):
     """How large logits are.
@@ -25,6 +36,13 @@ class LogitSizes(NamedTuple):
 
     largest: float
     spread: float
+
+
+def longest_text(model: PreTrainedModel) -> int | None:
+    """Returns the most tokens that a model's configuration allows in a text; None: any number."""
+    config = model.config.get_text_config(decoder=True)
+    lengths = [getattr(config, name, None) for name in _LENGTHS]
+    return min((int(length) for length in lengths if length and length > 0), default=None)
 
 
 def linear_head(model: PreTrainedModel) -> nn.Linear:

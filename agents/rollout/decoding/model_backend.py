@@ -90,6 +90,15 @@ class ModelBackend:
             past_key_values=cache,
             use_cache=True,
         )
-        keys_and_values = [(layer.keys, layer.values) for layer in cache.layers]
+        keys_and_values = [
+            (layer.keys, layer.values)
+            for layer in cache.layers
+            if getattr(layer, "keys", None) is not None
+        ]
+        if len(keys_and_values) != len(self._cache.layers):
+            raise ValueError(
+                f"model must cache keys and values of each of its {len(self._cache.layers)} "
+                f"layers, got those of {len(keys_and_values)}"
+            )
         self._cache.insert(lines, keys_and_values, lengths)
         self.hidden[lines] = hidden[:, -1].to(self.hidden.dtype)
