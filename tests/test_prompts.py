@@ -87,7 +87,7 @@ def test_what_may_be_endless_is_refused_at_once(endless: Any) -> None:
 
 @pytest.mark.parametrize("unordered", [{"a", "b"}, frozenset("ab")])
 def test_what_has_no_order_is_refused(unordered: Any) -> None:
-    with pytest.raises(TypeError, match=r"prompts must have an order.*sorted.*got a (frozen)?set"):
+    with pytest.raises(TypeError, match=r"prompts must be in an order.*sorted.*got a (frozen)?set"):
         as_prompt_source(unordered)
 
 

@@ -86,6 +86,19 @@ def test_errors_of_a_list_name_the_argument_the_rule_and_the_value(make: Any, me
         make()
 
 
+@pytest.mark.parametrize("make", [CharTokenizer, WordTokenizer])
+@pytest.mark.parametrize("unordered", [{"a", "b"}, frozenset("ab")])
+def test_a_vocabulary_without_an_order_is_refused(make: Any, unordered: Any) -> None:
+    with pytest.raises(TypeError, match=r"must be in an order.*give sorted\((words|characters)\)"):
+        make(unordered)
+    assert make(dict.fromkeys("ba").keys()).encode("b") == [0]
+
+
+def test_a_text_is_no_list_of_words() -> None:
+    with pytest.raises(TypeError, match="words must be a list of words, got the text 'how are'"):
+        WordTokenizer("how are")
+
+
 @pytest.mark.parametrize("tokenizer", [CharTokenizer("ab"), WordTokenizer(["a"])])
 def test_a_list_is_a_tokenizer_shared_by_copies_and_pickles(tokenizer: Any) -> None:
     assert isinstance(tokenizer, Tokenizer)
@@ -209,7 +222,18 @@ def test_a_gguf_file_is_loaded_from_its_folder(bpe: Any, monkeypatch: pytest.Mon
 def test_a_transformers_tokenizer_is_adapted(bpe: Any) -> None:
     adapted = as_tokenizer(bpe)
     assert isinstance(adapted, HuggingFaceTokenizer)
-    assert adapted.tokenizer is bpe
+    assert adapted.decode(adapted.encode("how are you")) == "how are you"
+
+
+def test_what_the_caller_does_with_a_tokenizer_changes_nothing(bpe: Any) -> None:
+    given = copy.deepcopy(bpe)
+    given.pad_token = given.eos_token
+    adapted = as_tokenizer(given)
+    expected = adapted.encode("how are you")
+    given.add_tokens(["how are you"])
+    assert adapted.encode("how are you") == expected
+    given("how are you", truncation=True, max_length=1)
+    assert adapted.tokenizer.backend_tokenizer.truncation is None
 
 
 @pytest.mark.parametrize("wrong", [5, None, object(), ["a", "b"]])

@@ -6,6 +6,7 @@ somebody asks to load a tokenizer, and not before.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +20,7 @@ class HuggingFaceTokenizer:
     """Adapts a `transformers` tokenizer.
 
     Args:
-        tokenizer: A `PreTrainedTokenizerBase` with an EOS token.
+        tokenizer: A `PreTrainedTokenizerBase` with an EOS token; it is copied.
         vocab_size: Number of actions; defaults to the highest id plus one. Give the model's
             embedding size when that is padded beyond the tokenizer: the ids in between are holes.
 
@@ -40,7 +41,8 @@ class HuggingFaceTokenizer:
             raise ValueError(
                 f"vocab_size must be at least {smallest} for {name!r}, got {vocab_size}"
             )
-        self.tokenizer = tokenizer
+        # Whoever gave it goes on using it, and it truncates for all threads while one truncates.
+        self.tokenizer = tokenizer = copy.deepcopy(tokenizer)
         self.vocab_size = vocab_size or smallest
         self.eos_token_id = int(tokenizer.eos_token_id)
         holes = set(range(self.vocab_size)) - used

@@ -10,11 +10,12 @@ import codecs
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Reversible, Set, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from text_gym.order import require_order
 from text_gym.quoting import quoted
 
 SUFFIXES = (".txt", ".jsonl")
@@ -83,11 +84,7 @@ def read_prompts(prompts: Any) -> list[Prompt]:
         return _read(Path(prompts))
     if isinstance(prompts, str | Prompt):
         return [as_prompt(prompts)]
-    if isinstance(prompts, Set) and not isinstance(prompts, Reversible):
-        raise TypeError(
-            "prompts must have an order, or a seed would not decide which is drawn; give "
-            f"sorted(prompts), got a {type(prompts).__name__}"
-        )
+    require_order(prompts, "prompts")
     if isinstance(prompts, Iterable) and not isinstance(prompts, bytes | Mapping):
         return _rows(prompts)
     raise TypeError(

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from text_gym.hugging_face_tokenizer import HuggingFaceTokenizer
+from text_gym.order import require_order
 from text_gym.quoting import quoted
 
 
@@ -51,7 +52,9 @@ class Tokenizer(Protocol):
 class _ListedTokenizer:
     """Holds a fixed list of tokens; EOS is the id after the last."""
 
-    def __init__(self, tokens: Sequence[str], argument: str) -> None:
+    def __init__(self, tokens: Iterable[str], argument: str) -> None:
+        require_order(tokens, argument)
+        tokens = list(tokens)
         if not tokens:
             raise ValueError(f"{argument} must name at least one token, got {tokens!r}")
         repeated = sorted(token for token, count in Counter(tokens).items() if count > 1)
@@ -87,6 +90,7 @@ class CharTokenizer(_ListedTokenizer):
             characters.
 
     Raises:
+        TypeError: If `characters` is a set, which has no order.
         ValueError: If `characters` is empty or repeats one.
 
     Example:
@@ -98,7 +102,7 @@ class CharTokenizer(_ListedTokenizer):
     def __init__(
         self, characters: str = string.ascii_letters + string.digits + string.punctuation + " "
     ) -> None:
-        super().__init__(list(characters), "characters")
+        super().__init__(characters, "characters")
 
     def encode(self, text: str) -> list[int]:
         """Returns one id per character; raises ValueError for a character not in the alphabet."""
@@ -117,6 +121,7 @@ class WordTokenizer(_ListedTokenizer):
             puts no space before a closing mark.
 
     Raises:
+        TypeError: If `words` is a text, or a set, which has no order.
         ValueError: If `words` is empty, repeats one, or has one that encoding would not find: with
             a capital letter, or of several words or marks.
 
@@ -130,7 +135,9 @@ class WordTokenizer(_ListedTokenizer):
     _CLOSING = frozenset(".,;:!?")
 
     def __init__(self, words: Sequence[str]) -> None:
-        super().__init__(list(words), "words")
+        if isinstance(words, str):
+            raise TypeError(f"words must be a list of words, got the text {quoted(words)}")
+        super().__init__(words, "words")
         unknown = [word for word in self._tokens if self._words_of(word) != [word]]
         if unknown:
             raise ValueError(
