@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agents.algorithms.acer import ACER
+    from agents.algorithms.configs.acer import ACERConfig
     from agents.algorithms.configs.groups import GRPOConfig, RLOOConfig
     from agents.algorithms.configs.ppo import PPOConfig
     from agents.algorithms.configs.reinforce import REINFORCEConfig
@@ -32,12 +34,14 @@ if TYPE_CHECKING:
     from agents.sb3_baseline.gymnasium_vec_env import GymnasiumVecEnv
 
 __all__ = [
+    "ACER",
     "GRPO",
     "PPO",
     "REINFORCE",
     "RLOO",
     "SB3PPO",
     "TRPO",
+    "ACERConfig",
     "Callback",
     "CausalLMPolicy",
     "Checkpoints",
@@ -56,6 +60,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ACERConfig": "algorithms.configs.acer",
+    "ACER": "algorithms.acer",
     "TRPOConfig": "algorithms.configs.trpo",
     "TRPO": "algorithms.trpo",
     "TrajectoryBalanceConfig": "algorithms.configs.trajectory_balance",

@@ -44,7 +44,10 @@ class Member:
 
     def options(self, **changes: Any) -> PolicyConfig:
         """Return options of a policy that the algorithm accepts."""
-        network = {"value_network": "shared" if self.learns_values else "none"}
+        network = {
+            "value_network": "shared" if self.learns_values else "none",
+            "action_values": self.algorithm == "ACER",
+        }
         return PolicyConfig(**{**network, **changes})
 
     def environments(
@@ -92,6 +95,7 @@ MEMBERS = [
     Member("PPO", "PPO", {"n_epochs": 2}, learns_values=True),
     Member("PPO averaged", "PPO", {"ema_decay": 0.9}, learns_values=True),
     Member("TRPO", "TRPO", learns_values=True),
+    Member("ACER", "ACER", learns_values=True),
     Member("REINFORCE", "REINFORCE", learns_values=True),
     Member("REINFORCE++", "REINFORCE", {"baseline": "batch_mean"}),
     Member("RLOO", "RLOO", needs_groups=True),

@@ -145,7 +145,7 @@ def test_values_are_where_they_are_learnt_and_nowhere_else(member: Member, tmp_p
 
 @pytest.mark.parametrize("member", [m for m in MEMBERS if m.learns_values], ids=str)
 def test_a_separate_value_network_learns(member: Member) -> None:
-    agent = member.agent(options=PolicyConfig(value_network="separate"))
+    agent = member.agent(options=member.options(value_network="separate"))
     before = parameters(agent)
     agent.learn(32)
     assert any(

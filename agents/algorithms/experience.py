@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ class Experience(NamedTuple):
         old_values: (B, T), by that policy's value function; None without one.
         advantages: (B, T).
         returns: (B, T), what values are trained towards; None where none are.
+        extras: What an algorithm adds, by name, (B,) or (B, T, ...).
     """
 
     texts: TokenBatch
@@ -29,6 +31,7 @@ class Experience(NamedTuple):
     old_values: Tensor | None
     advantages: Tensor
     returns: Tensor | None
+    extras: Mapping[str, Tensor] = MappingProxyType({})
 
     @property
     def n_episodes(self) -> int:
@@ -50,8 +53,9 @@ class Experience(NamedTuple):
         """Returns some of the episodes, cut to the longest of them."""
         texts = self.texts.select(rows)
         width = texts.input_ids.shape[1]
-        parts = (None if part is None else part[rows, :width] for part in self[1:])
-        return Experience(texts, *parts)  # type: ignore[arg-type]
+        parts = (None if part is None else part[rows, :width] for part in self[1:-1])
+        extras = {name: selected(part, rows, width) for name, part in self.extras.items()}
+        return Experience(texts, *parts, extras)  # type: ignore[arg-type, call-arg]
 
     def split(self, size: int) -> Iterator[Experience]:
         """Yields all episodes, `size` at a time, those of similar length together."""
@@ -82,3 +86,8 @@ class StepTotals(NamedTuple):
 
     n_tokens: int
     n_episodes: int
+
+
+def selected(part: Tensor, rows: Tensor, width: int) -> Tensor:
+    """Returns some rows of a tensor (B,), or of one (B, T, ...) cut to `width`."""
+    return part[rows] if part.ndim == 1 else part[rows, :width]

@@ -152,6 +152,11 @@ class PolicyGradient(ABC, Generic[C]):
         """Whether a value function is trained. If not, the policy must have none."""
         return False
 
+    @property
+    def learns_action_values(self) -> bool:
+        """Whether it is one of states and tokens; see `PolicyConfig.action_values`."""
+        return False
+
     @abstractmethod
     def advantages(self, rollout: Rollout, rewards: Tensor, old: PolicyOutputs) -> Credit:
         """Assigns credit to every chosen token.
@@ -491,6 +496,12 @@ class PolicyGradient(ABC, Generic[C]):
             raise ValueError(
                 f"the policy of {type(self).__name__} must have value_network {needed}, got "
                 f"{policy.options.value_network!r}: PolicyConfig sets it"
+            )
+        if self.learns_action_values != policy.options.action_values:
+            raise ValueError(
+                f"the policy of {type(self).__name__} must have action_values "
+                f"{self.learns_action_values}, got {policy.options.action_values}: PolicyConfig "
+                "sets it"
             )
 
     def _first_seed(self) -> int | None:

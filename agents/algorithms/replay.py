@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from agents.algorithms.experience import selected
 from agents.policy.action_masks import ActionMasks
 from agents.policy.token_batch import TokenBatch, concatenated, stacked
 
@@ -27,6 +29,7 @@ class Remembered(NamedTuple):
         ref_log_probs: (B, T), by the reference.
         group_ids: (B,) int64.
         truncated: (B,) bool, True where the last state was cut off rather than final.
+        extras: What an algorithm adds, by name, (B,) or (B, T, ...).
     """
 
     texts: TokenBatch
@@ -34,6 +37,7 @@ class Remembered(NamedTuple):
     ref_log_probs: Tensor
     group_ids: Tensor
     truncated: Tensor
+    extras: Mapping[str, Tensor] = MappingProxyType({})
 
     def select(self, rows: Tensor) -> Remembered:
         """Returns some of the texts, cut to the longest of them."""
@@ -41,10 +45,11 @@ class Remembered(NamedTuple):
         width = texts.input_ids.shape[1]
         return Remembered(
             texts,
-            self.rewards[rows, :width],
-            self.ref_log_probs[rows, :width],
+            selected(self.rewards, rows, width),
+            selected(self.ref_log_probs, rows, width),
             self.group_ids[rows],
             self.truncated[rows],
+            {name: selected(part, rows, width) for name, part in self.extras.items()},
         )
 
 
@@ -103,6 +108,9 @@ class Replay:
 
 
 _MASKS = ("mask_table", "mask_numbers")
+_TOKENS = ("input_ids", "attention_mask", "completion_mask")
+_TENSORS = ("rewards", "ref_log_probs", "group_ids", "truncated")
+_EXTRA = "extra:"
 
 
 def _fields(batch: Remembered) -> dict[str, Tensor]:
@@ -111,7 +119,8 @@ def _fields(batch: Remembered) -> dict[str, Tensor]:
         "input_ids": texts.input_ids,
         "attention_mask": texts.attention_mask,
         "completion_mask": texts.completion_mask,
-        **{name: part for name, part in batch._asdict().items() if name != "texts"},
+        **{name: part for name, part in batch._asdict().items() if name in _TENSORS},
+        **{f"{_EXTRA}{name}": part for name, part in batch.extras.items()},
     }
     if texts.action_masks is not None:
         fields |= dict(zip(_MASKS, texts.action_masks, strict=True))
@@ -120,17 +129,18 @@ def _fields(batch: Remembered) -> dict[str, Tensor]:
 
 def _batch(fields: dict[str, Tensor]) -> Remembered:
     masks = [fields.pop(name) for name in _MASKS if name in fields]
-    token_fields = ("input_ids", "attention_mask", "completion_mask")
-    expected = {*token_fields, *Remembered._fields} - {"texts"}
+    extras = {name: fields.pop(name) for name in list(fields) if name.startswith(_EXTRA)}
+    expected = {*_TOKENS, *_TENSORS}
     if fields.keys() != expected or len(masks) not in (0, 2):
         raise ValueError(f"a remembered batch must have {sorted(expected)}, got {sorted(fields)}")
-    shapes = {fields[name].shape for name in (*token_fields, "rewards", "ref_log_probs")}
+    shapes = {fields[name].shape for name in (*_TOKENS, "rewards", "ref_log_probs")}
     if len(shapes) > 1:
         raise ValueError(f"a remembered batch must have one shape (B, T), got {sorted(shapes)}")
+    ids, attention_mask, completion_mask = (fields.pop(name) for name in _TOKENS)
     action_masks = ActionMasks(*masks) if masks else None
-    ids, attention_mask, completion_mask = (fields.pop(name) for name in token_fields)
     texts = TokenBatch(ids, attention_mask, completion_mask, action_masks)
-    return Remembered(texts, **fields)
+    named = {name.removeprefix(_EXTRA): part for name, part in extras.items()}
+    return Remembered(texts, **fields, extras=named)
 
 
 def _joined(batches: list[Remembered]) -> Remembered:
@@ -146,4 +156,5 @@ def _joined(batches: list[Remembered]) -> Remembered:
         stacked([batch.ref_log_probs for batch in batches]),
         torch.cat(group_ids),
         torch.cat([batch.truncated for batch in batches]),
+        {name: stacked([batch.extras[name] for batch in batches]) for name in batches[0].extras},
     )

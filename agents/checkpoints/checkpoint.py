@@ -204,7 +204,9 @@ def load_models(folder: Path, config_class: Callable[..., Any]) -> SavedModels:
     policy = CausalLMPolicy.from_pretrained(
         folder / ("base" if options.lora_rank else "policy"), options
     )
-    plain_options = dataclasses.replace(options, lora_rank=0, frozen_blocks=0, value_network="none")
+    plain_options = dataclasses.replace(
+        options, lora_rank=0, frozen_blocks=0, value_network="none", action_values=False
+    )
     reference = CausalLMPolicy.from_pretrained(folder / "reference", plain_options)
     return SavedModels(config, policy, reference.requires_grad_(False))
 

@@ -62,6 +62,20 @@ class PolicyOutputs(NamedTuple):
         return cls(*(None if field[0] is None else stacked(field) for field in fields))  # type: ignore[arg-type]
 
 
+class ActionValues(NamedTuple):
+    """What a policy with action values says about N choices in B texts.
+
+    Attributes:
+        logits: (N, V), at the policy's temperature, those of excluded tokens very low.
+        q_values: (N, V), Q of every token, allowed or not.
+        bootstrap_values: (B,), Σ_a π(a) Q(a) after the last token, without gradient.
+    """
+
+    logits: Tensor
+    q_values: Tensor
+    bootstrap_values: Tensor
+
+
 class CausalLMPolicy(nn.Module):
     """Wraps any `AutoModelForCausalLM` with a zero-initialised value head.
 
@@ -102,7 +116,9 @@ class CausalLMPolicy(nn.Module):
         self.vocab_size = int(self.head.weight.shape[0])
         self.max_length = longest_text(model)
         self.value_head = (
-            None if self.options.value_network == "none" else _zero_value_head(self.head)
+            None
+            if self.options.value_network == "none"
+            else _zero_value_head(self.head, self.vocab_size if self.options.action_values else 1)
         )
         self.autocast = torch.bfloat16 if self.options.autocast else None
         rounding = torch.finfo(self.head.weight.dtype).eps * logits.largest
@@ -191,7 +207,7 @@ class CausalLMPolicy(nn.Module):
             instead |= lora.without_adapters(layers)
         instead |= {part: None for part in (self.value_head, self.value_trunk) if part is not None}
         copy = copy_sharing_fixed(self, instead).requires_grad_(False)
-        copy.options = dataclasses.replace(self.options, value_network="none")
+        copy.options = dataclasses.replace(self.options, value_network="none", action_values=False)
         return copy
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
@@ -238,11 +254,14 @@ class CausalLMPolicy(nn.Module):
         return categorical.masked_logits(logits, action_mask)
 
     def values(self, hidden: Tensor) -> Tensor:
-        """Returns the values (...) of the value network's hidden states (..., H)."""
+        """Returns the values (...) of the value network's hidden states (..., H).
+
+        With `action_values`, those of every token that could follow, (..., V).
+        """
         assert self.value_head is not None
         with self._outside_autocast():
-            values: Tensor = self.value_head(hidden.to(self.value_head.weight.dtype)).squeeze(-1)
-        return values
+            values: Tensor = self.value_head(hidden.to(self.value_head.weight.dtype))
+        return values if self.options.action_values else values.squeeze(-1)
 
     def forward(self, texts: TokenBatch) -> PolicyOutputs:
         """Scores the chosen tokens of B texts, with one forward per text.
@@ -270,7 +289,7 @@ class CausalLMPolicy(nn.Module):
             log_probs=_placed(log_probs, chosen, mask.shape),
             entropies=_placed(entropies, chosen, mask.shape),
         )
-        if self.value_head is None:
+        if self.value_head is None or self.options.action_values:
             return outputs
         valued = hidden if self.value_trunk is None else self._read_texts(self.value_trunk, texts)
         if self.value_trunk is not None:
@@ -293,6 +312,26 @@ class CausalLMPolicy(nn.Module):
         masks = texts.action_masks
         allowed = None if masks is None else masks.table[masks.numbers.flatten()[chosen]]
         return self.logits(states, allowed).log_softmax(dim=-1)
+
+    def action_values(self, texts: TokenBatch) -> ActionValues:
+        """Returns distributions and action values where a token was chosen, and at the end.
+
+        Only with `PolicyConfig(action_values=True)`, on batches whose logits fit in memory.
+        """
+        hidden = self._read_texts(self.trunk, texts)
+        valued = hidden if self.value_trunk is None else self._read_texts(self.value_trunk, texts)
+        chosen = texts.completion_mask.flatten().nonzero().squeeze(1)
+        masks = texts.action_masks
+        allowed = None if masks is None else masks.table[masks.numbers.flatten()[chosen]]
+        states, q_states = (
+            part.flatten(0, 1).index_select(0, chosen - 1) for part in (hidden, valued)
+        )
+        last = texts.attention_mask.sum(dim=1) - 1
+        rows = torch.arange(len(last), device=last.device)
+        with torch.no_grad():
+            probs = self.logits(hidden[rows, last]).softmax(dim=-1)
+            final = (probs * self.values(valued[rows, last])).sum(dim=-1)
+        return ActionValues(self.logits(states, allowed), self.values(q_states), final)
 
     def kl_from(self, reference: CausalLMPolicy, texts: TokenBatch) -> Tensor:
         """Returns KL(π ‖ π_ref) over the vocabulary where a token was chosen, (B, T), in nats."""
@@ -348,12 +387,12 @@ def _with(options: PolicyConfig | None, **changes: Any) -> PolicyConfig:
     return dataclasses.replace(options or PolicyConfig(), **given)
 
 
-def _zero_value_head(head: nn.Linear) -> nn.Linear:
+def _zero_value_head(head: nn.Linear, n_values: int) -> nn.Linear:
     """Returns a value head, 0 everywhere, for the states that an output layer is applied to."""
     dtype = torch.promote_types(head.weight.dtype, torch.float32)  # it learns, in small steps
     # A module that draws no initial weights leaves the global random state alone.
     value_head: nn.Linear = nn.utils.skip_init(
-        nn.Linear, head.weight.shape[1], 1, device=head.weight.device, dtype=dtype
+        nn.Linear, head.weight.shape[1], n_values, device=head.weight.device, dtype=dtype
     )
     nn.init.zeros_(value_head.weight)
     nn.init.zeros_(value_head.bias)

@@ -32,6 +32,9 @@ class PolicyConfig:
     arXiv:1909.08593), or on one of its own that starts as a copy (InstructGPT, arXiv:2203.02155)
     and costs as much again; what does not learn is shared in either case. `"none"` is for
     algorithms that learn no values."""
+    action_values: bool = False
+    """Whether the value head gives a value for every token that could follow (V of them), as ACER
+    needs, instead of one for the state."""
     lora_rank: int = 0
     """Rank of low-rank adapters, in place of the parameters of the language model, which then stay
     fixed (Hu et al. 2021, arXiv:2106.09685); 0: none."""
@@ -56,6 +59,11 @@ class PolicyConfig:
         self._require("lora_rank", "at least 0", self.lora_rank >= 0)
         self._require("lora_alpha", "above 0", self.lora_alpha > 0)
         self._require("frozen_blocks", "at least 0", self.frozen_blocks >= 0)
+        self._require(
+            "action_values",
+            "False without a value network",
+            not self.action_values or self.value_network != "none",
+        )
         for name, known in (
             ("dtype", ("float32", "float64", "bfloat16")),
             ("autocast", (None, "bfloat16")),

@@ -73,8 +73,10 @@ def _joined_masks(parts: Sequence[ActionMasks]) -> ActionMasks:
 
 
 def stacked(parts: Sequence[Tensor]) -> Tensor:
-    """Returns tensors (B, T) or (B,) one below the other, right-padded with 0 to the longest T."""
+    """Returns tensors (B,) or (B, T, ...) one below the other, padded with 0 to the longest T."""
     if parts[0].ndim == 1:
         return torch.cat(list(parts))
     width = max(part.shape[1] for part in parts)
-    return torch.cat([functional.pad(part, (0, width - part.shape[1])) for part in parts])
+    trailing = (0, 0) * (parts[0].ndim - 2)  # functional.pad counts from the last dimension
+    padded = [functional.pad(part, (*trailing, 0, width - part.shape[1])) for part in parts]
+    return torch.cat(padded)
