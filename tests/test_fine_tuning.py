@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,51 @@ def test_package_prompts_are_split_into_disjoint_halves() -> None:
     assert train | heldout == set(small_talk.PROMPTS)
 
 
+def split_of(tmp_path: Path, texts: Sequence[str]) -> prompts.Split:
+    path = tmp_path / "prompts.txt"
+    path.write_text("\n".join(texts), encoding="utf-8")
+    return prompts.load_prompts(str(path), Console())
+
+
+def test_a_tenth_of_the_texts_of_a_file_is_held_out(tmp_path: Path) -> None:
+    texts = [f"text {number}" for number in range(39)]
+    split = split_of(tmp_path, [*texts, *texts])
+    train, heldout = ([prompt.text for prompt in part] for part in split)
+    assert len(heldout) == 2 * 3  # every text stands there twice
+    assert set(train).isdisjoint(heldout)
+    assert sorted(train + heldout) == sorted(texts * 2)
+    assert split.judged is split.heldout
+    assert split.judged_as == "Held-out prompts"
+    assert split == split_of(tmp_path, [*texts, *texts])
+
+
+@pytest.mark.parametrize("n", [1, 9])
+def test_too_few_prompts_are_judged_on_and_called_what_they_are(tmp_path: Path, n: int) -> None:
+    split = split_of(tmp_path, [f"text {number}" for number in range(n)])
+    assert len(split.train) == n
+    assert not split.heldout
+    assert split.judged is split.train
+    assert split.judged_as == "Prompts of training (none held out)"
+    assert prompts.load_prompts("How are you?", Console()).judged == [Prompt("How are you?")]
+
+
+def test_replies_to_prompts_held_out_are_what_is_judged(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def judged(folder: Path) -> set[str]:
+        return {row["prompt"] for row in json.loads((folder / "replies.json").read_text())}
+
+    split = prompts.load_prompts("small-talk", Console())
+    assert judged(run_folder) <= {prompt.text for prompt in split.heldout}
+    summary = json.loads((run_folder / "summary.json").read_text())
+    assert summary["heldout_prompts"] == len(split.heldout)
+    capsys.readouterr()
+    alone = pipeline.run("dialogue", tiny("dialogue", tmp_path, prompts="How are you?"))
+    assert judged(alone) == {"How are you?"}
+    assert json.loads((alone / "summary.json").read_text())["heldout_prompts"] == 0
+    assert "Prompts of training (none held out)" in capsys.readouterr().out
+
+
 def test_chitchat_prompts_come_from_conversations_that_pretraining_never_saw() -> None:
     pytest.importorskip("chitchat_dataset")
     split = prompts.load_prompts("chitchat", Console())
@@ -157,7 +203,7 @@ def test_the_replies_are_shown_on_any_terminal(width: int) -> None:
 def test_what_is_printed_is_ascii_but_for_the_texts() -> None:
     one, file = evaluation(["Fine", "Well"]), io.TextIOWrapper(io.BytesIO(), "ascii")
     console = Console(width=20, file=file)
-    console.print(key_values("a", {"name": "x" * 50}), evaluations(one, one))
+    console.print(key_values("a", {"name": "x" * 50}), evaluations(one, one, "judged on"))
     console.print(replies(one, one, width=20), replies(one, one, width=80))
     file.flush()  # raises if there is another character
 

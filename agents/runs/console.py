@@ -81,9 +81,9 @@ def key_values(title: str, values: Mapping[str, Any]) -> Table:
     return table
 
 
-def evaluations(before: Evaluation, after: Evaluation) -> Table:
-    """Returns the figures before and after, side by side."""
-    table = Table(title="Held-out prompts", title_justify="left", title_style="bold", box=None)
+def evaluations(before: Evaluation, after: Evaluation, title: str) -> Table:
+    """Returns the figures before and after, side by side; `title` names the prompts."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None)
     for heading in ("", "before", "after"):
         table.add_column(heading, justify="left" if not heading else "right", overflow="fold")
     for name, label, digits in (

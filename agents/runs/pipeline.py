@@ -99,7 +99,7 @@ def _carry_out(
     policy.to(device)
     reward = TimedReward(make_reward(config))
     envs = make_envs(config, split.own_share().train, tokenizer, config.num_envs, reward)
-    eval_envs = make_envs(config, split.heldout, tokenizer, config.eval_episodes, reward)
+    eval_envs = make_envs(config, split.judged, tokenizer, config.eval_episodes, reward)
     start = Start.of(split, policy)
     start = start.found_in(folder) if resumed else start
     progress, best, interruption = ProgressBar(console), BestScore(), Interruption()
@@ -130,8 +130,9 @@ def _carry_out(
             record.write_json("replies.json", paired_replies(before, after))
             figures = summary(before, after, agent, record.tokens, record.seconds)
             figures |= {"best_score": best.score, "best_score_episodes": best.n_episodes}
+            figures["heldout_prompts"] = len(split.heldout)
             record.write_json(SUMMARY, figures)  # the last: a run that has it is finished
-            _show(console, record, agent, before, after)
+            _show(console, record, agent, before, after, split.judged_as)
             if config.profile and profile.updates:
                 console.print(profile.table())
     return folder
@@ -142,9 +143,15 @@ def _record(preset: str, config: FineTuning, folder: Path, *, resumed: bool) -> 
 
 
 def _show(
-    console: Console, record: RunFolder, agent: PPO, before: Evaluation, after: Evaluation
+    console: Console,
+    record: RunFolder,
+    agent: PPO,
+    before: Evaluation,
+    after: Evaluation,
+    judged_as: str,
 ) -> None:
-    console.print(replies(before, after, width=console.width), evaluations(before, after), sep="\n")
+    figures = evaluations(before, after, judged_as)
+    console.print(replies(before, after, width=console.width), figures, sep="\n")
     console.print(
         f"{agent.n_episodes:,} episodes, {record.tokens:,} tokens in {record.seconds:.1f} s: "
         f"{record.tokens / record.seconds:,.0f} tokens/s. "

@@ -28,7 +28,7 @@ class FineTuning:
     prompts: str
     """`chitchat` (human turns of conversations that the small-talk model never saw), `small-talk`
     (the package's own), `film-reviews` (first words of reviews, after `python -m agents.fetch
-    film-reviews`), a .txt or .jsonl file, or one text."""
+    film-reviews`), a .txt or .jsonl file (a tenth of its texts is held out), or one text."""
     reward: Literal["sentiment", "word_count", "positive_review"]
     """What a reply is paid for: VADER's compound sentiment in [-1, 1], its number of words, or the
     log-odds that it is from a positive film review, by a classifier fitted on reviews."""
@@ -41,7 +41,8 @@ class FineTuning:
     num_envs: int = 256
     """Replies written side by side, in each process."""
     eval_episodes: int = 256
-    """Replies, to prompts held out where there are any, that are judged before and after."""
+    """Replies that are judged before and after: to the prompts held out, or if there are fewer than
+    ten prompts, to those of training."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     """How the model becomes a policy, and what of it learns."""
     ppo: PPOConfig

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from rich.console import Console
 
 from agents.applications.film_reviews.prompts import openings, read_reviews
@@ -14,12 +15,27 @@ from agents.fetching.items import FILM_REVIEWS, require
 from text_gym import Prompt, small_talk
 from text_gym.prompts import read_prompts
 
+HELDOUT_SHARE = 0.1
+"""Of the distinct prompts of a file: what is held out, rounded down."""
+HELDOUT_SEED = 0
+"""Of which they are; not that of the run, so that runs are judged on the same."""
+
 
 class Split(NamedTuple):
-    """Prompts to learn from, and prompts to judge on."""
+    """Prompts to learn from, and others that are held out: none where there are too few."""
 
     train: Sequence[Prompt]
     heldout: Sequence[Prompt]
+
+    @property
+    def judged(self) -> Sequence[Prompt]:
+        """What a policy is judged on: the prompts held out, or if there are none, all."""
+        return self.heldout or self.train
+
+    @property
+    def judged_as(self) -> str:
+        """What the prompts that a policy is judged on are called."""
+        return "Held-out prompts" if self.heldout else "Prompts of training (none held out)"
 
     def own_share(self) -> Split:
         """Returns what this process learns on; all of it if there are too few prompts to share."""
@@ -30,6 +46,8 @@ class Split(NamedTuple):
 
 def load_prompts(name: str, console: Console) -> Split:
     """Returns the prompts that a run's `prompts` option names.
+
+    What is held out comes with the conversations and the reviews; of a file, it is `HELDOUT_SHARE`.
 
     Raises:
         FileNotFoundError: If they must be fetched first; names the command.
@@ -47,8 +65,18 @@ def load_prompts(name: str, console: Console) -> Split:
         prompts = [Prompt(text) for text in small_talk.PROMPTS]
         heldout = prompts[::4]
         return Split([prompt for prompt in prompts if prompt not in heldout], heldout)
-    prompts = read_prompts(name)
-    return Split(prompts, prompts)
+    return _split(read_prompts(name))
+
+
+def _split(prompts: Sequence[Prompt]) -> Split:
+    """Holds out `HELDOUT_SHARE` of the texts, with all prompts that have them."""
+    texts = list(dict.fromkeys(prompt.text for prompt in prompts))
+    order = np.random.default_rng(HELDOUT_SEED).permutation(len(texts))
+    chosen = {texts[place] for place in order[: int(HELDOUT_SHARE * len(texts))]}
+    return Split(
+        [prompt for prompt in prompts if prompt.text not in chosen],
+        [prompt for prompt in prompts if prompt.text in chosen],
+    )
 
 
 def _chitchat_prompts(split: small_talk.Split) -> list[Prompt]:

@@ -61,7 +61,7 @@ def run(preset: str, config: FineTuning) -> Path:
     start, tokenizer = load_policy(config)
     reward = make_reward(config)
     envs = make_envs(config, split.train, tokenizer, config.num_envs, reward)
-    eval_envs = make_envs(config, split.heldout, tokenizer, config.eval_episodes, reward)
+    eval_envs = make_envs(config, split.judged, tokenizer, config.eval_episodes, reward)
 
     reference = start.frozen_copy()
     before = evaluate(start, reference, eval_envs, config.eval_episodes, seed=config.ppo.seed)
@@ -84,9 +84,11 @@ def run(preset: str, config: FineTuning) -> Path:
 
     agent.save(folder / "policy")
     figures = summary(before, after, agent, record.tokens, record.seconds)
+    figures["heldout_prompts"] = len(split.heldout)
     record.write_json("replies.json", paired_replies(before, after))
     record.write_json("summary.json", figures)
-    console.print(replies(before, after, width=console.width), evaluations(before, after), sep="\n")
+    compared = evaluations(before, after, split.judged_as)
+    console.print(replies(before, after, width=console.width), compared, sep="\n")
     console.print(
         f"{agent.n_episodes:,} episodes, {record.tokens:,} tokens in {record.seconds:.1f} s: "
         f"{record.tokens / record.seconds:,.0f} tokens/s. Written to {printable(str(folder))}/"
