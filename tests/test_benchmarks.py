@@ -43,6 +43,7 @@ from text_gym import Episode
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = (
+    "busy_machine",
     "cost_per_token",
     "env_throughput",
     "exact_solver",
