@@ -48,10 +48,10 @@ def speed(environment: Mapping[str, str], episodes: int) -> float:
     names = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
     own = {name: value for name, value in os.environ.items() if name not in names}
     with tempfile.TemporaryDirectory() as folder:
-        options = ["--output", folder, "--name", "run", "--device", "cpu", "--eval-episodes", "64"]
+        options = ["--output", folder, "--name", "run", "--device", "cpu"]
+        options += ["--eval-episodes", "64", "--total-episodes", str(episodes)]
         subprocess.run(
-            [sys.executable, "-m", "agents.train", "toy", *options]
-            + ["--total-episodes", str(episodes)],
+            [sys.executable, "-m", "agents.train", "toy", *options],
             env={**own, **environment},
             stdout=subprocess.DEVNULL,
             check=True,
@@ -74,8 +74,9 @@ def main() -> None:
         with busy(n_processes):
             speeds = interleaved(trainings, options.repeats, warmups=0)
         ours, *others = WAYS
-        for other in others:
-            figures.append(figure(f"{state}: {ours} / {other}", ratios(speeds, ours, other)))
+        figures += [
+            figure(f"{state}: {ours} / {other}", ratios(speeds, ours, other)) for other in others
+        ]
         figures += [figure(f"{state}: {way}", speeds[way], "tokens/s") for way in WAYS]
     write_result(
         "busy_machine",

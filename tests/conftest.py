@@ -7,6 +7,7 @@ imported, before any test imports the library that reads them; subprocesses inhe
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Callable
@@ -38,6 +39,8 @@ def refuse_remote(address: Any) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts the tests in the background has them ignore it, and commands respect that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     connect = socket.socket.connect
 
     def connect_locally(self: socket.socket, address: Any) -> None:
