@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -96,6 +97,21 @@ def test_existing_run_is_never_overwritten(run_folder: Path) -> None:
     advice = f"go on with that run by: python -m agents.resume {run_folder}"
     with pytest.raises(FileExistsError, match=re.escape(advice)):
         pipeline.run("toy", config)
+
+
+def test_every_end_of_text_token_of_the_model_ends_a_text(tmp_path: Path) -> None:
+    model = shutil.copytree(models.SMALL_TALK_MODEL, tmp_path / "model")
+    question_mark = AutoTokenizer.from_pretrained(model).convert_tokens_to_ids("?")
+    generation = json.loads((model / "generation_config.json").read_text())
+    generation["eos_token_id"] = [generation["eos_token_id"], question_mark]
+    (model / "generation_config.json").write_text(json.dumps(generation))
+    run = pipeline.run("tutorial", tiny("tutorial", tmp_path, model=str(model)))
+    replies = json.loads((run / "replies.json").read_text())
+    texts = [row[when] for row in replies for when in ("before", "after")]
+    assert any(text.endswith("?") for text in texts)
+    assert not any("?" in text[:-1] for text in texts)
+    kept = json.loads((run / "policy" / "generation_config.json").read_text())
+    assert kept["eos_token_id"] == generation["eos_token_id"]
 
 
 def test_run_that_cannot_start_leaves_no_folder_behind(tmp_path: Path) -> None:
@@ -239,7 +255,7 @@ def test_replies_are_shown_side_by_side() -> None:
     console = Console(width=120, record=True)
     policy, _ = models.load_policy(tiny("toy", Path("unused")))
     config = tiny("toy", Path("unused"))
-    envs = environments.make_envs(config, [Prompt("How are you?")], None, 8, WordCount())
+    envs = environments.make_envs(config, [Prompt("How are you?")], None, (), 8, WordCount())
     one = evaluate(policy, policy, envs, 8, seed=0)
     console.print(replies(one, one, width=console.width, n=3))
     shown = console.export_text()

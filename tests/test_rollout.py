@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from torch.testing import assert_close
 from transformers import GPT2Config
 
+from agents import PPO, PPOConfig
+from agents.evaluation.evaluate import evaluate
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.buffer import Rollout
-from agents.rollout.collect import collect_rollout, vocabulary_mask
+from agents.rollout.collect import collect_rollout, vocabulary_mask, warn_of_unheeded_ends
 from agents.rollout.timer import Timer
 from text_gym import CharTokenizer, TextGenEnv, TextGenVectorEnv
 from text_gym.constraints import MinimumLength
@@ -447,6 +449,30 @@ def test_environments_need_not_say_which_tokens_are_of_use() -> None:
     for mode in ("sync", "async", "vector_entry_point"):
         with closing(gym.make_vec("CartPole-v1", 1, vectorization_mode=mode)) as envs:
             assert vocabulary_mask(envs) is None
+
+
+def policy_that_ends_at(*ids: int) -> CausalLMPolicy:
+    policy = policy_for(len(ALPHABET) + 1, 10)
+    policy.model.generation_config.eos_token_id = list(ids)
+    return policy
+
+
+@pytest.mark.parametrize("kind", ["Disabled", "SameStep", "sync"])
+def test_end_of_text_tokens_of_the_model_that_end_no_text_are_named(kind: str) -> None:
+    advice = r"tokens \[4, 1, 2\], but in the environment \[1\] do not.*stop_token_ids=\[1\]"
+    policy = policy_that_ends_at(4, 1, 2)
+    assert policy.end_of_text_ids == (4, 1, 2)
+    with pytest.warns(UserWarning, match=advice):
+        PPO(policy, text_envs(kind, 2, stop_token_ids=[2]), PPOConfig(n_episodes=8, batch_size=8))
+    with pytest.warns(UserWarning, match=advice):
+        evaluate(policy, policy, text_envs(kind, 2, stop_token_ids=[2]), 4, seed=0)
+    warn_of_unheeded_ends(policy, text_envs(kind, 2, stop_token_ids=[1, 2]))
+
+
+def test_one_end_of_text_token_or_an_environment_that_does_not_tell_is_left_alone() -> None:
+    warn_of_unheeded_ends(policy_that_ends_at(0), text_envs("Disabled", 2))
+    warn_of_unheeded_ends(policy_that_ends_at(4, 99), text_envs("Disabled", 2))
+    warn_of_unheeded_ends(policy_that_ends_at(4, 1), FakeEnvs(2))
 
 
 def test_rows_that_report_no_mask_are_free() -> None:

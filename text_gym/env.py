@@ -148,6 +148,8 @@ class TextGenEnv(gym.Env[Observation, Any]):
         self.tokenizer = self.task.tokenizer
         self.observation_space = self.task.observation_space
         self.action_space = self.task.action_space
+        self.end_of_text_ids = self.task.end_of_text_ids
+        """EOS and the stop tokens."""
         self.render_mode = render_mode
         self.muted = False
         """True where an outer wrapper replaces the feedback, so that it is not computed here."""

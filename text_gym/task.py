@@ -90,6 +90,7 @@ class TextTask:
         )
         stop_token_ids = tuple(stop_token_ids)
         self.stop_codes = self._stop_codes(stop_token_ids)
+        self.end_of_text_ids = frozenset(np.flatnonzero(self.stop_codes).tolist())
         self.action_mask = action_mask(self.tokenizer, stop_token_ids)
         self._encoded: dict[str, EncodedPrompt] = {}
         self.max_prompt_tokens = self._room_for_prompts(max_prompt_tokens)

@@ -81,6 +81,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         check_render_mode(render_mode, TextGenEnv.metadata)
         self.task = TextTask(**task)
         self.tokenizer = self.task.tokenizer
+        self.end_of_text_ids = self.task.end_of_text_ids
+        """EOS and the stop tokens."""
         self.num_envs = num_envs
         self.copy = copy
         self.render_mode = render_mode

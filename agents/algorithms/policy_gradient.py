@@ -56,7 +56,12 @@ from agents.policy.causal_lm import CausalLMPolicy, PolicyOutputs, forward_in_ch
 from agents.policy.prediction import next_tokens
 from agents.policy.token_batch import TokenBatch, stacked
 from agents.rollout.buffer import Rollout, concatenated_rollouts
-from agents.rollout.collect import collect_rollout, require_fit, vocabulary_mask
+from agents.rollout.collect import (
+    collect_rollout,
+    require_fit,
+    vocabulary_mask,
+    warn_of_unheeded_ends,
+)
 from agents.rollout.timer import Timer
 
 C = TypeVar("C", bound=PolicyGradientConfig)
@@ -114,6 +119,7 @@ class PolicyGradient(ABC, Generic[C]):
     ) -> None:
         self.config = config or self.config_class()  # type: ignore[assignment]
         require_fit(policy, envs)
+        warn_of_unheeded_ends(policy, envs)
         self._require_share(envs.num_envs)
         self._require_values(policy)
         self.policy = policy

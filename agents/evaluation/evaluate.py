@@ -20,7 +20,7 @@ from agents.objectives.kl import sequence_kl
 from agents.objectives.masked import masked_mean
 from agents.policy.causal_lm import CausalLMPolicy, forward_in_chunks
 from agents.rollout.buffer import Rollout
-from agents.rollout.collect import collect_rollout
+from agents.rollout.collect import collect_rollout, warn_of_unheeded_ends
 from agents.rollout.decoding.probe import sampling_tolerance
 
 _CHUNK = 64
@@ -76,6 +76,7 @@ def evaluate(
         KeyError: If the environments do not report `text_episode`.
         ValueError: If the policy does not decode as it is trained.
     """
+    warn_of_unheeded_ends(policy, envs)
     generator = torch.Generator(policy.device).manual_seed(seed)
     rollout = collect_rollout(policy, envs, n_episodes, generator, seed=seed).to(policy.device)
     log_probs = forward_in_chunks(policy, rollout.texts, _CHUNK).log_probs

@@ -25,7 +25,7 @@ from agents.policy.model import lora
 from agents.policy.model.blocks import blocks_of, freeze_lowest, recomputed
 from agents.policy.model.module_copy import copy_sharing_fixed
 from agents.policy.model.output_layer import log_probs_and_entropies
-from agents.policy.model.pretrained import fuse_activations, load_model, new_model
+from agents.policy.model.pretrained import end_of_text_ids, fuse_activations, load_model, new_model
 from agents.policy.model.supported_model import linear_head, longest_text, require_supported
 from agents.policy.token_batch import TokenBatch, stacked
 
@@ -209,6 +209,11 @@ class CausalLMPolicy(nn.Module):
         copy = copy_sharing_fixed(self, instead).requires_grad_(False)
         copy.options = dataclasses.replace(self.options, value_network="none", action_values=False)
         return copy
+
+    @property
+    def end_of_text_ids(self) -> tuple[int, ...]:
+        """The tokens at which the model's generation configuration ends a text."""
+        return tuple(i for i in end_of_text_ids(self.model) if 0 <= i < self.vocab_size)
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Returns the parameters that learn by name, in a fixed order: what an optimiser gets."""

@@ -7,6 +7,7 @@ happens next; `buffer` writes it down and `decoding.decoder` computes it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -115,13 +116,16 @@ def vocabulary_mask(envs: VectorEnv[Any, Any, Any]) -> NDArray[np.bool_] | None:
     Returns:
         None if they all are, or if the environments, like many, do not say.
     """
+    told = _told(envs, "vocabulary_mask")
+    return told[0] if told else None
+
+
+def _told(envs: VectorEnv[Any, Any, Any], name: str) -> Sequence[Any]:
+    """Returns what the environments say under a name, of each or of all; nothing if they do not."""
     inner = envs.unwrapped
     if not isinstance(inner, SyncVectorEnv | AsyncVectorEnv):
-        return getattr(inner, "vocabulary_mask", None)
-    if not all(inner.call("has_wrapper_attr", "vocabulary_mask")):
-        return None
-    mask: NDArray[np.bool_] | None = inner.get_attr("vocabulary_mask")[0]
-    return mask
+        return [getattr(inner, name)] if hasattr(inner, name) else []
+    return inner.get_attr(name) if all(inner.call("has_wrapper_attr", name)) else []
 
 
 def require_fit(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]) -> None:
@@ -141,6 +145,21 @@ def require_fit(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]) -> None:
             f"got {length}"
         )
     require_exact_decoding(policy, length)
+
+
+def warn_of_unheeded_ends(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]) -> None:
+    """Warns if the model has several end-of-text tokens and some do not end the texts of `envs`.
+
+    Of environments that do not tell by `end_of_text_ids` which tokens end a text, nothing is said.
+    """
+    ids, told = policy.end_of_text_ids, _told(envs, "end_of_text_ids")
+    unheeded = sorted(set(ids).difference(*told)) if told else []
+    if len(ids) > 1 and unheeded:
+        warnings.warn(
+            f"the model's generation config ends a text at each of the tokens {list(ids)}, but in "
+            f"the environment {unheeded} do not: give it stop_token_ids={unheeded}",
+            stacklevel=3,
+        )
 
 
 def _reset(

@@ -30,10 +30,14 @@ def make_envs(
     config: FineTuning,
     prompts: Sequence[Prompt],
     tokenizer: Any,
+    stop_token_ids: Sequence[int],
     num_envs: int,
     reward_function: RewardFunction,
 ) -> VectorEnv[Any, Any, Any]:
-    """Returns `num_envs` environments that draw each prompt once before any is drawn again."""
+    """Returns `num_envs` environments that draw each prompt once before any is drawn again.
+
+    Their texts end at the tokenizer's EOS and at `stop_token_ids`, those of the model.
+    """
     return gym.make_vec(
         "TextGen-v0",
         num_envs=num_envs,
@@ -41,6 +45,7 @@ def make_envs(
         tokenizer=tokenizer,
         reward_function=reward_function,
         prompt_template=config.prompt_template,
+        stop_token_ids=stop_token_ids,
         max_new_tokens=config.max_new_tokens,
         sampling="without_replacement",
         autoreset_mode=AutoresetMode.DISABLED,

@@ -98,8 +98,9 @@ def _carry_out(
     policy, tokenizer = load_policy(config)
     policy.to(device)
     reward = TimedReward(make_reward(config))
-    envs = make_envs(config, split.own_share().train, tokenizer, config.num_envs, reward)
-    eval_envs = make_envs(config, split.judged, tokenizer, config.eval_episodes, reward)
+    words = (tokenizer, policy.end_of_text_ids)
+    envs = make_envs(config, split.own_share().train, *words, config.num_envs, reward)
+    eval_envs = make_envs(config, split.judged, *words, config.eval_episodes, reward)
     start = Start.of(split, policy)
     start = start.found_in(folder) if resumed else start
     progress, best, interruption = ProgressBar(console), BestScore(), Interruption()

@@ -60,8 +60,9 @@ def run(preset: str, config: FineTuning) -> Path:
     split = load_prompts(config.prompts, console)
     start, tokenizer = load_policy(config)
     reward = make_reward(config)
-    envs = make_envs(config, split.train, tokenizer, config.num_envs, reward)
-    eval_envs = make_envs(config, split.judged, tokenizer, config.eval_episodes, reward)
+    words = (tokenizer, start.end_of_text_ids)
+    envs = make_envs(config, split.train, *words, config.num_envs, reward)
+    eval_envs = make_envs(config, split.judged, *words, config.eval_episodes, reward)
 
     reference = start.frozen_copy()
     before = evaluate(start, reference, eval_envs, config.eval_episodes, seed=config.ppo.seed)

@@ -41,6 +41,14 @@ def load_model(source: str | Path, dtype: torch.dtype) -> PreTrainedModel:
     return model
 
 
+def end_of_text_ids(model: PreTrainedModel) -> tuple[int, ...]:
+    """Returns the ids at which the model's own `generate` ends a text."""
+    ids = getattr(model.generation_config, "eos_token_id", None)
+    if ids is None:
+        return ()
+    return (ids,) if isinstance(ids, int) else tuple(ids)
+
+
 def fuse_activations(model: PreTrainedModel) -> None:
     """Lets a model compute GPT-2's gelu by one operation in place of eight, in place.
 
@@ -78,4 +86,5 @@ def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.load_state_dict(loaded.state_dict())
     model.tie_weights()
+    model.generation_config = loaded.generation_config
     return model
