@@ -55,8 +55,8 @@ def require_form(value: Any, like: Any, where: str) -> None:
 
     Args:
         value: As it was read.
-        like: A number stands for any number, None for anything, a dict for the same keys (an empty
-            one for any), a list of one value for any number of such values.
+        like: A number stands for any finite number, None for anything, a dict for the same keys (an
+            empty one for any), a list of one value for any number of such values.
         where: What was read, for the message.
 
     Raises:
@@ -70,7 +70,8 @@ def require_form(value: Any, like: Any, where: str) -> None:
     if like is None:
         return
     kind, kinds = next(one for one in _KINDS.items() if isinstance(like, one[1]))
-    if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(like, bool):
+    differs = not isinstance(value, kinds) or isinstance(value, bool) != isinstance(like, bool)
+    if differs or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError(f"{where} must be a {kind}, got {value!r:.100}")
     if isinstance(like, dict):
         if like and like.keys() != value.keys():

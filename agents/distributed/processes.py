@@ -7,7 +7,7 @@ one process, everything here does nothing. This module knows nothing of what is 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
@@ -61,6 +61,26 @@ def all_gather_object(value: T) -> list[T]:
     values: list[Any] = [None] * world_size()
     distributed.all_gather_object(values, value)
     return values
+
+
+def from_main(action: Callable[[], T]) -> T:
+    """Lets rank 0 do something, and returns in all processes what came of it.
+
+    Raises:
+        Exception: In all of them, what the action raised.
+    """
+    if world_size() == 1:
+        return action()
+    result, error = None, None
+    if is_main():
+        try:
+            result = action()
+        except Exception as raised:
+            error = raised
+    result, error = all_gather_object((result, error))[0]
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]  # where there is no error, it is a T
 
 
 @torch.no_grad()

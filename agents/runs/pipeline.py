@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from gymnasium.vector import VectorEnv
@@ -21,12 +21,14 @@ from transformers.utils import logging as transformers_logging
 from agents.algorithms.health_checks import TrainingStopped
 from agents.algorithms.ppo import PPO
 from agents.callbacks import BestScore
+from agents.checkpoints.folder import clear_leftovers, replace_folder
 from agents.checkpoints.series import Checkpoints, latest
 from agents.command_line.command import command_line, end, trouble
 from agents.command_line.signals import exit_status
 from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
 from agents.evaluation.evaluate import Evaluation, evaluate
+from agents.policy.causal_lm import CausalLMPolicy
 from agents.runs.console import (
     ProgressBar,
     evaluations,
@@ -38,11 +40,12 @@ from agents.runs.console import (
 from agents.runs.environments import make_envs, make_reward
 from agents.runs.interruption import Interruption
 from agents.runs.models import load_policy
+from agents.runs.owner import new_folder, owned, require_name, require_new
 from agents.runs.presets import FineTuning
 from agents.runs.profile import Profile, TimedReward
-from agents.runs.prompts import load_prompts
+from agents.runs.prompts import Split, load_prompts
 from agents.runs.run_folder import RunFolder
-from agents.runs.saved_config import described, read_config
+from agents.runs.saved_config import anchored, described, read_config
 from agents.runs.start import FILE, Start
 from agents.runs.summary import header, paired_replies, run_name, summary
 from text_gym import HuggingFaceTokenizer
@@ -56,12 +59,18 @@ def run(preset: str, config: FineTuning) -> Path:
 
     Raises:
         FileExistsError: If the run's folder exists.
+        ValueError: If the run's name is not one of a folder.
         SystemExit: If the run was stopped; says first how to go on. With 130 or 143 after SIGINT or
             SIGTERM, with 1 where a health check found that it made no sense any more.
     """
+    if config.name is not None:
+        require_name(config.name)
+        require_new(config.output / config.name)  # before anything is loaded
     device = processes.init(use_cpu=config.device == "cpu")
-    name = config.name or processes.all_gather_object(run_name(preset, config.ppo.seed))[0]
-    return _carry_out(preset, config, config.output / name, device, resumed=False)
+    config = anchored(config)
+    loaded = _load(config, device)
+    with new_folder(config.output, config.name, run_name(preset, config.ppo.seed)) as folder:
+        return _carry_out(preset, config, loaded, folder, resumed=False)
 
 
 def resume(folder: Path) -> Path:
@@ -70,12 +79,13 @@ def resume(folder: Path) -> Path:
     Raises:
         FileNotFoundError: If `folder` holds no run, or one that saves no checkpoints.
         CheckpointError: If none of its checkpoints can be used.
-        ValueError: If what the run started from is not there any more.
+        FolderInUse: If the run still goes on.
+        ValueError: If its config was edited to what no run has, or what the run started from is not
+            there any more.
         SystemExit: As `run`.
     """
     preset, config = read_config(folder)
-    if (folder / SUMMARY).exists():
-        run_console().print(f"{printable(str(folder))}/ is finished; its figures are in {SUMMARY}")
+    if _is_finished(folder):
         return folder
     if config.agent != "ppo":
         raise FileNotFoundError(
@@ -83,24 +93,46 @@ def resume(folder: Path) -> Path:
             f"{folder}, of {config.agent}; train it again under another name"
         )
     device = processes.init(use_cpu=config.device == "cpu")
-    return _carry_out(preset, config, folder, device, resumed=True)
+    with owned(folder):
+        if _is_finished(folder):  # by the one that held it
+            return folder
+        if processes.is_main():
+            clear_leftovers(folder)
+        return _carry_out(preset, config, _load(config, device), folder, resumed=True)
 
 
-def _carry_out(
-    preset: str, config: FineTuning, folder: Path, device: torch.device, *, resumed: bool
-) -> Path:
-    console = run_console(quiet=not processes.is_main())
+class _Loaded(NamedTuple):
+    """What a run needs and does not write."""
+
+    threads: int
+    split: Split
+    policy: CausalLMPolicy
+    tokenizer: Any
+    reward: TimedReward
+    envs: VectorEnv[Any, Any, Any]
+    eval_envs: VectorEnv[Any, Any, Any]
+
+
+def _load(config: FineTuning, device: torch.device) -> _Loaded:
     threads = number_of_threads(config.threads)
     torch.set_num_threads(threads)
-    config = dataclasses.replace(config, threads=threads)
     transformers_logging.disable_progress_bar()
-    split = load_prompts(config.prompts, console)
+    split = load_prompts(config.prompts, run_console(quiet=not processes.is_main()))
     policy, tokenizer = load_policy(config)
     policy.to(device)
     reward = TimedReward(make_reward(config))
     words = (tokenizer, policy.end_of_text_ids)
     envs = make_envs(config, split.own_share().train, *words, config.num_envs, reward)
     eval_envs = make_envs(config, split.judged, *words, config.eval_episodes, reward)
+    return _Loaded(threads, split, policy, tokenizer, reward, envs, eval_envs)
+
+
+def _carry_out(
+    preset: str, config: FineTuning, loaded: _Loaded, folder: Path, *, resumed: bool
+) -> Path:
+    console = run_console(quiet=not processes.is_main())
+    threads, split, policy, tokenizer, reward, envs, eval_envs = loaded
+    config = dataclasses.replace(config, threads=threads)
     start = Start.of(split, policy)
     start = start.found_in(folder) if resumed else start
     progress, best, interruption = ProgressBar(console), BestScore(), Interruption()
@@ -121,7 +153,7 @@ def _carry_out(
         before = start.evaluation or _judged(agent, eval_envs, config)
         if record is not None:
             record.write_json(FILE, dataclasses.asdict(start.judged(before)))
-        _restore_latest(agent, folder / CHECKPOINTS, console)
+        _restore_latest(agent, folder / CHECKPOINTS, record, console)
         with interruption.deferred():
             agent.learn(config.total_episodes)
         interruption.stop_if_asked()
@@ -137,6 +169,13 @@ def _carry_out(
             if config.profile and profile.updates:
                 console.print(profile.table())
     return folder
+
+
+def _is_finished(folder: Path) -> bool:
+    finished = (folder / SUMMARY).exists()
+    if finished:
+        run_console().print(f"{printable(str(folder))}/ is finished; its figures are in {SUMMARY}")
+    return finished
 
 
 def _record(preset: str, config: FineTuning, folder: Path, *, resumed: bool) -> RunFolder:
@@ -160,9 +199,10 @@ def _show(
     )
 
 
-def _restore_latest(agent: PPO, folder: Path, console: Console) -> None:
+def _restore_latest(agent: PPO, folder: Path, record: RunFolder | None, console: Console) -> None:
     """Goes on from the newest checkpoint that can be used, if any was saved."""
-    checkpoint = latest(folder)
+    requirements = () if record is None else (record.require_reached,)
+    checkpoint = processes.from_main(lambda: latest(folder, *requirements))
     if checkpoint is not None:
         agent.restore(checkpoint)
         console.print(f"Going on after {agent.n_episodes:,} episodes, from {checkpoint.name}")
@@ -174,9 +214,12 @@ def _judged(agent: PPO, envs: VectorEnv[Any, Any, Any], config: FineTuning) -> E
 
 
 def _save_model(agent: PPO, tokenizer: Any, folder: Path) -> None:
-    agent.policy.save_pretrained(folder)
-    if isinstance(tokenizer, HuggingFaceTokenizer):
-        tokenizer.tokenizer.save_pretrained(folder)
+    def fill(partial: Path) -> None:
+        agent.policy.save_pretrained(partial)
+        if isinstance(tokenizer, HuggingFaceTokenizer):
+            tokenizer.tokenizer.save_pretrained(partial)
+
+    replace_folder(folder, fill)
 
 
 @contextmanager

@@ -2,11 +2,15 @@
 
 `RunFolder` is a callback: it writes while PPO learns, and can go back to an earlier point of the
 same run. It does not know what is learnt.
+
+JSON has neither NaN nor infinities: numbers that are not finite are written as null, and read back
+as NaN.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -17,7 +21,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from agents.agent import Agent
 from agents.callbacks import Callback
-from agents.command_line.command import command_line
+from agents.checkpoints.checkpoint import callback_state
+from agents.checkpoints.folder import CheckpointError
+from agents.checkpoints.plain_values import require_form
 from agents.rollout.buffer import Rollout
 
 _SAMPLES_PER_UPDATE = 4
@@ -46,18 +52,8 @@ class RunFolder(Callback):
 
     @classmethod
     def created(cls, folder: Path, config: Mapping[str, Any]) -> Self:
-        """Returns a new folder that says what the run is.
-
-        Raises:
-            FileExistsError: If the folder exists; says how to go on.
-        """
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError as error:
-            raise FileExistsError(
-                f"the folder of a run must be new, got {folder}: give another --name, or go on "
-                f"with that run by: {command_line('agents.resume', str(folder))}"
-            ) from error
+        """Returns a folder that says what the run is; see `agents.runs.owner.new_folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
         record = cls(folder)
         record.write_json("config.json", config)
         return record
@@ -134,28 +130,61 @@ class RunFolder(Callback):
         """Goes back to an earlier point: what was written after it is cut off.
 
         Raises:
-            ValueError: If something that was written before it is missing.
+            CheckpointError: If something that was written before it is missing, or there is no such
+                point.
         """
+        history = self._history_until(state)
         self._cut(state["sizes"])
         self.tokens, self._earlier_seconds = state["tokens"], state["seconds"]
-        lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        self.history = [json.loads(line) for line in lines]
+        self.history = history
+
+    def require_reached(self, checkpoint: Path) -> None:
+        """Checks that this folder holds what it held when a checkpoint was saved.
+
+        Raises:
+            CheckpointError: As `set_state`; nothing is changed.
+        """
+        self._history_until(callback_state(checkpoint, type(self)))
+
+    def _history_until(self, state: Mapping[str, Any]) -> list[Mapping[str, float]]:
+        form = {"sizes": dict.fromkeys(_GROWING, 0), "tokens": 0, "seconds": 0.0}
+        try:
+            require_form(state, form, "the state of RunFolder")
+            written = {name: self._first(name, size) for name, size in state["sizes"].items()}
+            rows = [json.loads(line) for line in written["metrics.jsonl"].splitlines()]
+            return [
+                {key: math.nan if value is None else value for key, value in row.items()}
+                for row in rows
+            ]
+        except (AttributeError, OSError, ValueError) as error:
+            raise CheckpointError(f"what {self.folder} held is not there: {error}") from error
+
+    def _first(self, name: str, size: int) -> bytes:
+        """Returns the first bytes of a file that grows."""
+        path = self.folder / name
+        if path.is_symlink():
+            raise ValueError(f"{path} must be a file, got a link")
+        content = path.read_bytes()[: int(size)] if path.exists() else b""
+        if len(content) != size or content[-1:] not in (b"", b"\n"):
+            raise ValueError(
+                f"{path} must have the {size} bytes, in whole lines, that it had when the "
+                f"checkpoint was saved, got {len(content)}"
+            )
+        return content
 
     def _cut(self, sizes: Mapping[str, int]) -> None:
         for name, size in sizes.items():
             path = self.folder / name
-            written = path.stat().st_size if path.exists() else 0
-            if written < size:
-                raise ValueError(
-                    f"{path} must have the {size} bytes that it had when the checkpoint was saved, "
-                    f"got {written}"
-                )
-            if written > size:
-                os.truncate(path, size)
+            if path.is_symlink():
+                path.unlink()
+            if path.exists():
+                os.truncate(path, int(size))
 
     def write_json(self, name: str, content: Any) -> None:
         """Writes one JSON file, whole or not at all."""
-        text = json.dumps(content, indent=2, default=str, ensure_ascii=False)
+        text = json.dumps(
+            _finite(content), indent=2, default=str, ensure_ascii=False, allow_nan=False
+        )
         partial = self.folder / f".{name}.partial"
         with partial.open("w", encoding="utf-8", errors=_HALF_CHARACTERS) as file:
             file.write(text + "\n")
@@ -165,7 +194,16 @@ class RunFolder(Callback):
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
         with (self.folder / name).open("a", encoding="utf-8", errors=_HALF_CHARACTERS) as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """Returns a copy with None in the place of every number that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def draw_curves(history: list[Mapping[str, float]], path: Path) -> None:

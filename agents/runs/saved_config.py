@@ -1,18 +1,27 @@
-"""The config of a run as its folder holds it, and back again."""
+"""The config of a run as its folder holds it, and back again.
+
+What is read back is checked: every option by its name and kind, and then by its own rule.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from agents.fetching.items import FILM_REVIEWS, SMOLLM2
 from agents.runs.presets import FineTuning
 
 T = TypeVar("T")
+
+_MODELS = ("toy", "small-talk", SMOLLM2.name)
+_PROMPTS = ("small-talk", "chitchat", FILM_REVIEWS.name)
+"""What the options of these names may be beside paths."""
 
 
 class SavedConfig(NamedTuple):
@@ -20,6 +29,19 @@ class SavedConfig(NamedTuple):
 
     preset: str
     config: FineTuning
+
+
+def anchored(config: FineTuning) -> FineTuning:
+    """Returns a config whose prompts and model are found from any working folder."""
+
+    def found(name: str, names: Collection[str], exists: Callable[[str], bool]) -> str:
+        return os.path.abspath(name) if name not in names and exists(name) else name
+
+    return dataclasses.replace(
+        config,
+        model=found(config.model, _MODELS, os.path.exists),
+        prompts=found(config.prompts, _PROMPTS, os.path.isfile),
+    )
 
 
 def described(preset: str, config: FineTuning) -> dict[str, Any]:
@@ -32,37 +54,55 @@ def read_config(folder: Path) -> SavedConfig:
 
     Raises:
         FileNotFoundError: If `folder` holds no run.
-        ValueError: If the run was started by a version that knows other options.
+        ValueError: If the run was started by a version that knows other options, or an option was
+            edited to what it cannot be; the message names it.
     """
     path = folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"the folder of a run must hold config.json, got {folder}")
-    values = json.loads(path.read_text(encoding="utf-8"))
-    preset = values.pop("preset", None)
-    if preset is None:
-        raise ValueError(f"{path} must name the preset of the run, got {sorted(values)}")
-    config = _rebuilt(FineTuning, values, path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f"{path} must be JSON, as the run wrote it: {error}") from error
+    preset = values.pop("preset", None) if isinstance(values, dict) else None
+    if not isinstance(preset, str):
+        raise ValueError(f"{path} must name the preset of the run, got {preset!r}")
+    config = _rebuilt(FineTuning, values, f"{path}: ")
     return SavedConfig(preset, dataclasses.replace(config, output=folder.parent, name=folder.name))
 
 
-def _rebuilt(cls: type[T], values: Mapping[str, Any], path: Path) -> T:
+def _rebuilt(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     """Returns a dataclass from what JSON made of it, dataclasses in its fields included."""
     kinds = typing.get_type_hints(cls)
     names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     if names != values.keys():
         differing = sorted(names ^ values.keys())
         raise ValueError(
-            f"{path} must have the options of this version of {cls.__name__}, but only one of them "
+            f"{where}must have the options of this version of {cls.__name__}, but only one of them "
             f"has {differing}; go on with the version that started the run"
         )
-    return cls(**{name: _value(kinds[name], value, path) for name, value in values.items()})
+    fields = {name: _value(kinds[name], value, where + name) for name, value in values.items()}
+    try:
+        return cls(**fields)
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from error
 
 
-def _value(kind: Any, value: Any, path: Path) -> Any:
+def _value(kind: Any, value: Any, where: str) -> Any:
+    """Returns a value of a kind, or of one of the kinds of a union, from what JSON made of it."""
     union = isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union
-    for one in typing.get_args(kind) if union and value is not None else (kind,):
-        if dataclasses.is_dataclass(one) and isinstance(one, type) and isinstance(value, Mapping):
-            return _rebuilt(one, value, path)
-        if typing.get_origin(one) is tuple and isinstance(value, list):
-            return tuple(value)
-    return value
+    kinds = typing.get_args(kind) if union else (kind,)
+    for one in kinds:
+        if isinstance(value, dict) and isinstance(one, type) and dataclasses.is_dataclass(one):
+            return _rebuilt(one, value, f"{where}.")
+        if isinstance(value, list) and typing.get_origin(one) is tuple:
+            (inner, *_) = typing.get_args(one)
+            return tuple(_value(inner, part, f"{where}[{n}]") for n, part in enumerate(value))
+        if isinstance(value, str) and one is Path:
+            return Path(value)
+        if typing.get_origin(one) is typing.Literal and value in typing.get_args(one):
+            return value
+        if type(value) is one or (one is float and type(value) is int):
+            return value
+    names = " or ".join(getattr(one, "__name__", str(one)) for one in kinds)
+    raise ValueError(f"{where} must be {names}, got {value!r:.100}")

@@ -29,10 +29,11 @@ from agents.runs.console import (
 )
 from agents.runs.environments import make_envs, make_reward
 from agents.runs.models import load_policy
+from agents.runs.owner import new_folder
 from agents.runs.presets import FineTuning
 from agents.runs.prompts import load_prompts
 from agents.runs.run_folder import RunFolder
-from agents.runs.saved_config import described
+from agents.runs.saved_config import anchored, described
 from agents.runs.summary import header, paired_replies, run_name, summary
 from agents.sb3_baseline.agent import SB3PPO
 from agents.sb3_baseline.evaluation import write_texts
@@ -56,7 +57,7 @@ def run(preset: str, config: FineTuning) -> Path:
     config = replace(config, threads=threads)
     transformers_logging.disable_progress_bar()
     sb3_arguments(config.ppo)  # refuses what it must before anything is loaded
-    folder = config.output / (config.name or run_name(preset, config.ppo.seed))
+    config = anchored(config)
     split = load_prompts(config.prompts, console)
     start, tokenizer = load_policy(config)
     reward = make_reward(config)
@@ -74,20 +75,22 @@ def run(preset: str, config: FineTuning) -> Path:
         mean_length=before.length,
         reference=reference,
     )
-    record, progress = RunFolder.created(folder, described(preset, config)), ProgressBar(console)
-    agent.callbacks += [record, progress]
-    title = f"Stable-Baselines3's PPO: {preset}"
-    console.print(key_values(title, header(config, split, agent.model.policy)))
+    with new_folder(config.output, config.name, run_name(preset, config.ppo.seed)) as folder:
+        record = RunFolder.created(folder, described(preset, config))
+        progress = ProgressBar(console)
+        agent.callbacks += [record, progress]
+        title = f"Stable-Baselines3's PPO: {preset}"
+        console.print(key_values(title, header(config, split, agent.model.policy)))
 
-    with closing(record), closing(progress):
-        agent.learn(config.total_episodes)
-    after = _judged(agent, reference, eval_envs)
+        with closing(record), closing(progress):
+            agent.learn(config.total_episodes)
+        after = _judged(agent, reference, eval_envs)
 
-    agent.save(folder / "policy")
-    figures = summary(before, after, agent, record.tokens, record.seconds)
-    figures["heldout_prompts"] = len(split.heldout)
-    record.write_json("replies.json", paired_replies(before, after))
-    record.write_json("summary.json", figures)
+        agent.save(folder / "policy")
+        figures = summary(before, after, agent, record.tokens, record.seconds)
+        figures["heldout_prompts"] = len(split.heldout)
+        record.write_json("replies.json", paired_replies(before, after))
+        record.write_json("summary.json", figures)
     compared = evaluations(before, after, split.judged_as)
     console.print(replies(before, after, width=console.width), compared, sep="\n")
     console.print(

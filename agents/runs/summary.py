@@ -16,7 +16,7 @@ from agents.runs.prompts import Split
 
 
 def run_name(preset: str, seed: int) -> str:
-    """Returns a name for a run's folder that no earlier run has."""
+    """Returns a name for a run's folder that no run has which was started in another second."""
     return f"{preset}-seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
