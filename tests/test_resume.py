@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -24,13 +27,15 @@ from torch import distributed
 from agents import resume as command
 from agents.algorithms.health_checks import TrainingStopped
 from agents.algorithms.ppo import PPO
+from agents.checkpoints.folder import MANIFEST, CheckpointError, write_folder
 from agents.checkpoints.series import latest
 from agents.command_line.signals import exit_status
 from agents.runs import models, pipeline
 from agents.runs.interruption import Interruption
+from agents.runs.owner import LOCK, FolderInUse, owned
 from agents.runs.presets import PRESETS, FineTuning
 from agents.runs.run_folder import RunFolder
-from agents.runs.saved_config import described, read_config
+from agents.runs.saved_config import anchored, described, read_config
 
 PROMPTS = ["How are you ?", "you ?", "are you fine ?", "thanks", "fine thanks", "and you ?"]
 N_UPDATES = 30
@@ -168,6 +173,181 @@ def test_killed_at_random_moments_and_resumed_it_equals_a_run_that_never_was(
             process = start_process(pipeline.resume, folder)
         assert_same_outcome(folder, finished)
     assert len(reached) >= 3, "the kills must find it at different points"
+
+
+class Counter:
+    """Counts over processes, by the size of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self) -> None:
+        with self.path.open("ab") as file:
+            file.write(b".")
+
+    def taken(self) -> int:
+        """Returns how many were counted since it was asked last."""
+        count = self.path.stat().st_size if self.path.exists() else 0
+        self.path.write_bytes(b"")
+        return count
+
+
+@pytest.fixture
+def updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter:
+    """Counts the updates that this process and its children make."""
+    counter, update = Counter(tmp_path / "updates"), PPO.update
+
+    def counting(self: PPO, *args: Any) -> Any:
+        counter.add()
+        return update(self, *args)
+
+    monkeypatch.setattr(PPO, "update", counting)
+    return counter
+
+
+def is_killed(work: Callable[[], Any], number: int, *, after: bool) -> bool:
+    """Tells whether a process that does `work` reaches its n-th rename or removal of a folder.
+
+    It is killed just before, or just after it.
+    """
+    calls = itertools.count()
+
+    def killing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            reached = next(calls) == number
+            if reached and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = real(*args, **kwargs)
+            if reached:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return call
+
+    def child() -> None:
+        for module, name in ((os, "rename"), (os, "replace"), (shutil, "rmtree")):
+            setattr(module, name, killing(getattr(module, name)))
+        work()
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(timeout=60)
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+def assert_nothing_is_left_over(folder: Path) -> None:
+    names = {path.name for path in folder.rglob(".*")}
+    assert names == {LOCK}
+    assert len(list((folder / "checkpoints").iterdir())) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_around_every_rename_it_equals_a_run_that_never_was(
+    after: bool, updates: Counter, tmp_path: Path
+) -> None:
+    def config(name: str) -> FineTuning:
+        return small(tmp_path, name, total_episodes=8 * 3, keep_checkpoints=1)
+
+    expected = pipeline.run("toy", config("undisturbed"))
+    updates.taken()
+    for number in itertools.count():
+        folder = tmp_path / f"run{number}"
+        if not is_killed(partial(pipeline.run, "toy", config(folder.name)), number, after=after):
+            break
+        if (folder / "config.json").exists():
+            pipeline.resume(folder)
+        else:
+            pipeline.run("toy", config(folder.name))
+        assert updates.taken() <= 3 + 1, "what was saved was made again"
+        assert_same_outcome(folder, expected)
+        assert_nothing_is_left_over(folder)
+    assert number >= 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_resume_killed_around_every_rename_can_be_resumed(
+    after: bool, updates: Counter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def config(name: str) -> FineTuning:
+        return small(tmp_path, name, total_episodes=8 * 4, keep_checkpoints=1)
+
+    expected = pipeline.run("toy", config("undisturbed"))
+    with monkeypatch.context() as patch:
+        patch.setattr(PPO, "update", at_update(3, kill))
+        with pytest.raises(Killed):
+            pipeline.run("toy", config("begun"))
+    begun = tmp_path / "begun"
+    # As killed between the two renames of a checkpoint that is saved again.
+    (begun / "checkpoints" / "update-000002").rename(begun / "checkpoints/.update-000002.replaced")
+    updates.taken()
+    for number in itertools.count():
+        folder = tmp_path / f"run{number}"
+        shutil.copytree(begun, folder)
+        if not is_killed(partial(pipeline.resume, folder), number, after=after):
+            break
+        pipeline.resume(folder)
+        assert updates.taken() <= 2 + 1, "what was saved was made again"
+        assert_same_outcome(folder, expected)
+        assert_nothing_is_left_over(folder)
+    assert number >= 10
+
+
+# One owner
+
+
+def owning(folder: Path, started: Any) -> None:
+    with owned(folder):
+        started.set()
+        time.sleep(60)
+
+
+def test_the_lock_of_a_killed_process_dies_with_it(stopped: Path, finished: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    started = context.Event()
+    holder = context.Process(target=owning, args=(stopped, started))
+    holder.start()
+    assert started.wait(timeout=30)
+    before = {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()}
+    with pytest.raises(FolderInUse, match=r"belong to nobody else, but .*run is that of a run"):
+        pipeline.resume(stopped)
+    assert before == {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()}
+    holder.kill()
+    holder.join()
+    pipeline.resume(stopped)
+    assert_same_outcome(stopped, finished)
+
+
+@pytest.mark.slow
+def test_of_two_resumes_at_once_one_runs_and_the_other_is_refused_in_one_line(
+    stopped: Path, finished: Path
+) -> None:
+    command_line = [sys.executable, "-m", "agents.resume", str(stopped)]
+    both = [
+        subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    ends = [(process.communicate(timeout=120)[1], process.returncode) for process in both]
+    assert sorted(status for _, status in ends) == [0, 1]
+    (refusal,) = [said for said, status in ends if status]
+    assert refusal.startswith("the folder of a run must belong to nobody else")
+    assert refusal.count("\n") == 1
+    assert_same_outcome(stopped, finished)
+
+
+def test_a_run_under_the_name_of_one_that_goes_on_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    context = multiprocessing.get_context("fork")
+    started = context.Event()
+    holder = context.Process(target=owning, args=(tmp_path / "run", started))
+    holder.start()
+    assert started.wait(timeout=30)
+    with pytest.raises(FolderInUse):
+        pipeline.run("toy", small(tmp_path, "run"))
+    holder.kill()
+    holder.join()
 
 
 # Interrupted
@@ -498,6 +678,104 @@ def test_a_changed_model_is_refused(stopped: Path, monkeypatch: pytest.MonkeyPat
         pipeline.resume(stopped)
 
 
+def test_prompts_and_model_are_found_again_from_elsewhere(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small(tmp_path, "run")
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(PPO, "update", at_update(3, kill))
+        with pytest.raises(Killed):
+            pipeline.run("toy", dataclasses.replace(config, prompts="prompts.txt"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    pipeline.resume(Path("../run"))
+    assert_same_outcome(tmp_path / "run", finished)
+
+
+def test_only_what_is_there_is_taken_for_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("toy", "model", "chitchat", "a folder"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "prompts.txt").write_text("Hi")
+    config = small(tmp_path, "run")
+
+    def found(**changes: Any) -> tuple[str, str]:
+        anchor = anchored(dataclasses.replace(config, **changes))
+        return anchor.model, anchor.prompts
+
+    assert found(model="toy", prompts="chitchat") == ("toy", "chitchat")
+    assert found(model="owner/model", prompts="a folder") == ("owner/model", "a folder")
+    assert found(model="model", prompts="prompts.txt") == (
+        str(tmp_path / "model"),
+        str(tmp_path / "prompts.txt"),
+    )
+    assert found(prompts="How are you? " * 100)[1] == "How are you? " * 100
+
+
+@pytest.mark.parametrize("lost", [1, 10_000])
+def test_a_checkpoint_that_counts_on_lost_lines_is_passed_over(
+    lost: int, stopped: Path, finished: Path
+) -> None:
+    metrics = stopped / "metrics.jsonl"
+    metrics.write_bytes(metrics.read_bytes()[:-lost])
+    if lost == 1:
+        with pytest.warns(UserWarning, match=r"metrics\.jsonl must have .* update-000004 instead"):
+            pipeline.resume(stopped)
+        assert_same_outcome(stopped, finished)
+    else:
+        with pytest.raises(CheckpointError, match="none of the 3 checkpoints"):
+            pipeline.resume(stopped)
+
+
+def test_no_path_in_a_checkpoint_leads_to_a_file_of_the_user(stopped: Path, tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis.tex"
+    thesis.write_text("years of work")
+    for folder in list((stopped / "checkpoints").iterdir()):
+        description = json.loads((folder / "agent.json").read_text())
+        (state,) = [c["state"] for c in description["callbacks"] if c["callback"] == "RunFolder"]
+        state["sizes"][str(thesis)] = 0
+        copy = tmp_path / "copy"
+        shutil.copytree(folder, copy)
+        (copy / "agent.json").write_text(json.dumps(description))
+        (copy / MANIFEST).unlink()
+        write_folder(folder, partial(shutil.copytree, copy, dirs_exist_ok=True))
+        shutil.rmtree(copy)
+    with pytest.raises(CheckpointError, match=r"\['sizes'\] must have the keys .*thesis"):
+        pipeline.resume(stopped)
+    assert thesis.read_text() == "years of work"
+
+
+def test_figures_that_are_not_finite_outlive_a_stop(stopped: Path) -> None:
+    path = stopped / "start.json"
+    saved = json.loads(path.read_text())
+    saved["evaluation"]["perplexity"] = None
+    path.write_text(json.dumps(saved))
+    pipeline.resume(stopped)
+    summary = json.loads((stopped / "summary.json").read_text(), parse_constant=pytest.fail)
+    assert summary["perplexity_before"] is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda saved: saved["evaluation"].pop("kl"),
+        lambda saved: saved.pop("model"),
+        lambda saved: saved["evaluation"].update(scores=["good"]),
+    ],
+    ids=["figure", "digest", "scores"],
+)
+def test_an_edited_start_is_refused_by_its_name(change: Any, stopped: Path) -> None:
+    path = stopped / "start.json"
+    saved = json.loads(path.read_text())
+    change(saved)
+    path.write_text(json.dumps(saved))
+    with pytest.raises(ValueError, match=r"start\.json must hold what the run wrote: "):
+        pipeline.resume(stopped)
+
+
 def test_the_best_score_so_far_outlives_a_stop(stopped: Path) -> None:
     pipeline.resume(stopped)
     lines = (stopped / "metrics.jsonl").read_text().splitlines()
@@ -566,6 +844,38 @@ def test_a_config_of_another_version_is_refused(tmp_path: Path) -> None:
         RunFolder(tmp_path / "run").write_json(
             "config.json", described("toy", small(tmp_path, "run"))
         )
-    path.write_text("{}")
-    with pytest.raises(ValueError, match="must name the preset of the run"):
+    for text in ("{}", "[]", '{"preset": 3}'):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="must name the preset of the run"):
+            read_config(tmp_path / "run")
+    path.write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json must be JSON, as the run wrote it"):
         read_config(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("total_episodes", "many", "total_episodes must be int, got 'many'"),
+        ("total_episodes", True, "total_episodes must be int, got True"),
+        ("prompts", 3, "prompts must be str, got 3"),
+        ("agent", "cat", "agent must be 'ppo' or 'sb3-ppo' or .* got 'cat'"),
+        ("threads", 1.5, "threads must be int or None, got 1.5"),
+        ("policy.lora_targets", [1], r"policy\.lora_targets\[0\] must be str, got 1"),
+        ("policy", "large", "policy must be PolicyConfig, got 'large'"),
+        ("ppo.clip_range", None, r"ppo\.clip_range must be float, got None"),
+        ("ppo.clip_range", 2, r"ppo\.clip_range must be in \(0, 1\), got 2"),
+    ],
+)
+def test_an_edited_config_names_the_key(
+    option: str, value: Any, message: str, tmp_path: Path
+) -> None:
+    RunFolder.created(tmp_path / "run", described("toy", small(tmp_path, "run")))
+    path = tmp_path / "run" / "config.json"
+    content = json.loads(path.read_text())
+    *outer, name = option.split(".")
+    (content[outer[0]] if outer else content)[name] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"config\.json: {message}") as error:
+        read_config(tmp_path / "run")
+    assert "\n" not in str(error.value)

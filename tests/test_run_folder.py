@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from agents.checkpoints.folder import CheckpointError
 from agents.runs.run_folder import RunFolder
 from text_gym import Episode
 
@@ -45,11 +47,6 @@ def scores(folder: Path) -> list[float]:
 def curve(folder: Path) -> list[tuple[int, float]]:
     events = EventAccumulator(str(folder)).Reload().Scalars("rollout/score_mean")
     return [(event.step, event.value) for event in events]
-
-
-def test_a_folder_that_exists_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileExistsError):
-        RunFolder.created(tmp_path, {})
 
 
 def test_going_back_cuts_off_what_came_after(tmp_path: Path) -> None:
@@ -127,8 +124,73 @@ def test_lost_lines_are_said_to_be_lost(tmp_path: Path) -> None:
     state = record.get_state()
     record.close()
     (folder / "metrics.jsonl").write_text("")
-    with pytest.raises(ValueError, match=r"metrics\.jsonl must have the \d+ bytes .* got 0"):
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl must have the \d+ bytes.* got 0"):
         RunFolder(folder).set_state(state)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sizes": {}},
+        {"sizes": {"metrics.jsonl": 0, "samples.jsonl": 0, "{thesis}": 0}},
+        {"sizes": {"metrics.jsonl": -1, "samples.jsonl": 0}},
+        {"sizes": {"metrics.jsonl": 7, "samples.jsonl": 0}},
+        {"sizes": {"metrics.jsonl": "0", "samples.jsonl": 0}},
+        {"tokens": None},
+        {"seconds": math.inf},
+    ],
+    ids=["none", "a path", "negative", "half a line", "text", "tokens", "seconds"],
+)
+def test_a_state_of_another_form_changes_no_file(change: Any, tmp_path: Path) -> None:
+    folder, thesis = tmp_path / "run", tmp_path / "thesis.tex"
+    thesis.write_text("years of work")
+    record = RunFolder.created(folder, {})
+    trained(record, Agent(), until=2)
+    state = json.loads(
+        json.dumps({**record.get_state(), **change}).replace("{thesis}", str(thesis))
+    )
+    record.close()
+    with pytest.raises(CheckpointError, match=r"what .*run held is not there: "):
+        RunFolder(folder).set_state(state)
+    assert scores(folder) == [1, 2]
+    assert thesis.read_text() == "years of work"
+
+
+def test_a_link_in_the_place_of_a_file_that_grows_is_not_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    record = RunFolder.created(folder, {})
+    trained(record, Agent(), until=1)
+    state = record.get_state()
+    record.close()
+    thesis = (folder / "metrics.jsonl").rename(tmp_path / "thesis.jsonl")
+    (folder / "metrics.jsonl").symlink_to(thesis)
+    content = thesis.read_bytes()
+    with pytest.raises(CheckpointError, match="must be a file, got a link"):
+        RunFolder(folder).set_state(state)
+    again = RunFolder(folder)
+    trained(again, Agent(), until=1)
+    again.close()
+    assert thesis.read_bytes() == content
+    assert scores(folder) == [1]
+
+
+def test_numbers_that_are_not_finite_are_null_in_json_and_nan_when_read(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    record = RunFolder.created(folder, {"list": [math.nan, {"inf": -math.inf}], "path": folder})
+    text = (folder / "config.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "list": [None, {"inf": None}],
+        "path": str(folder),
+    }
+    record.on_training_start(Agent(), 1)  # type: ignore[arg-type]
+    record.on_update_end(Agent(1), {**metrics(1), "explained": math.nan})  # type: ignore[arg-type]
+    state = record.get_state()
+    record.close()
+    (line,) = (folder / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line, parse_constant=pytest.fail)["explained"] is None
+    again = RunFolder(folder)
+    again.set_state(state)
+    assert math.isnan(again.history[0]["explained"])
 
 
 def test_a_json_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Whose a run's folder is: one run's at a time, by a lock that dies with its process.
+"""Whose a run's folder is: names, new folders, and the lock.
+
+A folder is one run's at a time, by a lock that dies with its process.
 
 Of several processes that learn together the first one holds the lock, for all of them. Knows
 nothing of what is in the folder, but for what a run leaves that was killed before it said what it

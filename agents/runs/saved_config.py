@@ -104,5 +104,11 @@ def _value(kind: Any, value: Any, where: str) -> Any:
             return value
         if type(value) is one or (one is float and type(value) is int):
             return value
-    names = " or ".join(getattr(one, "__name__", str(one)) for one in kinds)
-    raise ValueError(f"{where} must be {names}, got {value!r:.100}")
+    rule = " or ".join(map(_described_kind, kinds))
+    raise ValueError(f"{where} must be {rule}, got {value!r:.100}")
+
+
+def _described_kind(kind: Any) -> str:
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(map(repr, typing.get_args(kind)))
+    return "None" if kind is types.NoneType else str(getattr(kind, "__name__", kind))
