@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agents.algorithms.acer import ACER
     from agents.algorithms.configs.acer import ACERConfig
+    from agents.algorithms.configs.expert_iteration import ExpertIterationConfig
     from agents.algorithms.configs.groups import GRPOConfig, RLOOConfig
     from agents.algorithms.configs.ppo import PPOConfig
     from agents.algorithms.configs.reinforce import REINFORCEConfig
     from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
     from agents.algorithms.configs.trpo import TRPOConfig
+    from agents.algorithms.expert_iteration import ExpertIteration
     from agents.algorithms.grpo import GRPO
     from agents.algorithms.ppo import PPO
     from agents.algorithms.reinforce import REINFORCE
@@ -45,6 +47,8 @@ __all__ = [
     "Callback",
     "CausalLMPolicy",
     "Checkpoints",
+    "ExpertIteration",
+    "ExpertIterationConfig",
     "GRPOConfig",
     "GymnasiumVecEnv",
     "PPOConfig",
@@ -62,6 +66,8 @@ __all__ = [
 _MODULES = {
     "ACERConfig": "algorithms.configs.acer",
     "ACER": "algorithms.acer",
+    "ExpertIterationConfig": "algorithms.configs.expert_iteration",
+    "ExpertIteration": "algorithms.expert_iteration",
     "TRPOConfig": "algorithms.configs.trpo",
     "TRPO": "algorithms.trpo",
     "TrajectoryBalanceConfig": "algorithms.configs.trajectory_balance",

@@ -119,6 +119,10 @@ MEMBERS = [
         needs_groups=True,
     ),
     Member("GSPO", "GRPO", {"ratio": "sequence", "clip_range": 0.01}, needs_groups=True),
+    Member("expert iteration", "ExpertIteration", needs_groups=True),
+    Member(
+        "best of a group", "ExpertIteration", {"select_by": "filter", "keep": 2}, needs_groups=True
+    ),
     Member("trajectory balance", "TrajectoryBalance", needs_groups=True),
     Member(
         "CISPO", "GRPO", {"ratio": "clipped_weight", "kl_estimator": "exact"}, needs_groups=True
