@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import itertools
 import random
+import string
 from collections.abc import Callable
 from typing import Any
 
@@ -325,6 +326,26 @@ class PaidEarly(Altered):
         observation, reward, terminated, truncated, info = self.env.step(action)
         paid = reward if terminated else float(observation["attention_mask"].sum())
         return observation, paid, terminated, truncated, info
+
+
+class PaidForRepeating(gym.Wrapper[Any, Any, Any, Any]):
+    """Pays in the middle of a text, for a token that stands twice in a row."""
+
+    last: Any = None
+
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        repeated, self.last = action == self.last, None if terminated else action
+        goes_on = not (terminated or truncated)
+        return observation, reward + 0.5 * (repeated and goes_on), terminated, truncated, info
+
+
+@pytest.mark.parametrize("characters", ["ab", string.printable], ids=["few", "many"])
+def test_a_reward_for_repeating_a_token_is_found(characters: str) -> None:
+    env = TextGenEnv("a", CharTokenizer(characters), max_new_tokens=5)
+    check_text_env(env)
+    with pytest.raises(ConformanceError, match="reward must be 0 before the end of the text"):
+        check_text_env(PaidForRepeating(env))
 
 
 class Reusing(TextGenEnv):

@@ -49,6 +49,8 @@ def lines_of(pieces: list[str], width: int) -> list[str]:
         (["a   b"], 3, ["a", "   ", "b"]),
         (["ab"], 0, ["a", "b"]),
         (["    "], 3, [" | | | "]),
+        (["     "], 3, [" | | | ", " "]),
+        (["abc", " ", " ", " d"], 3, ["abc| ", " | |d"]),
         (["abc", "   d"], 3, ["abc", "   ", "d"]),
     ],
 )
@@ -72,7 +74,7 @@ def test_wrapping_loses_nothing_and_no_line_is_too_wide(pieces: list[str], width
     )
     for line in lines:
         text = "".join(run.text for run in line)
-        assert base_characters(text.removesuffix(" ")) <= width or text.isspace()
+        assert base_characters(text.removesuffix(" ")) <= width
 
 
 def base_characters(text: str) -> int:
@@ -272,8 +274,34 @@ def test_another_font_can_be_named_and_must_exist() -> None:
     folder = Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf"
     serif = render_image("Hi", ["a"], font=folder / "DejaVuSerif.ttf")
     assert not np.array_equal(serif, render_image("Hi", ["a"]))
-    with pytest.raises(OSError, match="cannot open resource"):
+    message = r"font must be a TrueType or OpenType file, got 'no such font\.ttf'"
+    with pytest.raises(OSError, match=message):
         render_image("Hi", ["a"], font="no such font.ttf")
+
+
+def test_an_environment_draws_in_the_font_that_gym_make_was_given() -> None:
+    matplotlib = importlib.util.find_spec("matplotlib")
+    assert matplotlib is not None
+    assert matplotlib.origin is not None
+    serif = Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSerif.ttf"
+    options: dict[str, Any] = {"render_mode": "rgb_array", "render_font": str(serif)}
+    env = gym.make("TextGen-v0", **options)
+    envs = gym.make_vec("TextGen-v0", num_envs=2, **options)
+    expected = render_image("How are you?", [], font=serif)
+    for made in (env, envs):
+        made.reset(seed=0)
+    rows = envs.render()
+    assert rows is not None
+    for picture in (env.render(), *rows):
+        assert np.array_equal(picture, expected)
+    assert env.spec is not None
+    assert "DejaVuSerif" in env.spec.to_json()
+
+
+@pytest.mark.parametrize("make", [gym.make, gym.make_vec])
+def test_a_font_that_is_none_is_refused_at_once(make: Any) -> None:
+    with pytest.raises(OSError, match=r"font must be a TrueType or OpenType file, got 'x\.ttf'"):
+        make("TextGen-v0", render_font="x.ttf")
 
 
 def test_a_line_that_is_too_wide_ends_in_an_ellipsis() -> None:

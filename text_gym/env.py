@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from text_gym.episode import StopReason, TokenIds
 from text_gym.prompt_sources import Sampling
-from text_gym.rendering import render_image, render_text, token_pieces
+from text_gym.rendering import render_image, render_text, require_font, token_pieces
 from text_gym.rendering.text import write_text
 from text_gym.rewards import RewardFunction
 from text_gym.rewards.function import score
@@ -94,9 +95,12 @@ class TextGenEnv(gym.Env[Observation, Any]):
         limit: `"terminate"` or `"truncate"`: what reaching `max_new_tokens` means.
         sampling: `"with_replacement"` (the default) or `"without_replacement"`, for listed prompts.
         render_mode: `"ansi"`, `"human"`, `"rgb_array"` (needs the extra `render`) or None.
+        render_font: A font file for pictures, where their scripts need another than the default;
+            see `text_gym.rendering.render_image`.
 
     Raises:
         ValueError: If an argument breaks its rule; the message names both.
+        OSError: If `render_font` is no font.
 
     Example:
         >>> import gymnasium as gym, text_gym
@@ -132,8 +136,10 @@ class TextGenEnv(gym.Env[Observation, Any]):
         limit: Limit = "terminate",
         sampling: Sampling | None = None,
         render_mode: str | None = None,
+        render_font: str | Path | None = None,
     ) -> None:
         check_render_mode(render_mode, self.metadata)
+        require_font(render_font)
         self.task = TextTask(
             prompts,
             tokenizer,
@@ -151,6 +157,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
         self.end_of_text_ids = self.task.end_of_text_ids
         """EOS and the stop tokens."""
         self.render_mode = render_mode
+        self.render_font = render_font
         self.muted = False
         """True where an outer wrapper replaces the feedback, so that it is not computed here."""
         self.payer: object | None = None
@@ -323,6 +330,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
                 stop_reason=self._stop_reason,
                 reward=self._reward,
                 components=self._components,
+                font=self.render_font,
             )
         return self._rendered() if self.render_mode == "ansi" else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from text_gym.env import TextGenEnv, check_render_mode
 from text_gym.episode import Episode, StopReason
 from text_gym.prompt_streams import PromptStreams
-from text_gym.rendering import render_image, render_text, token_pieces
+from text_gym.rendering import render_image, render_text, require_font, token_pieces
 from text_gym.rendering.text import write_text
 from text_gym.rewards.function import Scores, reward_name, score
 from text_gym.row_state import RowState, recalled_prompt, recorded_prompt
@@ -52,10 +53,12 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         copy: Whether observations are copies. False hands out read-only views that change with the
             next step.
         render_mode: `"ansi"`, `"human"`, `"rgb_array"` (needs the extra `render`) or None.
+        render_font: As in `TextGenEnv`.
         **task: The arguments of `TextGenEnv`.
 
     Raises:
         ValueError: If an argument breaks its rule; the message names both.
+        OSError: If `render_font` is no font.
 
     Example:
         >>> import gymnasium as gym, text_gym
@@ -74,11 +77,13 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         copy: bool = True,
         render_mode: str | None = None,
+        render_font: str | Path | None = None,
         **task: Any,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         check_render_mode(render_mode, TextGenEnv.metadata)
+        require_font(render_font)
         self.task = TextTask(**task)
         self.tokenizer = self.task.tokenizer
         self.end_of_text_ids = self.task.end_of_text_ids
@@ -86,6 +91,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self.num_envs = num_envs
         self.copy = copy
         self.render_mode = render_mode
+        self.render_font = render_font
         self.muted = False
         """True where an outer wrapper replaces the feedback, so that it is not computed here."""
         self.payer: object | None = None
@@ -441,6 +447,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             stop_reason=self._reasons[row],
             reward=reward,
             components=components,
+            font=self.render_font,
         )
 
     def _shown_start(self, row: int) -> EncodedPrompt:

@@ -49,7 +49,7 @@ Text = list[Moment]
 
 
 def plan_of(env: gym.Env[Any, Any], length: int) -> list[list[int]]:
-    """Returns the tokens of a few texts: ended at once, soon, by the limit, and at random.
+    """Returns the tokens of a few texts: ended at once, soon, by the limit, at random, repeated.
 
     Each list is long enough to fill the context of `length` tokens.
     """
@@ -60,6 +60,7 @@ def plan_of(env: gym.Env[Any, Any], length: int) -> list[list[int]]:
     others = [token for token in range(min(n, 64)) if token != eos]
     if others:
         tokens[:4] = rng.choice(others, size=(4, length + 1))
+        tokens[5] = others[0]
     for text, place in ((0, 0), (1, 1), (3, 3)):
         tokens[text, place % (length + 1)] = eos
     plan: list[list[int]] = tokens.tolist()

@@ -7,7 +7,7 @@ shown as escapes, and never reach the terminal or the page.
 from __future__ import annotations
 
 from text_gym.rendering.html import episode_html
-from text_gym.rendering.image import render_image
+from text_gym.rendering.image import render_image, require_font
 from text_gym.rendering.pieces import printable, token_pieces
 from text_gym.rendering.text import render_text, render_tokens
 
@@ -17,5 +17,6 @@ __all__ = [
     "render_image",
     "render_text",
     "render_tokens",
+    "require_font",
     "token_pieces",
 ]

@@ -32,7 +32,7 @@ def load_font(path: str | None, size: int) -> FreeTypeFont:
     from PIL import ImageFont
 
     if path is not None:
-        return ImageFont.truetype(path, size)
+        return _named_font(path, size)
     for candidate in (*_carried_by_matplotlib(), "DejaVuSans.ttf"):
         try:
             return ImageFont.truetype(candidate, size)
@@ -41,6 +41,15 @@ def load_font(path: str | None, size: int) -> FreeTypeFont:
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont)  # a bitmap font where Pillow lacks FreeType
     return font
+
+
+def _named_font(path: str, size: int) -> FreeTypeFont:
+    from PIL import ImageFont
+
+    try:
+        return ImageFont.truetype(path, size)
+    except OSError as error:
+        raise OSError(f"font must be a TrueType or OpenType file, got {path!r}: {error}") from error
 
 
 def _carried_by_matplotlib() -> Iterator[str]:

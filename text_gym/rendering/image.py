@@ -78,6 +78,7 @@ def render_image(
 
     Raises:
         ModuleNotFoundError: If Pillow is not installed.
+        OSError: If `font` is no font.
         ValueError: If `values` does not hold one number per piece, `limit` is not positive, or the
             picture is too small.
     """
@@ -94,6 +95,17 @@ def render_image(
     paid = "" if reward is None else f"reward: {printable(reward_line(reward, components))}"
     page.write_footer(f"{len(pieces)} token{'' if len(pieces) == 1 else 's'}, {state}", paid)
     return np.array(page.image, dtype=np.uint8)
+
+
+def require_font(font: str | Path | None) -> None:
+    """Requires that pictures can be drawn in a font, if one is named.
+
+    Raises:
+        ModuleNotFoundError: If Pillow is not installed.
+        OSError: If `font` is no font; the message names it.
+    """
+    if font is not None:
+        _Page(*LEAST, font)
 
 
 def _runs(

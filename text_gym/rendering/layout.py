@@ -44,7 +44,8 @@ def wrap(runs: Iterable[Run], measure: Measure, width: float) -> list[list[Run]]
             used = 0.0
             continue
         for part, advance in _unbreakable(word, measure, width):
-            if used > 0 and width < used + advance and part[0].text != " ":
+            hangs_over = part[0].text == " " and used <= width
+            if used > 0 and width < used + advance and not hangs_over:
                 lines.append([])
                 used = 0.0
             lines[-1] += part
