@@ -163,7 +163,7 @@ def test_nothing_is_disturbed() -> None:
 def test_a_decoder_that_ignores_positions_is_refused_with_the_numbers() -> None:
     message = refusal(bart())
     assert message.startswith("policy must decode as it is trained")
-    assert "to within 1e-05 nats (rounding), but BartForCausalLM differs by" in message
+    assert "to within 3e-05 nats (rounding), but BartForCausalLM differs by" in message
     assert message.endswith("in texts of up to 16 tokens")
 
 
@@ -284,7 +284,7 @@ def test_the_bound_follows_the_precision() -> None:
     with pytest.raises(TrainingStopped, match=r"to within 0.32 nats, got a difference of 0.33"):
         require_exact_sampling(0.33, rounding=0.02)
     assert sampling_tolerance(1e-7) == 1e-3
-    assert decoding_tolerance(1e-7) == 1e-5
+    assert decoding_tolerance(1e-7) == 3e-5
 
 
 def test_an_evaluation_of_another_distribution_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

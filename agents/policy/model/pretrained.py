@@ -72,8 +72,10 @@ def dropouts(config: PreTrainedConfig) -> Mapping[str, float]:
 
 def _without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:
     config = copy.deepcopy(config)
-    for name in dropouts(config):
-        setattr(config, name, 0.0)
+    parts = (getattr(config, name, None) for name in config.sub_configs)
+    for part in (config, *(part for part in parts if part is not None)):
+        for name, rate in dropouts(part).items():
+            setattr(part, name, type(rate)(0))  # some configurations insist on an int
     return config
 
 

@@ -6,10 +6,11 @@ mask for their padding. Both are tried out here, on two texts of two tokens.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from agents.policy.model.pretrained import dropouts
@@ -68,8 +69,8 @@ def require_supported(model: PreTrainedModel) -> LogitSizes:
     logits of an untrained model are too small to meet a cap, so they are blown up to 100.
 
     Raises:
-        ValueError: If a dropout is on, hidden states depend on later tokens, or logits are not the
-            output layer times the last hidden state.
+        ValueError: If a dropout is on, there are no hidden states, they depend on later tokens, or
+            logits are not the output layer times the last of them.
     """
     active = {name: rate for name, rate in dropouts(model.config).items() if rate}
     if active:
@@ -77,7 +78,7 @@ def require_supported(model: PreTrainedModel) -> LogitSizes:
     head = linear_head(model)
     input_ids = torch.tensor([[0, 0], [0, min(1, len(head.weight) - 1)]], device=head.weight.device)
     inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
-    hidden = model.base_model(**inputs).last_hidden_state
+    hidden = _hidden_states(model, inputs)
     if not torch.allclose(hidden[0, 0], hidden[1, 0], atol=1e-4, rtol=1e-3):
         raise ValueError(
             "model must be causal, got one whose hidden states depend on later tokens: "
@@ -88,9 +89,25 @@ def require_supported(model: PreTrainedModel) -> LogitSizes:
     factor = 100 / largest
     with head.register_forward_hook(lambda _module, _args, logits: factor * logits):
         own, ours = model(**inputs).logits, head(hidden)
+    if own.shape != ours.shape:
+        raise ValueError(
+            f"model must have one logit for each of the {ours.shape[-1]} rows of its output layer, "
+            f"got {own.shape[-1]} from {type(model).__name__}"
+        )
     if not torch.allclose(own.float(), ours.float(), atol=1e-4, rtol=1e-3):
         raise ValueError(
             "model must compute its logits as output layer times last hidden state, got "
             f"{type(model).__name__}, whose logits differ by {(own - ours).abs().max().item():.3g}"
         )
     return LogitSizes(float(largest), float(logits.float().std(dim=-1).max()))
+
+
+def _hidden_states(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Tensor:
+    try:
+        hidden: Tensor = model.base_model(**inputs).last_hidden_state
+    except Exception as error:  # whatever an architecture that needs more than text runs into
+        raise ValueError(
+            "model must have a trunk that makes hidden states of token ids and their mask alone; "
+            f"that of {type(model).__name__} does not: {type(error).__name__}: {error}"
+        ) from error
+    return hidden

@@ -34,7 +34,7 @@ class ModelBackend:
     def __init__(self, policy: CausalLMPolicy, n_rows: int, max_length: int, timer: Timer) -> None:
         self._policy = policy
         self._stopwatch = timer
-        n_layers = int(policy.model.config.num_hidden_layers)
+        n_layers = int(policy.model.config.get_text_config(decoder=True).num_hidden_layers)
         self._cache = RowCache(n_layers, n_rows, max_length, policy.device)
         weight = policy.head.weight
         self.hidden = torch.zeros(n_rows, weight.shape[1], dtype=weight.dtype, device=policy.device)
