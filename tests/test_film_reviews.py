@@ -217,6 +217,7 @@ def test_the_classifier_is_fitted_once_and_then_needs_no_scikit_learn(
     assert {path.name for path in fetched.parents[1].iterdir()} == {
         FILM_REVIEWS.folder.name,
         f"{FILM_REVIEWS.folder.name}-classifier-1",
+        f".{FILM_REVIEWS.folder.name}-classifier-1.lock",
     }
 
 

@@ -60,17 +60,28 @@ class HuggingFaceTokenizer:
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **kwargs: Any) -> HuggingFaceTokenizer:
-        """Loads a tokenizer from a folder, a hub id, or a GGUF file.
+        """Loads a tokenizer from a folder, a hub id, or a GGUF file; code beside it is never run.
 
         Raises:
             ModuleNotFoundError: If `transformers` is not installed.
+            ValueError: If `transformers` does not know it without code of its own.
         """
         from transformers import AutoTokenizer
 
         path = Path(source)
-        if path.suffix == ".gguf":
-            return cls(AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name), **kwargs)
-        return cls(AutoTokenizer.from_pretrained(source), **kwargs)
+        gguf = path.suffix == ".gguf"
+        options = {"gguf_file": path.name} if gguf else {}
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                path.parent if gguf else source, trust_remote_code=False, **options
+            )
+        except ValueError as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                "source must be a tokenizer that transformers knows without code of its own, got "
+                f"{source}: {reason}"
+            ) from error
+        return cls(tokenizer, **kwargs)
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of `text`; nothing is added before or after it.

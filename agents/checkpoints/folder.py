@@ -52,6 +52,8 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Writes a folder without a manifest, over whatever stands at its place.
 
+    If that fails, or is interrupted, nothing is left of it.
+
     Args:
         folder: Its place, which must be the caller's own.
         fill: Writes the files into the folder it is given.
@@ -60,9 +62,13 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove(partial)
     partial.mkdir()
-    fill(partial)
-    for path in (*partial.rglob("*"), partial):
-        _sync(path)
+    try:
+        fill(partial)
+        for path in (*partial.rglob("*"), partial):
+            _sync(path)
+    except BaseException:
+        _remove(partial)  # on a full disk, room is what is missing
+        raise
     if os.path.lexists(folder):
         _remove(replaced)
         os.rename(folder, replaced)

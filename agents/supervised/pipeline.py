@@ -51,8 +51,10 @@ def run(command: PretrainCommand) -> None:
         progress=command.progress,
     )
     save_half_precision(model, tokenizer, command.output)
-    saved = AutoModelForCausalLM.from_pretrained(command.output, dtype=torch.float32)
-    saved_tokenizer = AutoTokenizer.from_pretrained(command.output)
+    saved = AutoModelForCausalLM.from_pretrained(
+        command.output, dtype=torch.float32, trust_remote_code=False
+    )
+    saved_tokenizer = AutoTokenizer.from_pretrained(command.output, trust_remote_code=False)
     figures = Figures(
         parameters=saved.num_parameters(),
         train_pairs=len(train),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agents.applications.film_reviews.ngram_classifier import NgramClassifier, fit
 from agents.applications.film_reviews.prompts import Review, read_reviews, reviews_of
-from agents.fetching.cache import new_folder
+from agents.fetching.cache import fill_once
 from agents.fetching.film_reviews import REVIEWS_FILE
 from agents.fetching.items import FILM_REVIEWS, require
 
@@ -46,8 +46,7 @@ def classifier_folder() -> Path:
     reviews = require(FILM_REVIEWS)
     folder = reviews.with_name(f"{reviews.name}-classifier-{_RECIPE}")
     if not folder.is_dir():
-        with new_folder(folder) as new:
-            _fit(read_reviews(reviews / REVIEWS_FILE), new)
+        fill_once(folder, partial(_fit, read_reviews(reviews / REVIEWS_FILE)))
     return folder
 
 

@@ -1,6 +1,6 @@
 """Language models from configurations, folders, hub ids and GGUF files, with their dropout off.
 
-Knows nothing of policies.
+Code that comes with a model is never run. Knows nothing of policies.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def new_model(config: PreTrainedConfig, dtype: torch.dtype, seed: int) -> PreTra
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(
-            _without_dropout(config), dtype=dtype
+            _without_dropout(config), dtype=dtype, trust_remote_code=False
         )
     return model
 
@@ -29,14 +29,22 @@ def load_model(source: str | Path, dtype: torch.dtype) -> PreTrainedModel:
     """Loads a model from a folder, a hub id, or a GGUF file.
 
     Raises:
-        OSError, ValueError: If there is no model at `source`.
+        OSError, ValueError: If there is no model at `source`, or one that `transformers` does not
+            know without code of its own.
     """
     path = Path(source)
     if path.suffix == ".gguf":
         return _from_gguf(path, dtype)
-    config = _without_dropout(AutoConfig.from_pretrained(source))
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except ValueError as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            "source must be a model that transformers knows without code of its own, got "
+            f"{source}: {reason}"
+        ) from error
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        source, config=config, dtype=dtype
+        source, config=_without_dropout(config), dtype=dtype, trust_remote_code=False
     )
     return model
 
@@ -81,11 +89,15 @@ def _without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:
 
 def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     """Loads dequantised weights into an ordinary model, which trains and saves like any other."""
-    loaded = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=dtype)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=dtype, trust_remote_code=False
+    )
     config = _without_dropout(loaded.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(
+        config, dtype=dtype, trust_remote_code=False
+    )
     model.load_state_dict(loaded.state_dict())
     model.tie_weights()
     model.generation_config = loaded.generation_config
