@@ -13,17 +13,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agents.algorithms.acer import ACER
     from agents.algorithms.configs.acer import ACERConfig
+    from agents.algorithms.configs.dpo import DPOConfig
     from agents.algorithms.configs.expert_iteration import ExpertIterationConfig
     from agents.algorithms.configs.groups import GRPOConfig, RLOOConfig
     from agents.algorithms.configs.ppo import PPOConfig
     from agents.algorithms.configs.reinforce import REINFORCEConfig
+    from agents.algorithms.configs.sft import SFTConfig
     from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
     from agents.algorithms.configs.trpo import TRPOConfig
+    from agents.algorithms.dpo import DPO
+    from agents.algorithms.examples import Demonstrations, Preferences
     from agents.algorithms.expert_iteration import ExpertIteration
     from agents.algorithms.grpo import GRPO
     from agents.algorithms.ppo import PPO
     from agents.algorithms.reinforce import REINFORCE
     from agents.algorithms.rloo import RLOO
+    from agents.algorithms.sft import SFT
     from agents.algorithms.trajectory_balance import TrajectoryBalance
     from agents.algorithms.trpo import TRPO
     from agents.callbacks import Callback, StopOnScore
@@ -37,25 +42,31 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACER",
+    "DPO",
     "GRPO",
     "PPO",
     "REINFORCE",
     "RLOO",
     "SB3PPO",
+    "SFT",
     "TRPO",
     "ACERConfig",
     "Callback",
     "CausalLMPolicy",
     "Checkpoints",
+    "DPOConfig",
+    "Demonstrations",
     "ExpertIteration",
     "ExpertIterationConfig",
     "GRPOConfig",
     "GymnasiumVecEnv",
     "PPOConfig",
     "PolicyConfig",
+    "Preferences",
     "REINFORCEConfig",
     "RLOOConfig",
     "Rollout",
+    "SFTConfig",
     "StopOnScore",
     "TRPOConfig",
     "TrajectoryBalance",
@@ -64,6 +75,12 @@ __all__ = [
 ]
 
 _MODULES = {
+    "DPO": "algorithms.dpo",
+    "DPOConfig": "algorithms.configs.dpo",
+    "Demonstrations": "algorithms.examples",
+    "Preferences": "algorithms.examples",
+    "SFT": "algorithms.sft",
+    "SFTConfig": "algorithms.configs.sft",
     "ACERConfig": "algorithms.configs.acer",
     "ACER": "algorithms.acer",
     "ExpertIterationConfig": "algorithms.configs.expert_iteration",

@@ -52,12 +52,12 @@ class Resumable(Agent, Protocol):
         """What learns."""
 
     @property
-    def reference(self) -> CausalLMPolicy:
-        """What the KL is measured from; it does not learn."""
+    def reference(self) -> CausalLMPolicy | None:
+        """What the KL is measured from; it does not learn. None where there is none."""
 
     @property
-    def envs(self) -> VectorEnv[Any, Any, Any]:
-        """Where it learns."""
+    def envs(self) -> VectorEnv[Any, Any, Any] | None:
+        """Where it learns; None where it learns from a file."""
 
     @property
     def config(self) -> Any:

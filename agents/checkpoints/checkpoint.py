@@ -8,8 +8,9 @@ A checkpoint is a folder, written by `agents.checkpoints.folder`:
 - `parameters.safetensors`: the parameters that learn, by name;
 - `optimizer.safetensors`: the optimiser's state of each, by name;
 - `tensors.safetensors`: what else the algorithm keeps, such as averaged weights; often nothing;
-- where asked for, `policy/` and `reference/`, which plain `transformers` reads, and, of a policy
-  with adapters, which are merged into `policy/`, the model without them as `base/`.
+- where asked for, `policy/` and, if there is one, `reference/`, which plain `transformers` reads,
+  and, of a policy with adapters, which are merged into `policy/`, the model without them as
+  `base/`.
 
 Nothing in it is ever executed: tensors come from safetensors, everything else from JSON, and both
 are checked (names, shapes, dtypes, kinds) before anything of the agent is changed. What does
@@ -83,7 +84,8 @@ def save(agent: Resumable, folder: Path, *, models: bool = True) -> None:
             agent.policy.save_pretrained(partial / "policy")
             if agent.policy.options.lora_rank:
                 agent.policy.save_pretrained(partial / "base", merge=False)
-            agent.reference.save_pretrained(partial / "reference")
+            if agent.reference is not None:
+                agent.reference.save_pretrained(partial / "reference")
 
     if processes.is_main():
         write_folder(folder, fill)
@@ -172,12 +174,12 @@ class SavedModels(NamedTuple):
     Attributes:
         config: The hyperparameters.
         policy: As it began, or merged; `restore` brings the parameters that learn.
-        reference: What the KL is measured from.
+        reference: What the KL is measured from; None where there is none.
     """
 
     config: Any
     policy: CausalLMPolicy
-    reference: CausalLMPolicy
+    reference: CausalLMPolicy | None
 
 
 def load_models(folder: Path, config_class: Callable[..., Any]) -> SavedModels:
@@ -204,6 +206,8 @@ def load_models(folder: Path, config_class: Callable[..., Any]) -> SavedModels:
     policy = CausalLMPolicy.from_pretrained(
         folder / ("base" if options.lora_rank else "policy"), options
     )
+    if not (folder / "reference").is_dir():
+        return SavedModels(config, policy, None)
     plain_options = dataclasses.replace(
         options, lora_rank=0, frozen_blocks=0, value_network="none", action_values=False
     )

@@ -47,7 +47,7 @@ _FORGETFUL: frozenset[type] = frozenset(
 )
 
 
-def get_env_state(envs: VectorEnv[Any, Any, Any]) -> list[dict[str, Any]]:
+def get_env_state(envs: VectorEnv[Any, Any, Any] | None) -> list[dict[str, Any]]:
     """Returns the state of every layer that has one to give, from the outermost inwards.
 
     Of Gymnasium's `SyncVectorEnv`, these are the layers of the environments in its rows. A layer
@@ -60,7 +60,9 @@ def get_env_state(envs: VectorEnv[Any, Any, Any]) -> list[dict[str, Any]]:
     return [{"layer": name, "state": _state_of(name, layer)} for name, layer in _layers(envs)]
 
 
-def set_env_state(envs: VectorEnv[Any, Any, Any], state: Sequence[Mapping[str, Any]]) -> None:
+def set_env_state(
+    envs: VectorEnv[Any, Any, Any] | None, state: Sequence[Mapping[str, Any]]
+) -> None:
     """Makes every layer go on from a state that `get_env_state` returned.
 
     Raises:

@@ -35,21 +35,25 @@ def dpo_loss(
     kl_coef: float,
     *,
     label_smoothing: float = 0.0,
+    margins: Tensor | None = None,
     weights: Tensor | None = None,
     n_pairs: float | None = None,
 ) -> PreferenceLoss:
     """Compute the loss of DPO: -(1/n) Σ w [(1 - ε) log σ(h) + ε log σ(-h)].
 
-    h = β (log π(y⁺)/π_ref(y⁺) - log π(y⁻)/π_ref(y⁻)). ε is the share of labels believed wrong.
+    h = β (log π(y⁺)/π_ref(y⁺) - log π(y⁻)/π_ref(y⁻)) - margin. ε is the share of labels believed
+    wrong.
 
     Source: Rafailov et al. 2023, arXiv:2305.18290, equation 7; label smoothing from Mitchell 2023,
-    "A note on DPO with noisy preferences", https://ericmitchell.ai/cdpo.pdf.
+    "A note on DPO with noisy preferences", https://ericmitchell.ai/cdpo.pdf; the margin from Amini
+    et al. 2024, arXiv:2402.10571, equation 6.
 
     Args:
         chosen_log_ratios: (n,), log π(y⁺)/π_ref(y⁺), with gradient.
         rejected_log_ratios: (n,), log π(y⁻)/π_ref(y⁻), with gradient.
         kl_coef: β, above 0.
         label_smoothing: ε, at least 0 and below 0.5.
+        margins: (n,), by how much the implicit reward of y⁺ is to exceed that of y⁻; None: 0.
         weights: w, (n,); None weighs all pairs by 1.
         n_pairs: Pairs of the whole optimiser step; None means n.
 
@@ -68,7 +72,9 @@ def dpo_loss(
         raise ValueError(
             f"label_smoothing must be at least 0 and below 0.5, but is {label_smoothing!r}"
         )
+    _require_shape("margins", margins, chosen_log_ratios)
     h = kl_coef * (chosen_log_ratios - rejected_log_ratios)
+    h = h if margins is None else h - margins
     losses = -(1 - label_smoothing) * logsigmoid(h) - label_smoothing * logsigmoid(-h)
     return _over_pairs(losses, chosen_log_ratios, rejected_log_ratios, kl_coef, weights, n_pairs)
 
@@ -119,12 +125,8 @@ def _over_pairs(
 ) -> PreferenceLoss:
     n = len(losses) if n_pairs is None else n_pairs
     _require_positive("n_pairs", n)
-    for name, tensor in (("rejected_log_ratios", rejected), ("weights", weights)):
-        if tensor is not None and tensor.shape != chosen.shape:
-            raise ValueError(
-                f"{name} must have the shape of chosen_log_ratios, {tuple(chosen.shape)}, "
-                f"but has {tuple(tensor.shape)}"
-            )
+    _require_shape("rejected_log_ratios", rejected, chosen)
+    _require_shape("weights", weights, chosen)
     loss = (losses if weights is None else weights * losses).sum() / n
     with torch.no_grad():
         return PreferenceLoss(
@@ -132,6 +134,14 @@ def _over_pairs(
             accuracy=(chosen > rejected).float().mean(),
             chosen_reward=kl_coef * chosen.mean(),
             rejected_reward=kl_coef * rejected.mean(),
+        )
+
+
+def _require_shape(name: str, tensor: Tensor | None, chosen: Tensor) -> None:
+    if tensor is not None and tensor.shape != chosen.shape:
+        raise ValueError(
+            f"{name} must have the shape of chosen_log_ratios, {tuple(chosen.shape)}, "
+            f"but has {tuple(tensor.shape)}"
         )
 
 

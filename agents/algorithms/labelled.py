@@ -1,0 +1,86 @@
+"""What a reward makes of several texts to each prompt: the best to imitate, pairs to prefer.
+
+The texts keep their token ids, and the tokens that were allowed when they were written.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from agents.algorithms.examples import Demonstrations, Preferences
+from agents.objectives.groups import require_groups
+from agents.rollout.buffer import Rollout
+
+
+def group_rows(group_ids: Tensor) -> list[Tensor]:
+    """Returns the rows of each group of two or more, in the order in which they first occur.
+
+    Raises:
+        ValueError: If a group has a single member.
+
+    Example:
+        >>> group_rows(torch.tensor([7, 2, 7, 2]))
+        [tensor([0, 2]), tensor([1, 3])]
+    """
+    require_groups(group_ids)
+    in_order = dict.fromkeys(group_ids.tolist())
+    return [(group_ids == group).nonzero().squeeze(1) for group in in_order]
+
+
+def best_of_groups(rollout: Rollout) -> Tensor:
+    """Returns the row of the best text of each group, (n,), the first one where several are.
+
+    Raises:
+        ValueError: If the environment reported no groups, or one has a single member.
+    """
+    scores = rollout.scores
+    rows = [rows[scores[rows].argmax()] for rows in group_rows(_groups(rollout))]
+    return torch.stack(rows)
+
+
+def best_demonstrations(rollout: Rollout) -> Demonstrations:
+    """Returns the best text of each group, each with the weight 1.
+
+    Raises:
+        ValueError: As `best_of_groups`.
+    """
+    rows = best_of_groups(rollout)
+    return Demonstrations(rollout.texts.select(rows), torch.ones(len(rows), device=rows.device))
+
+
+def best_against_worst(rollout: Rollout) -> Preferences:
+    """Returns the best text of each group against its worst, by the rewards of a rollout.
+
+    The margin is the difference of their rewards, the weight 1. Groups whose rewards are all equal
+    prefer nothing and are left out.
+
+    Raises:
+        ValueError: As `best_of_groups`, or if nothing is left.
+    """
+    scores, pairs = rollout.scores, []
+    for rows in group_rows(_groups(rollout)):
+        best, worst = rows[scores[rows].argmax()], rows[scores[rows].argmin()]
+        if scores[best] > scores[worst]:
+            pairs.append(torch.stack([best, worst]))
+    if not pairs:
+        raise ValueError(
+            "rewards must differ within a group to say which text is better, but are equal in all "
+            f"of the {len(group_rows(_groups(rollout)))} groups"
+        )
+    chosen, rejected = torch.stack(pairs).unbind(dim=1)
+    return Preferences(
+        rollout.texts.select(chosen),
+        rollout.texts.select(rejected),
+        weights=torch.ones(len(pairs), device=chosen.device),
+        margins=scores[chosen] - scores[rejected],
+    )
+
+
+def _groups(rollout: Rollout) -> Tensor:
+    if rollout.group_ids is None:
+        raise ValueError(
+            "envs must report the group_id of every episode at reset, and do not; "
+            "prompts=GroupedPrompts(prompts, size=k) gives it"
+        )
+    return rollout.group_ids

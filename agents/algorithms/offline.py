@@ -1,0 +1,304 @@
+"""The loop that every algorithm walks that learns from a file: draw, forward, loss, step, judge.
+
+An algorithm says what is minimised (`loss`), and nothing else. The file is there as a whole and
+does not change, so that where training stands is a number: the order of an epoch follows from the
+seed and the epoch. No algorithm is known here by name, and neither is any file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.algorithms.configs.offline import OfflineConfig
+from agents.algorithms.diagnostics import Statistic, Statistics, of_step
+from agents.algorithms.examples import Examples, chunks
+from agents.algorithms.experience import StepTotals
+from agents.algorithms.health_checks import memory_advice, require_sound_step
+from agents.algorithms.weight_average import WeightAverage
+from agents.callbacks import Callback
+from agents.checkpoints import checkpoint
+from agents.distributed import processes
+from agents.objectives.schedules import SCHEDULES
+from agents.policy.causal_lm import CausalLMPolicy
+
+C = TypeVar("C", bound=OfflineConfig)
+E = TypeVar("E", bound=Examples)
+
+_SMALLER_PARTS = "lower micro_batch_size, or let less of the policy learn (LoRA, frozen_blocks)"
+
+
+class Offline(ABC, Generic[C, E]):
+    """Trains a policy on examples that others made.
+
+    Args:
+        policy: The policy to train, in place; it needs no values.
+        examples: What to learn from, at least one.
+        config: The hyperparameters.
+        heldout: What is judged after every epoch, and never learnt from; None: nothing.
+        reference: Where an algorithm compares with one. None: a frozen copy of the policy as it
+            stands.
+        callbacks: Called at fixed points; every optimiser step is an update.
+
+    Attributes:
+        n_episodes: Examples learnt from so far, those of earlier epochs included.
+        n_updates: Optimiser steps so far.
+        n_tokens: Tokens of completions learnt from so far.
+        average: Of the parameters that learn; None unless `config.ema_decay` asks for it.
+
+    Raises:
+        ValueError: If there is nothing to learn from, or the policy has a value function.
+    """
+
+    config_class: ClassVar[type[OfflineConfig]]
+    """Of the hyperparameters."""
+    needs_reference: ClassVar[bool]
+    """Whether the loss compares with a reference. If not, none is built or stored."""
+    envs: None = None
+    """There is none; checkpoints ask."""
+    config: C
+
+    def __init__(
+        self,
+        policy: CausalLMPolicy,
+        examples: E,
+        config: C | None = None,
+        *,
+        heldout: E | None = None,
+        reference: CausalLMPolicy | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        self.config = config or self.config_class()  # type: ignore[assignment]
+        if len(examples) < 1:
+            raise ValueError("examples must hold at least one example, got none")
+        if policy.value_head is not None:
+            raise ValueError(
+                f"the policy of {type(self).__name__} must have value_network 'none', got "
+                f"{policy.options.value_network!r}: PolicyConfig sets it"
+            )
+        self.policy = policy
+        self.examples = examples
+        self.heldout = heldout
+        self.reference = reference
+        if self.needs_reference and reference is None:
+            self.reference = policy.frozen_copy()
+        self.callbacks = list(callbacks)
+        processes.broadcast_from_main(policy.trainable_parameters().values())
+        self._parameters = list(policy.trainable_parameters().values())
+        self.optimizer = torch.optim.Adam(
+            self._parameters,
+            lr=self.config.learning_rate,
+            eps=self.config.adam_epsilon,
+            fused=True,
+        )
+        decay = self.config.ema_decay
+        self.average = decay and WeightAverage(policy.trainable_parameters(), decay)
+        self.n_episodes = 0
+        self.n_updates = 0
+        self.n_tokens = 0
+        self._reference_is_start = reference is None
+
+    # What an algorithm says.
+
+    @abstractmethod
+    def loss(self, batch: E, totals: StepTotals) -> tuple[Tensor, Statistics]:
+        """Returns the loss of a micro-batch, and statistics that add up over an optimiser step.
+
+        Args:
+            batch: Some of the step's examples, on the policy's device.
+            totals: Of the whole step.
+        """
+
+    def check_first(self, step: Mapping[str, float]) -> None:
+        """Refuses a first step whose statistics are not what they must be at the start."""
+
+    # The loop.
+
+    def learn(self, total_episodes: int | None = None) -> Self:
+        """Trains until `total_episodes` examples have been learnt from; None: `n_epochs` of them.
+
+        Those of earlier calls are included.
+
+        Raises:
+            TrainingStopped: If a number is not what it must be, or memory runs out; the message
+                says what to change. The policy stands as it was before the step that went wrong.
+        """
+        total = self.config.n_epochs * len(self.examples)
+        total = total if total_episodes is None else total_episodes
+        for callback in self.callbacks:
+            callback.on_training_start(self, total)
+        while self.n_episodes < total:
+            start = perf_counter()
+            learning_rate = self._set_learning_rate(1 - self.n_episodes / total)
+            # Draw: the next examples of this epoch's order.
+            batch = self.draw()
+            with memory_advice(_SMALLER_PARTS):
+                # Forward, loss, step: parameters move.
+                metrics = self.update(batch)
+            self.n_episodes += len(batch)
+            self.n_updates += 1
+            self.n_tokens += batch.n_tokens
+            # Judge: what was held out, at the end of every epoch.
+            if self.heldout is not None and self.n_episodes % len(self.examples) == 0:
+                metrics |= self.evaluate(self.heldout)
+            metrics |= {
+                "train/learning_rate": learning_rate,
+                "train/epoch": self.n_episodes / len(self.examples),
+                "time/tokens_per_second": batch.n_tokens / (perf_counter() - start),
+            }
+            answers = [callback.on_update_end(self, metrics) for callback in self.callbacks]
+            if any(a is False for each in processes.all_gather_object(answers) for a in each):
+                break
+        for callback in self.callbacks:
+            callback.on_training_end(self)
+        return self
+
+    def draw(self) -> E:
+        """Returns the next batch of examples; the last one of an epoch may be smaller."""
+        epoch, place = divmod(self.n_episodes, len(self.examples))
+        seed = np.random.SeedSequence([self.config.seed, epoch]).generate_state(1)
+        generator = torch.Generator().manual_seed(int(seed[0]))
+        order = torch.randperm(len(self.examples), generator=generator)
+        return self.examples.select(order[place : place + self.config.batch_size])
+
+    def update(self, batch: E) -> dict[str, float]:
+        """Takes an optimiser step, and returns its statistics under `train/`."""
+        self.optimizer.zero_grad(set_to_none=True)
+        step = {name: s.value for name, s in self._read(batch, learn=True).items()}
+        if self.n_updates == 0:
+            self.check_first(step)
+        processes.sum_gradients(self._parameters)
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
+        step["grad_norm"] = float(processes.full_tensor(norm))
+        require_sound_step(step["loss"], step["grad_norm"], ratio=1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update()
+        return {f"train/{name}": value for name, value in step.items()}
+
+    @torch.no_grad()
+    def evaluate(self, examples: E) -> dict[str, float]:
+        """Returns the statistics of the loss on examples, under `eval/`, without learning."""
+        read = self._read(examples, learn=False)
+        return {f"eval/{name}": statistic.value for name, statistic in read.items()}
+
+    def _read(self, batch: E, *, learn: bool) -> Statistics:
+        """Adds up the loss, and its gradient, over micro-batches and processes."""
+        totals, parts = StepTotals(batch.n_tokens, len(batch)), []
+        for part in self._micro_batches(batch):
+            loss, statistics = self.loss(part, totals)
+            if learn:
+                loss.backward()
+            parts.append({"loss": Statistic(loss.item()), **statistics})
+        return of_step([one for each in processes.all_gather_object(parts) for one in each])
+
+    def _micro_batches(self, batch: E) -> Iterator[E]:
+        """Yields this process's share of a batch."""
+        rows = torch.arange(processes.rank(), len(batch), processes.world_size())
+        size = self.config.micro_batch_size or self.config.batch_size
+        for part in chunks(batch.select(rows), size) if len(rows) else ():
+            yield part.to(self.policy.device)  # type: ignore[misc]
+
+    def _set_learning_rate(self, progress_remaining: float) -> float:
+        factor = SCHEDULES[self.config.lr_schedule](progress_remaining)
+        learning_rate = self.config.learning_rate * factor
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        return learning_rate
+
+    # What users and checkpoints call.
+
+    def save(self, path: str | Path) -> None:
+        """Saves everything that training goes on from, models included, into a folder.
+
+        See `agents.checkpoints.checkpoint`; the model alone is saved by `policy.save_pretrained`.
+
+        Raises:
+            FileExistsError: If something else than an earlier checkpoint is at `path`.
+        """
+        checkpoint.save(self, Path(path))
+
+    def restore(self, path: str | Path) -> Self:
+        """Goes on from a checkpoint, of `save` or of a run, of an agent built as this one was.
+
+        Raises:
+            FileNotFoundError, CheckpointError: If there is none, or it is damaged.
+            ValueError: If the agent was built otherwise.
+        """
+        checkpoint.restore(self, Path(path))
+        return self
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        examples: E,
+        *,
+        heldout: E | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Self:
+        """Loads what `save` wrote; `learn` goes on from there, with the same examples."""
+        saved = checkpoint.load_models(Path(path), cls.config_class)
+        agent = cls(
+            saved.policy,
+            examples,
+            saved.config,
+            heldout=heldout,
+            reference=saved.reference,
+            callbacks=callbacks,
+        )
+        return agent.restore(path)
+
+    @property
+    def seed(self) -> int:
+        """Of the order of the examples."""
+        return self.config.seed
+
+    @property
+    def streams(self) -> dict[str, torch.Generator]:
+        """The random streams by name: none, the order of an epoch follows from its number."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the counters."""
+        return {
+            "n_episodes": self.n_episodes,
+            "n_updates": self.n_updates,
+            "n_tokens": self.n_tokens,
+            "n_examples": len(self.examples),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state_dict` returned.
+
+        Raises:
+            ValueError: If there were more examples, or fewer.
+        """
+        if state["n_examples"] != len(self.examples):
+            raise ValueError(
+                f"examples must be the {state['n_examples']} of the checkpoint, got "
+                f"{len(self.examples)}"
+            )
+        self.n_episodes, self.n_updates = state["n_episodes"], state["n_updates"]
+        self.n_tokens = state["n_tokens"]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns the averaged parameters, if there are any."""
+        return self.average.tensors() if self.average else {}
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Goes on from what `tensors` returned."""
+        if self.average:
+            self.average.load_tensors(tensors)
+        elif tensors:
+            raise ValueError(
+                f"ema_decay is None, so there must be no tensors, got {sorted(tensors)}"
+            )
