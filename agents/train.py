@@ -1,14 +1,16 @@
-"""Fine-tune a language model with PPO: `python -m agents.train dialogue`.
+"""Fine-tune a language model by reinforcement learning: `python -m agents.train dialogue`.
 
 Reads the command line and nothing more; torch is imported once it is known what to do.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from agents.command_line.command import command
-from agents.runs.presets import PRESETS
+from agents.runs.algorithms import ALGORITHMS
+from agents.runs.presets import PRESETS, with_algorithm
 
 
 @command("train")
@@ -16,15 +18,30 @@ def main() -> None:
     """Runs the preset named on the command line, with its options."""
     import tyro
 
-    config = tyro.extras.overridable_config_cli(PRESETS, prog="python -m agents.train")
-    preset = next(argument for argument in sys.argv[1:] if argument in PRESETS)
+    algorithm, arguments = _algorithm(sys.argv[1:])
+    presets = dict(PRESETS)
+    for name in presets.keys() & set(arguments):
+        description, config = presets[name]
+        presets[name] = (description, with_algorithm(config, algorithm))
+    config = tyro.extras.overridable_config_cli(
+        presets, prog="python -m agents.train", args=arguments, config=(tyro.conf.AvoidSubcommands,)
+    )
+    preset = next(argument for argument in arguments if argument in PRESETS)
 
-    if config.agent == "ppo":
-        from agents.runs.pipeline import run
-    else:
+    if algorithm == "sb3-ppo":
         from agents.runs.sb3_run import run
+    else:
+        from agents.runs.pipeline import run
 
     run(preset, config)
+
+
+def _algorithm(arguments: list[str]) -> tuple[str, list[str]]:
+    """Returns the algorithm that `--algorithm` names, whose options follow, and the others."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--algorithm", choices=ALGORITHMS, default="ppo")
+    known, others = parser.parse_known_args(arguments)
+    return known.algorithm, others
 
 
 if __name__ == "__main__":

@@ -26,9 +26,11 @@ from text_gym.rewards import WordCount
 
 def tiny(preset: str, output: Path, **changes: object) -> FineTuning:
     config = PRESETS[preset][1]
-    ppo = dataclasses.replace(config.ppo, n_episodes=16, batch_size=8, n_epochs=1)
+    ppo = dataclasses.replace(config.algorithm, n_episodes=16, batch_size=8, n_epochs=1)
     small = {"total_episodes": 32, "num_envs": 8, "eval_episodes": 8, "threads": 1}
-    return dataclasses.replace(config, ppo=ppo, output=output, name="run", **{**small, **changes})
+    return dataclasses.replace(
+        config, algorithm=ppo, output=output, name="run", **{**small, **changes}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +70,10 @@ def test_summary_holds_the_figures_and_they_agree_with_the_metrics(run_folder: P
     assert summary["reward_after"] == pytest.approx(np.mean(scores), abs=1e-6)
 
 
-def test_resolved_config_names_the_options_of_ppo(run_folder: Path) -> None:
+def test_resolved_config_names_the_algorithm_and_its_options(run_folder: Path) -> None:
     config = json.loads((run_folder / "config.json").read_text())
-    assert config["ppo"]["n_episodes"] == 16
+    assert config["learner"] == "ppo"
+    assert config["algorithm"]["n_episodes"] == 16
     assert config["prompts"] == "small-talk"
 
 
@@ -233,7 +236,7 @@ def test_the_threads_in_use_are_reported(run_folder: Path) -> None:
 def test_every_preset_is_documented_and_valid() -> None:
     for description, config in PRESETS.values():
         assert description.endswith(".")
-        assert config.num_envs <= config.ppo.n_episodes
+        assert config.num_envs <= config.algorithm.n_episodes
         assert config.eval_episodes >= 256
 
 
@@ -248,7 +251,7 @@ def test_help_shows_every_option_without_loading_torch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "--ppo.clip-range" in result.stdout
+    assert "--algorithm.clip-range" in result.stdout
 
 
 def test_replies_are_shown_side_by_side() -> None:

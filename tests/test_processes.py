@@ -186,7 +186,7 @@ def test_the_command_line_trains_in_two_processes(tmp_path: Path) -> None:
         *("--master_addr", "127.0.0.1", "--master_port", str(_free_port())),
         *("-m", "agents.train", "toy", "--num-envs", "8", "--threads", "1", "--device", "cpu"),
         *("--total-episodes", "32", "--eval-episodes", "8", "--output", str(tmp_path)),
-        *("--name", "two", "--ppo.n-episodes", "16", "--ppo.batch-size", "8"),
+        *("--name", "two", "--algorithm.n-episodes", "16", "--algorithm.batch-size", "8"),
     ]
     done = subprocess.run(
         command,

@@ -46,7 +46,7 @@ def small(output: Path, name: str, **changes: Any) -> FineTuning:
     """The toy, with prompts of which none comes twice in an epoch, and an adaptive KL price."""
     config = PRESETS["toy"][1]
     ppo = dataclasses.replace(
-        config.ppo, n_episodes=8, batch_size=4, n_epochs=1, kl_coef=0.1, kl_target=1.0
+        config.algorithm, n_episodes=8, batch_size=4, n_epochs=1, kl_coef=0.1, kl_target=1.0
     )
     prompts = output / "prompts.txt"
     prompts.write_text("\n".join(PROMPTS))
@@ -444,11 +444,11 @@ def test_the_commands_stop_at_ctrl_c_and_go_on(finished: Path, tmp_path: Path) -
         "checkpoint-every": 1,
         "output": tmp_path,
         "name": "run",
-        "ppo.n-episodes": config.ppo.n_episodes,
-        "ppo.batch-size": config.ppo.batch_size,
-        "ppo.n-epochs": config.ppo.n_epochs,
-        "ppo.kl-coef": config.ppo.kl_coef,
-        "ppo.kl-target": config.ppo.kl_target,
+        "algorithm.n-episodes": config.algorithm.n_episodes,
+        "algorithm.batch-size": config.algorithm.batch_size,
+        "algorithm.n-epochs": config.algorithm.n_epochs,
+        "algorithm.kl-coef": config.algorithm.kl_coef,
+        "algorithm.kl-target": config.algorithm.kl_target,
     }
     arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
     python = [sys.executable, "-m"]
@@ -863,8 +863,8 @@ def test_a_config_of_another_version_is_refused(tmp_path: Path) -> None:
         ("threads", 1.5, "threads must be int or None, got 1.5"),
         ("policy.lora_targets", [1], r"policy\.lora_targets\[0\] must be str, got 1"),
         ("policy", "large", "policy must be PolicyConfig, got 'large'"),
-        ("ppo.clip_range", None, r"ppo\.clip_range must be float, got None"),
-        ("ppo.clip_range", 2, r"ppo\.clip_range must be in \(0, 1\), got 2"),
+        ("algorithm.clip_range", None, r"ppo\.clip_range must be float, got None"),
+        ("algorithm.clip_range", 2, r"ppo\.clip_range must be in \(0, 1\), got 2"),
     ],
 )
 def test_an_edited_config_names_the_key(

@@ -28,7 +28,7 @@ from agents.policy.causal_lm import CausalLMPolicy, forward_in_chunks
 from agents.policy.config import PolicyConfig
 from agents.rollout.buffer import Rollout
 from agents.runs import pipeline, sb3_run
-from agents.runs.presets import PRESETS
+from agents.runs.presets import PRESETS, with_algorithm
 from agents.sb3_baseline import hyperparameters
 from agents.sb3_baseline.agent import SB3PPO
 from agents.sb3_baseline.evaluation import write_texts
@@ -492,19 +492,20 @@ def test_texts_for_judging_are_one_per_row_and_leave_global_streams_alone() -> N
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `python -m agents.train toy --agent sb3-ppo-transformer` writes, in little."""
+    """What `python -m agents.train toy --algorithm sb3-ppo` writes, in little."""
     output = tmp_path_factory.mktemp("runs")
     options = {
-        "--agent": "sb3-ppo-transformer",
+        "--algorithm": "sb3-ppo",
+        "--algorithm.network": "transformer",
         "--output": output,
         "--name": "run",
         "--total-episodes": 32,
         "--num-envs": 4,
         "--eval-episodes": 8,
         "--threads": 1,
-        "--ppo.n-episodes": 16,
-        "--ppo.batch-size": 8,
-        "--ppo.n-epochs": 1,
+        "--algorithm.n-episodes": 16,
+        "--algorithm.batch-size": 8,
+        "--algorithm.n-epochs": 1,
     }
     arguments = [str(part) for pair in options.items() for part in pair]
     with pytest.MonkeyPatch.context() as patch:
@@ -524,7 +525,7 @@ def test_run_writes_the_folder_of_every_run(run_folder: Path) -> None:
         "summary.json",
         "policy.zip",
     } <= names
-    assert json.loads((run_folder / "config.json").read_text())["agent"] == "sb3-ppo-transformer"
+    assert json.loads((run_folder / "config.json").read_text())["learner"] == "sb3-ppo"
     rows = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
     summary = json.loads((run_folder / "summary.json").read_text())
     assert summary["episodes"] == rows[-1]["episodes"] >= 32
@@ -540,7 +541,8 @@ def test_saved_model_is_one_of_sb3(run_folder: Path) -> None:
 
 
 def test_run_that_sb3_cannot_do_leaves_no_folder_behind(tmp_path: Path) -> None:
-    config = dataclasses.replace(PRESETS["dialogue"][1], agent="sb3-ppo", output=tmp_path / "runs")
+    config = with_algorithm(PRESETS["dialogue"][1], "sb3-ppo")
+    config = dataclasses.replace(config, output=tmp_path / "runs")
     with pytest.raises(ValueError, match=r"kl_coef must be 0.0 .*got 0.04"):
         sb3_run.run("dialogue", config)
     assert not (tmp_path / "runs").exists()
@@ -550,7 +552,7 @@ def test_stopped_run_says_that_it_cannot_go_on(run_folder: Path, tmp_path: Path)
     stopped = tmp_path / "stopped"
     stopped.mkdir()
     (stopped / "config.json").write_bytes((run_folder / "config.json").read_bytes())
-    with pytest.raises(FileNotFoundError, match=r"got .*stopped, of sb3-ppo-transformer"):
+    with pytest.raises(FileNotFoundError, match=r"got .*stopped, of sb3-ppo;"):
         pipeline.resume(stopped)
 
 

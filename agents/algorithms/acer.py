@@ -64,8 +64,6 @@ class ACER(PolicyGradient[ACERConfig]):
     """
 
     config_class = ACERConfig
-    learns_values = True
-    learns_action_values = True
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)

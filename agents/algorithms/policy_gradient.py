@@ -153,16 +153,6 @@ class PolicyGradient(ABC, Generic[C]):
 
     # What an algorithm says.
 
-    @property
-    def learns_values(self) -> bool:
-        """Whether a value function is trained. If not, the policy must have none."""
-        return False
-
-    @property
-    def learns_action_values(self) -> bool:
-        """Whether it is one of states and tokens; see `PolicyConfig.action_values`."""
-        return False
-
     @abstractmethod
     def advantages(self, rollout: Rollout, rewards: Tensor, old: PolicyOutputs) -> Credit:
         """Assigns credit to every chosen token.
@@ -497,17 +487,17 @@ class PolicyGradient(ABC, Generic[C]):
             )
 
     def _require_values(self, policy: CausalLMPolicy) -> None:
-        if self.learns_values == (policy.value_head is None):
-            needed = "'shared' or 'separate'" if self.learns_values else "'none'"
+        if self.config.learns_values == (policy.value_head is None):
+            needed = "'shared' or 'separate'" if self.config.learns_values else "'none'"
             raise ValueError(
                 f"the policy of {type(self).__name__} must have value_network {needed}, got "
                 f"{policy.options.value_network!r}: PolicyConfig sets it"
             )
-        if self.learns_action_values != policy.options.action_values:
+        if self.config.learns_action_values != policy.options.action_values:
             raise ValueError(
                 f"the policy of {type(self).__name__} must have action_values "
-                f"{self.learns_action_values}, got {policy.options.action_values}: PolicyConfig "
-                "sets it"
+                f"{self.config.learns_action_values}, got {policy.options.action_values}: "
+                "PolicyConfig sets it"
             )
 
     def _first_seed(self) -> int | None:

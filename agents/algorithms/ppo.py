@@ -39,7 +39,6 @@ class PPO(PolicyGradient[PPOConfig]):
     """
 
     config_class = PPOConfig
-    learns_values = True
 
     def advantages(self, rollout: Rollout, rewards: Tensor, old: PolicyOutputs) -> Credit:
         """Estimates advantages by GAE; an episode that was cut off goes on in its value."""

@@ -42,11 +42,6 @@ class REINFORCE(PolicyGradient[REINFORCEConfig]):
 
     config_class = REINFORCEConfig
 
-    @property
-    def learns_values(self) -> bool:
-        """Whether returns are compared with a value function."""
-        return self.config.baseline == "value"
-
     def advantages(self, rollout: Rollout, rewards: Tensor, old: PolicyOutputs) -> Credit:
         """Compares returns with values, or with the mean of the batch."""
         mask, gamma = rollout.texts.completion_mask, self.config.gamma

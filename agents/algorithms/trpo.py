@@ -60,7 +60,6 @@ class TRPO(PolicyGradient[TRPOConfig]):
     """
 
     config_class = TRPOConfig
-    learns_values = True
 
     def optimized_parameters(self) -> list[nn.Parameter]:
         """Returns those of the value function; the policy's move in `update`."""

@@ -12,6 +12,7 @@ from agents.applications.film_reviews.classifier import film_review_classifier
 from agents.applications.film_reviews.reward import PositiveReview
 from agents.runs.presets import FineTuning
 from text_gym import Prompt
+from text_gym.prompt_sources import EpochPrompts, GroupedPrompts
 from text_gym.rewards import RewardFunction, Sentiment, WordCount
 
 _REWARDS: Mapping[str, Callable[[], RewardFunction]] = {
@@ -33,20 +34,31 @@ def make_envs(
     stop_token_ids: Sequence[int],
     num_envs: int,
     reward_function: RewardFunction,
+    *,
+    group_size: int = 1,
 ) -> VectorEnv[Any, Any, Any]:
     """Returns `num_envs` environments that draw each prompt once before any is drawn again.
 
-    Their texts end at the tokenizer's EOS and at `stop_token_ids`, those of the model.
+    Args:
+        config: Of the run.
+        prompts: What is replied to.
+        tokenizer: The vocabulary.
+        stop_token_ids: Of the model; texts end at them and at the tokenizer's EOS.
+        num_envs: How many.
+        reward_function: What replies are paid for.
+        group_size: Episodes of each prompt in a row, which are reported as a group; 1: no groups.
     """
+    source: Any = EpochPrompts(prompts)
+    if group_size > 1:
+        source = GroupedPrompts(source, group_size)
     return gym.make_vec(
         "TextGen-v0",
         num_envs=num_envs,
-        prompts=prompts,
+        prompts=source,
         tokenizer=tokenizer,
         reward_function=reward_function,
         prompt_template=config.prompt_template,
         stop_token_ids=stop_token_ids,
         max_new_tokens=config.max_new_tokens,
-        sampling="without_replacement",
         autoreset_mode=AutoresetMode.DISABLED,
     )

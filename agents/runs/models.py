@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import text_gym
 from agents.applications.toy import toy_policy
 from agents.fetching.items import SMOLLM2, require
 from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.config import PolicyConfig
 from agents.runs.presets import FineTuning
 from text_gym import HuggingFaceTokenizer
 
@@ -32,18 +34,28 @@ def load_policy(config: FineTuning) -> tuple[CausalLMPolicy, Any]:
             env.tokenizer.eos_token_id,
             length=env.task.max_length,
             eos_probability=TOY_EOS_PROBABILITY,
-            seed=config.ppo.seed,
+            seed=config.algorithm.seed,
         )
-        return CausalLMPolicy(toy.model, config.policy), None
+        return CausalLMPolicy(toy.model, policy_options(config)), None
     source = _source(config.model)
     try:
-        policy = CausalLMPolicy.from_pretrained(source, config.policy)
+        policy = CausalLMPolicy.from_pretrained(source, policy_options(config))
     except (OSError, ValueError) as error:
         raise ValueError(
             "model must be `small-talk`, `smollm2`, `toy`, or a folder, hub id or GGUF file of a "
             f"causal language model, got {config.model}: {error}"
         ) from error
     return policy, HuggingFaceTokenizer.from_pretrained(source, vocab_size=policy.vocab_size)
+
+
+def policy_options(config: FineTuning) -> PolicyConfig:
+    """Returns the policy's options, with the values that the algorithm learns, and no others."""
+    algorithm, network = config.algorithm, config.policy.value_network
+    if not algorithm.learns_values and network == "shared":  # as it is by default
+        network = "none"
+    return dataclasses.replace(
+        config.policy, value_network=network, action_values=algorithm.learns_action_values
+    )
 
 
 def _source(model: str) -> str | Path:

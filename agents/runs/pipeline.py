@@ -7,7 +7,7 @@ nor rewards. Killed at any moment and resumed, a run writes what it would have w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +18,15 @@ from rich.console import Console
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
+from agents.algorithms.acer import ACER
+from agents.algorithms.grpo import GRPO
 from agents.algorithms.health_checks import TrainingStopped
+from agents.algorithms.policy_gradient import PolicyGradient
 from agents.algorithms.ppo import PPO
+from agents.algorithms.reinforce import REINFORCE
+from agents.algorithms.rloo import RLOO
+from agents.algorithms.trajectory_balance import TrajectoryBalance
+from agents.algorithms.trpo import TRPO
 from agents.callbacks import BestScore
 from agents.checkpoints.folder import clear_leftovers, replace_folder
 from agents.checkpoints.series import Checkpoints, latest
@@ -29,6 +36,7 @@ from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.policy.causal_lm import CausalLMPolicy
+from agents.runs.algorithms import name_of
 from agents.runs.console import (
     ProgressBar,
     evaluations,
@@ -50,6 +58,11 @@ from agents.runs.start import FILE, Start
 from agents.runs.summary import header, paired_replies, run_name, summary
 from text_gym import HuggingFaceTokenizer
 
+AGENTS: Mapping[type, type[PolicyGradient[Any]]] = {
+    agent.config_class: agent
+    for agent in (PPO, REINFORCE, RLOO, GRPO, TrajectoryBalance, TRPO, ACER)
+}
+"""The algorithm that each config is of."""
 CHECKPOINTS = "checkpoints"
 SUMMARY = "summary.json"
 
@@ -69,7 +82,7 @@ def run(preset: str, config: FineTuning) -> Path:
     device = processes.init(use_cpu=config.device == "cpu")
     config = anchored(config)
     loaded = _load(config, device)
-    with new_folder(config.output, config.name, run_name(preset, config.ppo.seed)) as folder:
+    with new_folder(config.output, config.name, run_name(preset, config.algorithm.seed)) as folder:
         return _carry_out(preset, config, loaded, folder, resumed=False)
 
 
@@ -87,10 +100,10 @@ def resume(folder: Path) -> Path:
     preset, config = read_config(folder)
     if _is_finished(folder):
         return folder
-    if config.agent != "ppo":
+    if type(config.algorithm) not in AGENTS:
         raise FileNotFoundError(
-            f"folder must be of a run of agent ppo, the only one that saves checkpoints, got "
-            f"{folder}, of {config.agent}; train it again under another name"
+            "folder must be of a run of our own algorithms, which save checkpoints, got "
+            f"{folder}, of {name_of(config.algorithm)}; train it again under another name"
         )
     device = processes.init(use_cpu=config.device == "cpu")
     with owned(folder):
@@ -122,7 +135,14 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
     policy.to(device)
     reward = TimedReward(make_reward(config))
     words = (tokenizer, policy.end_of_text_ids)
-    envs = make_envs(config, split.own_share().train, *words, config.num_envs, reward)
+    envs = make_envs(
+        config,
+        split.own_share().train,
+        *words,
+        config.num_envs,
+        reward,
+        group_size=getattr(config.algorithm, "group_size", 1),
+    )
     eval_envs = make_envs(config, split.judged, *words, config.eval_episodes, reward)
     return _Loaded(threads, split, policy, tokenizer, reward, envs, eval_envs)
 
@@ -141,7 +161,7 @@ def _carry_out(
     )
     profile = Profile(reward)
     callbacks = [progress, best, profile, interruption, checkpoints]
-    agent = PPO(policy, envs, config.ppo, callbacks=callbacks)
+    agent = AGENTS[type(config.algorithm)](policy, envs, config.algorithm, callbacks=callbacks)
     with _advice_on_going_on(folder), interruption, ExitStack() as at_the_end:
         at_the_end.callback(progress.close)
         record = None
@@ -149,7 +169,9 @@ def _carry_out(
             record = _record(preset, config, folder, resumed=resumed)
             at_the_end.callback(record.close)
             agent.callbacks.insert(0, record)
-        console.print(key_values(f"PPO: {preset}", header(config, split, policy)))
+        console.print(
+            key_values(f"{type(agent).__name__}: {preset}", header(config, split, policy))
+        )
         before = start.evaluation or _judged(agent, eval_envs, config)
         if record is not None:
             record.write_json(FILE, dataclasses.asdict(start.judged(before)))
@@ -185,7 +207,7 @@ def _record(preset: str, config: FineTuning, folder: Path, *, resumed: bool) -> 
 def _show(
     console: Console,
     record: RunFolder,
-    agent: PPO,
+    agent: PolicyGradient[Any],
     before: Evaluation,
     after: Evaluation,
     judged_as: str,
@@ -199,7 +221,9 @@ def _show(
     )
 
 
-def _restore_latest(agent: PPO, folder: Path, record: RunFolder | None, console: Console) -> None:
+def _restore_latest(
+    agent: PolicyGradient[Any], folder: Path, record: RunFolder | None, console: Console
+) -> None:
     """Goes on from the newest checkpoint that can be used, if any was saved."""
     requirements = () if record is None else (record.require_reached,)
     checkpoint = processes.from_main(lambda: latest(folder, *requirements))
@@ -208,12 +232,14 @@ def _restore_latest(agent: PPO, folder: Path, record: RunFolder | None, console:
         console.print(f"Going on after {agent.n_episodes:,} episodes, from {checkpoint.name}")
 
 
-def _judged(agent: PPO, envs: VectorEnv[Any, Any, Any], config: FineTuning) -> Evaluation:
-    seed = config.ppo.seed
+def _judged(
+    agent: PolicyGradient[Any], envs: VectorEnv[Any, Any, Any], config: FineTuning
+) -> Evaluation:
+    seed = config.algorithm.seed
     return evaluate(agent.policy, agent.reference, envs, config.eval_episodes, seed=seed)
 
 
-def _save_model(agent: PPO, tokenizer: Any, folder: Path) -> None:
+def _save_model(agent: PolicyGradient[Any], tokenizer: Any, folder: Path) -> None:
     def fill(partial: Path) -> None:
         agent.policy.save_pretrained(partial)
         if isinstance(tokenizer, HuggingFaceTokenizer):

@@ -6,12 +6,14 @@ does what they say.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.policy.config import PolicyConfig
+from agents.runs.algorithms import AlgorithmConfig, config_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +24,6 @@ class FineTuning:
     """`small-talk` (the model in this package), `smollm2` (SmolLM2-135M-Instruct, after `python -m
     agents.fetch smollm2`), `toy` (untrained, ends a text with probability 0.2 at every token), or a
     folder, hub id or GGUF file of a causal language model."""
-    agent: Literal["ppo", "sb3-ppo", "sb3-ppo-transformer"] = "ppo"
-    """What learns: our PPO, or Stable-Baselines3's with an MLP on one-hots or with the model as
-    features extractor, on toy vocabularies and without a KL penalty."""
     prompts: str
     """`chitchat` (human turns of conversations that the small-talk model never saw), `small-talk`
     (the package's own), `film-reviews` (first words of reviews, after `python -m agents.fetch
@@ -45,8 +44,8 @@ class FineTuning:
     ten prompts, to those of training."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     """How the model becomes a policy, and what of it learns."""
-    ppo: PPOConfig
-    """How to learn."""
+    algorithm: AlgorithmConfig
+    """How to learn; the options are those of the algorithm that `--algorithm` names."""
     output: Path = Path("runs")
     """Folder of runs."""
     checkpoint_every: int = 4
@@ -72,7 +71,7 @@ PRESETS: dict[str, tuple[str, FineTuning]] = {
             prompts="chitchat",
             reward="sentiment",
             total_episodes=4096,
-            ppo=PPOConfig(learning_rate=3e-4, n_epochs=2, micro_batch_size=16, kl_coef=0.04),
+            algorithm=PPOConfig(learning_rate=3e-4, n_epochs=2, micro_batch_size=16, kl_coef=0.04),
         ),
     ),
     "tutorial": (
@@ -86,7 +85,7 @@ PRESETS: dict[str, tuple[str, FineTuning]] = {
             num_envs=50,
             # One point per word: λ = 1, because the value head starts at 0 and needs longer than
             # 1,000 episodes to learn values of this size.
-            ppo=PPOConfig(
+            algorithm=PPOConfig(
                 learning_rate=5e-5, n_episodes=100, batch_size=50, kl_coef=1.0, gae_lambda=1.0
             ),
         ),
@@ -101,7 +100,7 @@ PRESETS: dict[str, tuple[str, FineTuning]] = {
             max_new_tokens=20,
             total_episodes=1536,
             num_envs=64,
-            ppo=PPOConfig(learning_rate=3e-3, n_episodes=64, batch_size=32, kl_coef=0.0),
+            algorithm=PPOConfig(learning_rate=3e-3, n_episodes=64, batch_size=32, kl_coef=0.0),
         ),
     ),
     "reviews": (
@@ -119,7 +118,7 @@ PRESETS: dict[str, tuple[str, FineTuning]] = {
             policy=PolicyConfig(autocast="bfloat16", lora_rank=16, lora_alpha=32),
             # A completion's log-odds have a standard deviation of about 1.2. λ = 1, because the
             # value head starts at 0 and would need more episodes than there are.
-            ppo=PPOConfig(
+            algorithm=PPOConfig(
                 learning_rate=1e-3,
                 n_episodes=64,
                 n_epochs=1,
@@ -130,3 +129,14 @@ PRESETS: dict[str, tuple[str, FineTuning]] = {
         ),
     ),
 }
+
+
+def with_algorithm(config: FineTuning, name: str) -> FineTuning:
+    """Returns a run with another algorithm.
+
+    Args:
+        config: Of the run.
+        name: Of `agents.runs.algorithms.ALGORITHMS`.
+    """
+    algorithm: Any = config_for(name, config.algorithm)
+    return dataclasses.replace(config, algorithm=algorithm)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from agents.fetching.items import FILM_REVIEWS, SMOLLM2
+from agents.runs.algorithms import ALGORITHMS, name_of
 from agents.runs.presets import FineTuning
 
 T = TypeVar("T")
@@ -46,7 +47,8 @@ def anchored(config: FineTuning) -> FineTuning:
 
 def described(preset: str, config: FineTuning) -> dict[str, Any]:
     """Returns what `config.json` holds."""
-    return {"preset": preset, **dataclasses.asdict(config)}
+    names = {"preset": preset, "learner": name_of(config.algorithm)}
+    return names | dataclasses.asdict(config)
 
 
 def read_config(folder: Path) -> SavedConfig:
@@ -67,13 +69,25 @@ def read_config(folder: Path) -> SavedConfig:
     preset = values.pop("preset", None) if isinstance(values, dict) else None
     if not isinstance(preset, str):
         raise ValueError(f"{path} must name the preset of the run, got {preset!r}")
-    config = _rebuilt(FineTuning, values, f"{path}: ")
+    learner = values.pop("learner", None)
+    if learner not in ALGORITHMS:
+        raise ValueError(f"{path} must have as learner one of {[*ALGORITHMS]}, got {learner!r}")
+    config = _rebuilt(FineTuning, values, f"{path}: ", {"algorithm": ALGORITHMS[learner]})
     return SavedConfig(preset, dataclasses.replace(config, output=folder.parent, name=folder.name))
 
 
-def _rebuilt(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Returns a dataclass from what JSON made of it, dataclasses in its fields included."""
-    kinds = typing.get_type_hints(cls)
+def _rebuilt(
+    cls: type[T], values: Mapping[str, Any], where: str, known: Mapping[str, type] | None = None
+) -> T:
+    """Returns a dataclass from what JSON made of it, dataclasses in its fields included.
+
+    Args:
+        cls: The dataclass.
+        values: By field.
+        where: Begins every message.
+        known: Which of several classes a field is of.
+    """
+    kinds = {**typing.get_type_hints(cls), **(known or {})}
     names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     if names != values.keys():
         differing = sorted(names ^ values.keys())

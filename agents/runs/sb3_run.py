@@ -6,7 +6,6 @@ model for `transformers`, and checkpoints. `policy.zip` is what `stable_baseline
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from transformers.utils import logging as transformers_logging
 
+from agents.algorithms.configs.sb3_ppo import SB3PPOConfig
 from agents.command_line.threads import number_of_threads
 from agents.evaluation.evaluate import Evaluation, describe, evaluate
 from agents.policy.causal_lm import CausalLMPolicy
@@ -38,10 +38,6 @@ from agents.runs.summary import header, paired_replies, run_name, summary
 from agents.sb3_baseline.agent import SB3PPO
 from agents.sb3_baseline.evaluation import write_texts
 from agents.sb3_baseline.hyperparameters import sb3_arguments
-from agents.sb3_baseline.networks import Network
-
-NETWORKS: Mapping[str, Network] = {"sb3-ppo": "mlp", "sb3-ppo-transformer": "transformer"}
-"""Of each `agent` that a run may name."""
 
 
 def run(preset: str, config: FineTuning) -> Path:
@@ -51,12 +47,14 @@ def run(preset: str, config: FineTuning) -> Path:
         FileExistsError: If the run's folder exists.
         ValueError: If the run asks for what SB3's PPO cannot do.
     """
+    algorithm = config.algorithm
+    assert isinstance(algorithm, SB3PPOConfig)
     console = run_console()
     threads = number_of_threads(config.threads)
     torch.set_num_threads(threads)
     config = replace(config, threads=threads)
     transformers_logging.disable_progress_bar()
-    sb3_arguments(config.ppo)  # refuses what it must before anything is loaded
+    sb3_arguments(algorithm)  # refuses what it must before anything is loaded
     config = anchored(config)
     split = load_prompts(config.prompts, console)
     start, tokenizer = load_policy(config)
@@ -66,16 +64,16 @@ def run(preset: str, config: FineTuning) -> Path:
     eval_envs = make_envs(config, split.judged, *words, config.eval_episodes, reward)
 
     reference = start.frozen_copy()
-    before = evaluate(start, reference, eval_envs, config.eval_episodes, seed=config.ppo.seed)
+    before = evaluate(start, reference, eval_envs, config.eval_episodes, seed=algorithm.seed)
     agent = SB3PPO(
-        NETWORKS[config.agent],
+        algorithm.network,
         start,
         envs,
-        config.ppo,
+        algorithm,
         mean_length=before.length,
         reference=reference,
     )
-    with new_folder(config.output, config.name, run_name(preset, config.ppo.seed)) as folder:
+    with new_folder(config.output, config.name, run_name(preset, algorithm.seed)) as folder:
         record = RunFolder.created(folder, described(preset, config))
         progress = ProgressBar(console)
         agent.callbacks += [record, progress]

@@ -27,7 +27,7 @@ def header(config: FineTuning, split: Split, policy: nn.Module) -> dict[str, Any
         "model": f"{config.model} ({parameters / 1e6:.1f} M parameters)",
         "prompts": f"{len(split.train):,} from {config.prompts}; {len(split.heldout):,} held out",
         "reward": config.reward,
-        "episodes": f"{config.total_episodes:,}, {config.ppo.n_episodes} per update",
+        "episodes": f"{config.total_episodes:,}, {config.algorithm.n_episodes} per update",
         "threads": torch.get_num_threads(),
     }
 

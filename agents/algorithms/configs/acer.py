@@ -39,6 +39,16 @@ class ACERConfig(PolicyGradientConfig):
     replay_ratio: int = 1
     """Batches drawn from memory for each new one, at most; 0: none."""
 
+    @property
+    def learns_values(self) -> bool:
+        """Whether a value function is trained."""
+        return True
+
+    @property
+    def learns_action_values(self) -> bool:
+        """Whether it is one of states and tokens."""
+        return True
+
     def __post_init__(self) -> None:
         """Checks every field against its rule."""
         super().__post_init__()

@@ -94,6 +94,16 @@ class PolicyGradientConfig:
             # A config is written to JSON, which has no other floats.
             self._require(name, "finite", not isinstance(value, float) or math.isfinite(value))
 
+    @property
+    def learns_values(self) -> bool:
+        """Whether a value function is trained. If not, the policy must have none."""
+        return False
+
+    @property
+    def learns_action_values(self) -> bool:
+        """Whether it is one of states and tokens; see `PolicyConfig.action_values`."""
+        return False
+
     def _require(self, name: str, rule: str, holds: bool) -> None:
         if not holds:
             raise ValueError(f"{name} must be {rule}, got {getattr(self, name)!r}")

@@ -35,6 +35,11 @@ class PPOConfig(PolicyGradientConfig):
     whiten_rewards: bool = False
     """Scales rewards, KL penalty included, to variance 1 over the batch, without shifting them."""
 
+    @property
+    def learns_values(self) -> bool:
+        """Whether a value function is trained."""
+        return True
+
     def __post_init__(self) -> None:
         """Checks every field against its rule."""
         super().__post_init__()

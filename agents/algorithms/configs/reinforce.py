@@ -29,6 +29,11 @@ class REINFORCEConfig(PolicyGradientConfig):
     vf_coef: float = 0.1
     """Weight of the value loss, with a value function."""
 
+    @property
+    def learns_values(self) -> bool:
+        """Whether a value function is trained."""
+        return self.baseline == "value"
+
     def __post_init__(self) -> None:
         """Checks every field against its rule."""
         super().__post_init__()

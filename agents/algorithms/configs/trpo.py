@@ -39,6 +39,11 @@ class TRPOConfig(PolicyGradientConfig):
     line_search_trials: int = 10
     """Steps that are tried; after the last one the policy stays as it was."""
 
+    @property
+    def learns_values(self) -> bool:
+        """Whether a value function is trained."""
+        return True
+
     def __post_init__(self) -> None:
         """Checks every field against its rule."""
         super().__post_init__()

@@ -1,0 +1,83 @@
+"""The algorithms that a run can name, and how one takes a preset's settings over from another.
+
+Without torch, so that the command line answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from agents.algorithms.configs.acer import ACERConfig
+from agents.algorithms.configs.groups import GRPOConfig, RLOOConfig
+from agents.algorithms.configs.policy_gradient import PolicyGradientConfig
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.configs.reinforce import REINFORCEConfig
+from agents.algorithms.configs.sb3_ppo import SB3PPOConfig
+from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
+from agents.algorithms.configs.trpo import TRPOConfig
+
+AlgorithmConfig = (
+    PPOConfig
+    | REINFORCEConfig
+    | RLOOConfig
+    | GRPOConfig
+    | TrajectoryBalanceConfig
+    | TRPOConfig
+    | ACERConfig
+    | SB3PPOConfig
+)
+
+ALGORITHMS: Mapping[str, type[PolicyGradientConfig]] = {
+    "ppo": PPOConfig,
+    "reinforce": REINFORCEConfig,
+    "rloo": RLOOConfig,
+    "grpo": GRPOConfig,
+    "trajectory-balance": TrajectoryBalanceConfig,
+    "trpo": TRPOConfig,
+    "acer": ACERConfig,
+    "sb3-ppo": SB3PPOConfig,
+}
+"""The config of each; `sb3-ppo` is Stable-Baselines3's, told in our terms."""
+
+CARRIED_OVER = (
+    "n_episodes",
+    "batch_size",
+    "micro_batch_size",
+    "kl_coef",
+    "kl_target",
+    "kl_horizon",
+    "lr_schedule",
+    "seed",
+)
+"""What a task asks for, whoever learns it. Learning rates and epochs belong to the algorithm, or to
+what is learnt by it, and start from the algorithm's own."""
+
+
+def config_for(name: str, preset: PolicyGradientConfig) -> PolicyGradientConfig:
+    """Returns the config of another algorithm for what a preset is about.
+
+    Args:
+        name: Of `ALGORITHMS`.
+        preset: Of the algorithm that the preset was written for.
+
+    Raises:
+        ValueError: If the algorithm cannot do what the preset asks for; names the field.
+    """
+    config_class = ALGORITHMS[name]
+    if type(preset) is config_class:
+        return preset
+    if issubclass(config_class, type(preset)):  # the same algorithm, by somebody else
+        return config_class(**dataclasses.asdict(preset))
+    carried = {field: getattr(preset, field) for field in CARRIED_OVER}
+    if config_class is not TRPOConfig:  # whose learning rate is of the values alone
+        carried["learning_rate"] = preset.learning_rate
+    defaults = {field.name: field.default for field in dataclasses.fields(config_class)}
+    if carried["kl_coef"] == 0 and config_class is TrajectoryBalanceConfig:
+        carried["kl_coef"] = defaults["kl_coef"]  # there is no optimum without a price
+    return config_class(**carried)
+
+
+def name_of(config: PolicyGradientConfig) -> str:
+    """Returns the name of the algorithm that a config is of."""
+    return next(name for name, kind in ALGORITHMS.items() if type(config) is kind)

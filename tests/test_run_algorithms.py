@@ -1,0 +1,75 @@
+"""Algorithms on the command line: their settings, their options, their runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agents.runs.algorithms import ALGORITHMS, config_for, name_of
+from agents.runs.pipeline import AGENTS, run
+from agents.runs.presets import PRESETS, with_algorithm
+from agents.runs.saved_config import described, read_config
+
+OWN = [name for name in ALGORITHMS if name != "sb3-ppo"]
+
+
+def test_every_algorithm_of_ours_can_be_named_and_run() -> None:
+    assert {ALGORITHMS[name] for name in OWN} == set(AGENTS)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_what_the_task_asks_for_is_carried_over_and_the_rest_is_the_algorithms_own(
+    name: str,
+) -> None:
+    preset = PRESETS["dialogue"][1].algorithm
+    config = config_for(name, preset)
+    assert (config.n_episodes, config.micro_batch_size, config.kl_coef) == (256, 16, 0.04)
+    assert config.learning_rate == (1e-3 if name == "trpo" else 3e-4)
+    assert name_of(config) == name
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_saved_config_gives_the_algorithm_back(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    config = dataclasses.replace(
+        with_algorithm(PRESETS["toy"][1], name), output=tmp_path, name="run"
+    )
+    text = json.dumps(described("toy", config), default=str)
+    (folder / "config.json").write_text(text)
+    assert read_config(folder).config == config
+
+
+def test_an_unknown_learner_in_a_saved_config_is_named(tmp_path: Path) -> None:
+    values = described("toy", PRESETS["toy"][1]) | {"learner": "sarsa"}
+    (tmp_path / "config.json").write_text(json.dumps(values, default=str))
+    with pytest.raises(ValueError, match=r"must have as learner one of \[.*\], got 'sarsa'"):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_run_from_the_toy_to_its_summary(name: str, tmp_path: Path) -> None:
+    config = with_algorithm(PRESETS["toy"][1], name)
+    config = dataclasses.replace(
+        config, output=tmp_path, name="run", total_episodes=128, eval_episodes=64, threads=1
+    )
+    folder = run("toy", config)
+    figures = json.loads((folder / "summary.json").read_text())
+    assert (figures["episodes"], figures["updates"]) == (128, 2)
+    assert (folder / "policy" / "model.safetensors").exists()
+
+
+def test_help_shows_the_options_of_the_algorithm_that_is_named() -> None:
+    def help_of(*arguments: str) -> str:
+        command = [sys.executable, "-m", "agents.train", "toy", *arguments, "--help"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "--algorithm.group-size" in help_of("--algorithm", "rloo")
+    assert "--algorithm.scale-by" in help_of("--algorithm=grpo")
+    assert "--algorithm.group-size" not in help_of()
+    assert "--algorithm.gae-lambda" in help_of()
