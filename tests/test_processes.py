@@ -131,6 +131,23 @@ def test_what_one_process_asks_for_stops_both(in_two_processes: InTwoProcesses) 
     assert in_two_processes(work) == [2, 2]
 
 
+def test_what_the_first_process_gets_or_raises_reaches_both(
+    in_two_processes: InTwoProcesses,
+) -> None:
+    def raises() -> None:
+        raise FileExistsError("there already")
+
+    def work() -> tuple[int, str]:
+        rank = processes.from_main(processes.rank)
+        try:
+            processes.from_main(raises)
+        except FileExistsError as error:
+            return rank, str(error)
+        raise AssertionError
+
+    assert in_two_processes(work) == [(0, "there already")] * 2
+
+
 def test_a_batch_that_cannot_be_shared_out_is_refused(in_two_processes: InTwoProcesses) -> None:
     def work() -> str:
         try:

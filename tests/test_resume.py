@@ -517,6 +517,13 @@ def test_two_processes_stop_together_and_go_on_together(
     assert first["envs"] != second["envs"]
     with pytest.raises(ValueError, match=r"2 process\(es\) must be resumed by as many, got 1"):
         pipeline.resume(other)
+
+    def refused() -> None:
+        with pytest.raises(FolderInUse):
+            pipeline.resume(other)
+
+    with owned(other):
+        assert in_two_processes(refused, tmp_path) == [0, 0]
     assert in_two_processes(lambda: pipeline.resume(other), tmp_path) == [0, 0]
     assert_same_outcome(one, other)
 

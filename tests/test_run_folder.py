@@ -136,16 +136,18 @@ def test_lost_lines_are_said_to_be_lost(tmp_path: Path) -> None:
         {"sizes": {"metrics.jsonl": -1, "samples.jsonl": 0}},
         {"sizes": {"metrics.jsonl": 7, "samples.jsonl": 0}},
         {"sizes": {"metrics.jsonl": "0", "samples.jsonl": 0}},
+        {"sizes": {"metrics.jsonl": 0, "samples.jsonl": 4}},
         {"tokens": None},
         {"seconds": math.inf},
     ],
-    ids=["none", "a path", "negative", "half a line", "text", "tokens", "seconds"],
+    ids=["none", "a path", "negative", "half a line", "text", "half a sample", "tokens", "seconds"],
 )
 def test_a_state_of_another_form_changes_no_file(change: Any, tmp_path: Path) -> None:
     folder, thesis = tmp_path / "run", tmp_path / "thesis.tex"
     thesis.write_text("years of work")
     record = RunFolder.created(folder, {})
     trained(record, Agent(), until=2)
+    (folder / "samples.jsonl").write_text("{}\n{}\n")
     state = json.loads(
         json.dumps({**record.get_state(), **change}).replace("{thesis}", str(thesis))
     )

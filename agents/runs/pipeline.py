@@ -28,7 +28,7 @@ from agents.algorithms.rloo import RLOO
 from agents.algorithms.trajectory_balance import TrajectoryBalance
 from agents.algorithms.trpo import TRPO
 from agents.callbacks import BestScore
-from agents.checkpoints.folder import clear_leftovers, replace_folder
+from agents.checkpoints.folder import replace_folder
 from agents.checkpoints.series import Checkpoints, latest
 from agents.command_line.command import command_line, end, trouble
 from agents.command_line.signals import exit_status
@@ -109,8 +109,6 @@ def resume(folder: Path) -> Path:
     with owned(folder):
         if _is_finished(folder):  # by the one that held it
             return folder
-        if processes.is_main():
-            clear_leftovers(folder)
         return _carry_out(preset, config, _load(config, device), folder, resumed=True)
 
 
