@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import string
 from collections.abc import Sequence
 from typing import Any
@@ -207,6 +208,14 @@ def test_a_control_tokens_name_keeps_its_spelling_where_the_vocabulary_has_one(
     assert words("say").encode("say <eos>") == [3, *[2] * len("<eos>")]
 
 
+def test_a_control_tokens_name_is_cut_into_tokens_as_any_text(bpe: Any) -> None:
+    named = copy.deepcopy(bpe)
+    named.add_special_tokens({"bos_token": "<★you★>"})
+    ids = HuggingFaceTokenizer(named).encode("How <★you★>")
+    assert ids == bpe.encode("How <★you★>")
+    assert len(ids) < len("How <★you★>".encode())
+
+
 def test_a_name_that_only_prompt_and_template_together_spell_is_text() -> None:
     tokenizer = sentence_pieces()
     ids = encode_prompt(tokenizer, "<{prompt}>", "eos")
@@ -226,8 +235,6 @@ def test_the_template_names_control_tokens(bpe_with_special_tokens: Any) -> None
 
 
 def test_a_control_token_that_is_an_ordinary_letter_too_is_refused(bpe: Any) -> None:
-    import copy
-
     padded = copy.deepcopy(bpe)
     padded.pad_token = "H"
     with pytest.raises(ValueError, match=r"prompts\[1\]: text must have another spelling.*'H'"):

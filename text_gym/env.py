@@ -90,8 +90,10 @@ class TextGenEnv(gym.Env[Observation, Any]):
             to the number of words.
         max_new_tokens: Most tokens that the policy may write, EOS included.
         max_prompt_tokens: Room for the prompt; defaults to the longest listed prompt.
-        prompt_template: What the policy sees of a prompt; `{prompt}` stands for its text.
-        stop_token_ids: Tokens that end the text, besides EOS; they stay part of it.
+        prompt_template: What the policy sees of a prompt; `{prompt}` stands for its text. The name
+            of a control token is that token here, and text in a prompt.
+        stop_token_ids: Tokens that end the text, besides EOS; they stay part of it. Give those of
+            the model's generation config, where that has several.
         limit: `"terminate"` or `"truncate"`: what reaching `max_new_tokens` means.
         sampling: `"with_replacement"` (the default) or `"without_replacement"`, for listed prompts.
         render_mode: `"ansi"`, `"human"`, `"rgb_array"` (needs the extra `render`) or None.

@@ -37,7 +37,8 @@ class Episode:
         stop_reason: `"eos"`, `"stop"` (a stop token) or `"length"` (the token limit).
         reference: The expected answer, if the prompt came with one.
         metadata: Whatever else the prompt came with.
-        decode: Turns token ids into text; called once, when `completion` is first read.
+        decode: Turns the ids of a completion, or of its beginning, into text as it stands after the
+            prompt; called once, when `completion` is first read.
     """
 
     prompt: str
@@ -85,7 +86,7 @@ class Episode:
 
     @cached_property
     def completion(self) -> str:
-        """The text that the policy wrote, without EOS."""
+        """The text that the policy wrote, as it stands after the prompt, without EOS."""
         return self.decode(self.completion_ids)
 
     def __eq__(self, other: object) -> bool:
