@@ -216,7 +216,7 @@ def test_a_gguf_file_is_loaded_from_its_folder(bpe: Any, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(transformers, "AutoTokenizer", FakeAutoTokenizer)
     assert HuggingFaceTokenizer.from_pretrained("a/b.gguf", vocab_size=400).vocab_size == 400
-    assert asked == [((Path("a"),), {"gguf_file": "b.gguf"})]
+    assert asked == [((Path("a"),), {"gguf_file": "b.gguf", "trust_remote_code": False})]
 
 
 def test_a_transformers_tokenizer_is_adapted(bpe: Any) -> None:
