@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 from transformers import (
-    AutoModelForCausalLM,
     GPT2Config,
     LlamaConfig,
     LlamaForCausalLM,
@@ -167,27 +166,6 @@ def test_the_reference_shares_what_does_not_learn_and_stays_behind(
     learn_something(policy)
     assert torch.equal(before, reference(texts).log_probs)
     assert not torch.equal(before, policy(texts).log_probs)
-
-
-@every_architecture
-@every_option
-def test_a_saved_policy_is_a_plain_model_and_loads_again(
-    config: Callable[[], PreTrainedConfig], options: PolicyConfig, tmp_path: Path
-) -> None:
-    policy, texts = policy_of(config(), options), some_texts()
-    learn_something(policy)
-    before = {name: part.detach().clone() for name, part in policy.named_parameters()}
-    policy.save_pretrained(tmp_path)
-    assert all(torch.equal(part, before[name]) for name, part in policy.named_parameters())
-    assert not list(tmp_path.glob("adapter*"))
-    plain = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=policy.head.weight.dtype)
-    assert type(plain) is type(policy.model)
-    tolerance = 1e-4 if options.dtype == "float32" else 0.1
-    logits = policy.model(texts.input_ids).logits
-    assert_close(plain(texts.input_ids).logits, logits, rtol=tolerance, atol=tolerance)
-    loaded = CausalLMPolicy.from_pretrained(tmp_path, options)
-    if options.autocast is None:
-        assert_close(loaded(texts), policy(texts), rtol=tolerance, atol=tolerance)
 
 
 def test_trainable_parameters_are_named_as_they_are_found() -> None:

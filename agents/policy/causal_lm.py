@@ -31,6 +31,14 @@ from agents.policy.token_batch import TokenBatch, stacked
 
 VALUE_HEAD_FILE = "value_head.safetensors"
 VALUE_NETWORK_FILE = "value_network.safetensors"
+_ADDITIONS = (
+    VALUE_HEAD_FILE,
+    VALUE_NETWORK_FILE,
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
+)
+"""Files that would be loaded on top of a model, should an earlier one have left them beside it."""
 
 
 class PolicyOutputs(NamedTuple):
@@ -84,7 +92,8 @@ class CausalLMPolicy(nn.Module):
 
     Args:
         model: The language model; its configuration's dropouts must be 0 (`from_pretrained` and
-            `from_config` see to it). It is changed in place.
+            `from_config` see to it). It is changed in place. Low-rank adapters that it has learn,
+            instead of the rest.
         options: How it computes and what of it learns; its `dtype` is for loading only.
         temperature: Instead of that of `options`.
 
@@ -155,27 +164,27 @@ class CausalLMPolicy(nn.Module):
         """Loads a model from a folder, a hub id, or a GGUF file, and its value head if it has one.
 
         Args:
-            source: Where the model is. One with a separate value network gives a policy with one.
+            source: Where the model is. One with a separate value network gives a policy with one,
+                unless `options` want no values.
             options: How it computes and what of it learns.
             temperature: Instead of that of `options`.
             dtype: Of the parameters, instead of that of `options`.
 
         Raises:
             OSError, ValueError: If there is no model at `source`.
+            ValueError: If its value head is of other values than `options` want.
         """
         path = Path(source)
-        separate = (path / VALUE_NETWORK_FILE).exists() or None
         options = _with(
-            options,
-            temperature=temperature,
-            dtype=dtype and str(dtype).removeprefix("torch."),
-            value_network=separate and "separate",
+            options, temperature=temperature, dtype=dtype and str(dtype).removeprefix("torch.")
         )
+        separate = options.value_network != "none" and (path / VALUE_NETWORK_FILE).exists()
+        options = _with(options, value_network="separate" if separate else None)
         policy = cls(load_model(source, getattr(torch, options.dtype)), options)
         if policy.value_trunk is not None and separate:
             lora.load_plain(policy.value_trunk, load_file(path / VALUE_NETWORK_FILE))
         if policy.value_head is not None and (path / VALUE_HEAD_FILE).exists():
-            policy.value_head.load_state_dict(load_file(path / VALUE_HEAD_FILE))
+            _load_value_head(policy.value_head, load_file(path / VALUE_HEAD_FILE))
         return policy
 
     def save_pretrained(self, folder: str | Path, *, merge: bool = True) -> None:
@@ -187,6 +196,8 @@ class CausalLMPolicy(nn.Module):
                 those who keep `trainable_parameters` elsewhere.
         """
         folder = Path(folder)
+        for name in _ADDITIONS:
+            (folder / name).unlink(missing_ok=True)
         lora.plain(self.model, merge=merge).save_pretrained(folder)
         if self.value_head is not None:
             save_file(self.value_head.state_dict(), folder / VALUE_HEAD_FILE)
@@ -404,8 +415,19 @@ def _zero_value_head(head: nn.Linear, n_values: int) -> nn.Linear:
     return value_head
 
 
+def _load_value_head(value_head: nn.Linear, state: dict[str, Tensor]) -> None:
+    n_values, shape = value_head.out_features, tuple(state["weight"].shape)
+    if shape != tuple(value_head.weight.shape):
+        raise ValueError(
+            f"action_values must be as saved: the policy's value head gives {n_values} value(s), "
+            f"but the saved one has weights {shape}"
+        )
+    value_head.load_state_dict(state)
+
+
 def _let_learn(model: PreTrainedModel, options: PolicyConfig) -> None:
-    """Lets adapters learn, if the options want any, or all of the model above frozen blocks."""
+    """Lets adapters learn, the model's own or new ones, or all of it above frozen blocks."""
+    lora.let_learn(model)
     if not options.lora_rank:
         freeze_lowest(model, options.frozen_blocks)
         return

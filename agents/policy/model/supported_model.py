@@ -69,9 +69,14 @@ def require_supported(model: PreTrainedModel) -> LogitSizes:
     logits of an untrained model are too small to meet a cap, so they are blown up to 100.
 
     Raises:
-        ValueError: If a dropout is on, there are no hidden states, they depend on later tokens, or
-            logits are not the output layer times the last of them.
+        ValueError: If it is no `PreTrainedModel`, a dropout is on, there are no hidden states, they
+            depend on later tokens, or logits are not the output layer times the last of them.
     """
+    if not isinstance(model, PreTrainedModel):
+        raise ValueError(
+            f"model must be a PreTrainedModel, got a {type(model).__name__}; of a PeftModel give "
+            "get_base_model(), which holds its adapters"
+        )
     active = {name: rate for name, rate in dropouts(model.config).items() if rate}
     if active:
         raise ValueError(f"model must have its dropouts at 0, got {active}")
