@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 import warnings
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,10 +19,11 @@ from transformers import GPT2Config
 from agents.algorithms import health_checks
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.diagnostics import Statistics
-from agents.algorithms.experience import Experience
+from agents.algorithms.experience import Experience, StepTotals
 from agents.algorithms.health_checks import TrainingStopped, TrainingWarning
 from agents.algorithms.ppo import PPO
-from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.causal_lm import CausalLMPolicy, PolicyOutputs
+from agents.policy.token_batch import TokenBatch
 from agents.rollout.buffer import Rollout
 from text_gym import CharTokenizer, TextGenVectorEnv
 
@@ -66,6 +71,22 @@ class BrokenRewards(PPO):
         return rollout
 
 
+class Foreign(BrokenRewards):
+    """With an environment that reports no texts."""
+
+    def collect(self) -> Rollout:
+        rollout = super().collect()
+        for info in rollout.infos:
+            del info["text_episode"]
+        return rollout
+
+
+class BrokenValues(PPO):
+    def forward(self, texts: TokenBatch) -> tuple[PolicyOutputs, Tensor]:
+        old, ref_log_probs = super().forward(texts)
+        return old._replace(values=torch.full_like(old.values, 1e20)), ref_log_probs
+
+
 class BrokenLoss(PPO):
     def loss(self, *arguments: Any) -> tuple[Tensor, Statistics]:
         loss, statistics = super().loss(*arguments)
@@ -87,7 +108,12 @@ class Exhausted(PPO):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (BrokenRewards, r"rewards must be finite, got nan in 1 of 8 episodes, first in number 3"),
+        (BrokenRewards, r"rewards must be finite .*, got nan in 1 of 8 .* number 3, '.*' after '"),
+        (Foreign, r"first in number 3, tokens \[.*\], paid nan; nothing was learnt"),
+        (
+            BrokenValues,
+            r"returns must be finite .*, got 5e\+18 .*the rewards are sound.*: lower le",
+        ),
         (BrokenLoss, "the loss must be finite, got inf; the step was not taken"),
         (BrokenGradient, "the norm of the gradient must be finite, got nan; the step was not"),
         (Exhausted, "out of memory: lower micro_batch_size"),
@@ -97,16 +123,43 @@ def test_a_broken_number_never_reaches_the_parameters(kind: type[PPO], message: 
     assert_stops_unmoved(agent(kind), message)
 
 
+@pytest.mark.parametrize("changes", [{}, {"whiten_rewards": True}, {"kl_coef": 0.0}])
+@pytest.mark.parametrize("reward", [1e16, 1e30, -1e38])
+def test_one_monstrous_reward_of_64_stops_the_run_before_the_first_step(
+    reward: float, changes: dict[str, Any]
+) -> None:
+    paid = iter([0.5] * 40 + [reward] + [0.5] * 999)
+    one = agent(reward=lambda prompt, completion: next(paid), n_episodes=64, **changes)
+    number = re.escape(f"{np.float32(reward):g}")
+    assert_stops_unmoved(
+        one,
+        rf"rewards must be finite and at most 1e\+15 in size, got {number} in 1 of 64 episodes, "
+        rf"first in number \d+, '[ab]*' after '[ab]', paid {number}; nothing was learnt from them: "
+        "mend the reward function$",
+    )
+
+
+def test_the_largest_reward_allowed_leaves_every_number_finite() -> None:
+    paid = itertools.cycle([0.5] * 7 + [1e15])
+    agent(reward=lambda prompt, completion: next(paid), ent_coef=0.1).learn(32)
+
+
+def test_a_long_text_is_named_by_its_beginning() -> None:
+    rollout = agent().collect()
+    rollout.infos[0]["text_episode"] = SimpleNamespace(prompt="p" * 10**6, completion="c" * 10**6)
+    assert len(rollout.named(0)) < 250
+
+
 def test_exploding_ratios_stop_the_run() -> None:
     class Exploding(PPO):
         """Behaves as if its second minibatch met a policy far from the one that wrote."""
 
-        def loss(self, batch: Experience, *arguments: Any) -> tuple[Tensor, Statistics]:
+        def _forward(self, part: Experience, totals: StepTotals) -> tuple[Tensor, Statistics]:
             exploded = self.policy.head.weight.ne(first_weight).any()
             if exploded:
-                batch = batch._replace(old_log_probs=batch.old_log_probs - math.log(20))
+                part = part._replace(old_log_probs=part.old_log_probs - math.log(20))
                 stepped.extend(parameters(self))
-            return super().loss(batch, *arguments)
+            return super()._forward(part, totals)
 
     one = agent(Exploding)
     first_weight = one.policy.head.weight.detach().clone()

@@ -7,7 +7,7 @@ all the same. It does not know the algorithm; whoever calls it does so before a 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -25,6 +25,10 @@ LARGEST_MEAN_RATIO = 10.0
 the policy has left the texts that it is supposed to learn from."""
 LARGEST_KL_PER_TOKEN = 10.0
 """In nats, about log 22,000: what a policy that repeats one token has against a language model."""
+LARGEST_CREDIT = 1e15
+"""Of a reward, a return or an advantage. Its square still leaves room in float32 for gradients and
+the sums of their squares; past it a step fails after others of its batch have moved the policy."""
+_SOUND_REWARDS = "the rewards are sound, so values or log-probs are not: lower learning_rate"
 SMALLEST_ENTROPY = 0.01
 """Per token, in nats. Below it, a batch hardly holds two different texts."""
 
@@ -37,14 +41,23 @@ class TrainingWarning(UserWarning):
     """Says in one line what is probably wrong with a run that goes on."""
 
 
-def require_finite_rewards(rewards: Tensor) -> None:
-    """Refuses a batch whose rewards (B, T) are not all numbers."""
-    broken = (~rewards.isfinite()).any(dim=1).nonzero().flatten().tolist()
-    if broken:
-        value = rewards[broken[0]][~rewards[broken[0]].isfinite()][0].item()
+def require_bounded(name: str, values: Tensor, named: Callable[[int], str]) -> None:
+    """Refuses a batch in which a number is none, or so large that its square may be none.
+
+    Args:
+        name: Of the quantity: `rewards`, or `returns` and `advantages`, which come of them.
+        values: (B, T), 0 where nothing counts.
+        named: Says which text has a number in the batch, and what it was paid.
+    """
+    broken = ~(values.abs() <= LARGEST_CREDIT)
+    rows = broken.any(dim=1).nonzero().flatten().tolist()
+    if rows:
+        first = values[rows[0]][broken[rows[0]]][0].item()
+        advice = "mend the reward function" if name == "rewards" else _SOUND_REWARDS
         raise TrainingStopped(
-            f"rewards must be finite, got {value} in {len(broken)} of {len(rewards)} episodes, "
-            f"first in number {broken[0]}; nothing was learnt from them: mend the reward function"
+            f"{name} must be finite and at most {LARGEST_CREDIT:g} in size, got {first:g} in "
+            f"{len(rows)} of {len(values)} episodes, first in number {rows[0]}, {named(rows[0])}; "
+            f"nothing was learnt from them: {advice}"
         )
 
 

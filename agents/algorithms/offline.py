@@ -22,6 +22,7 @@ from agents.algorithms.diagnostics import Statistic, Statistics, of_step
 from agents.algorithms.examples import Examples, chunks
 from agents.algorithms.experience import StepTotals
 from agents.algorithms.health_checks import memory_advice, require_sound_step
+from agents.algorithms.trainable import require_learning, require_reference
 from agents.algorithms.weight_average import WeightAverage
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
@@ -54,7 +55,8 @@ class Offline(ABC, Generic[C, E]):
         average: Of the parameters that learn; None unless `config.ema_decay` asks for it.
 
     Raises:
-        ValueError: If there is nothing to learn from, or the policy has a value function.
+        ValueError: If there is nothing to learn from, the policy has a value function, nothing of
+            it learns, or the reference learns with it or cannot read the examples.
     """
 
     config_class: ClassVar[type[OfflineConfig]]
@@ -83,12 +85,15 @@ class Offline(ABC, Generic[C, E]):
                 f"the policy of {type(self).__name__} must have value_network 'none', got "
                 f"{policy.options.value_network!r}: PolicyConfig sets it"
             )
+        require_learning(policy)
         self.policy = policy
         self.examples = examples
         self.heldout = heldout
         self.reference = reference
         if self.needs_reference and reference is None:
             self.reference = policy.frozen_copy()
+        if self.reference is not None:
+            require_reference(self.reference, policy, int(examples.lengths.max()))
         self.callbacks = list(callbacks)
         processes.broadcast_from_main(policy.trainable_parameters().values())
         self._parameters = list(policy.trainable_parameters().values())

@@ -34,15 +34,16 @@ from agents.algorithms.diagnostics import (
 from agents.algorithms.experience import Experience, StepTotals
 from agents.algorithms.health_checks import (
     memory_advice,
+    require_bounded,
     require_bounded_kl,
     require_exact_sampling,
-    require_finite_rewards,
     require_no_kl,
     require_ratio_one,
     require_sound_step,
     warn_of_collapse,
     warn_of_equal_scores,
 )
+from agents.algorithms.trainable import require_learning, require_reference
 from agents.algorithms.weight_average import WeightAverage
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
@@ -59,6 +60,7 @@ from agents.rollout.buffer import Rollout, concatenated_rollouts
 from agents.rollout.collect import (
     collect_rollout,
     require_fit,
+    text_length,
     vocabulary_mask,
     warn_of_unheeded_ends,
 )
@@ -90,7 +92,8 @@ class PolicyGradient(ABC, Generic[C]):
         envs: A vector environment with `input_ids` and `attention_mask`, autoreset mode DISABLED
             (or SAME_STEP).
         config: The hyperparameters.
-        reference: What the KL is measured from; None: a frozen copy of the policy as it stands.
+        reference: What the KL is measured from: no tensor of it may learn with the policy, whose
+            vocabulary it has; None: a frozen copy of the policy as it stands.
         callbacks: Called at fixed points.
 
     Attributes:
@@ -100,8 +103,8 @@ class PolicyGradient(ABC, Generic[C]):
         timer: Where the time of the latest update went.
 
     Raises:
-        ValueError: If environment, policy and algorithm do not fit together; the message names the
-            numbers.
+        ValueError: If environment, policy, reference and algorithm do not fit together, or nothing
+            of the policy's language model learns; the message names the numbers.
     """
 
     config_class: ClassVar[type[PolicyGradientConfig]]
@@ -125,7 +128,9 @@ class PolicyGradient(ABC, Generic[C]):
         self.policy = policy
         self.envs = envs
         self._vocabulary_mask = vocabulary_mask(envs)
+        require_learning(policy)
         self.reference = policy.frozen_copy() if reference is None else reference
+        require_reference(self.reference, policy, text_length(envs))
         self.callbacks = list(callbacks)
         processes.broadcast_from_main(policy.trainable_parameters().values())
         self._parameters = self.optimized_parameters()
@@ -204,7 +209,7 @@ class PolicyGradient(ABC, Generic[C]):
                 rollout, old, ref_log_probs = self.gather(rollout, *self.forward(rollout.texts))
                 # Advantage: rewards become credit for every token.
                 experience, metrics = self.estimate(rollout, old, ref_log_probs)
-                self._check(rollout.scores, metrics)
+                self._check(rollout, experience, metrics)
             for callback in self.callbacks:
                 callback.on_rollout_end(self, rollout)
             # Update: parameters move.
@@ -271,7 +276,7 @@ class PolicyGradient(ABC, Generic[C]):
     ) -> tuple[Experience, dict[str, float]]:
         """Turns rewards into advantages: KL penalty, credit, normalisation."""
         mask = rollout.texts.completion_mask
-        require_finite_rewards(rollout.rewards)
+        require_bounded("rewards", rollout.rewards, rollout.named)
         metrics = rollout_metrics(rollout, old, ref_log_probs, self.kl_controller.kl_coef)
         if self.n_updates == 0 and self._reference_is_start:
             require_no_kl(float(masked_mean((old.log_probs - ref_log_probs).abs(), mask)))
@@ -470,13 +475,18 @@ class PolicyGradient(ABC, Generic[C]):
                 f"ema_decay is None, so there must be no tensors, got {sorted(tensors)}"
             )
 
-    def _check(self, scores: Tensor, metrics: Mapping[str, float]) -> None:
+    def _check(
+        self, rollout: Rollout, experience: Experience, metrics: Mapping[str, float]
+    ) -> None:
         """Stops or warns where a batch of texts shows that something is wrong."""
         require_bounded_kl(metrics["rollout/kl_per_token"], self.kl_controller.kl_coef)
         require_exact_sampling(metrics["rollout/sampling_log_prob_error"], self.policy.rounding)
+        if experience.returns is not None:
+            require_bounded("returns", experience.returns, rollout.named)
+        require_bounded("advantages", experience.advantages, rollout.named)
         warn_of_collapse(metrics["rollout/entropy"])
         if self.n_updates == 0:
-            warn_of_equal_scores(scores)
+            warn_of_equal_scores(rollout.scores)
 
     def _require_share(self, num_envs: int) -> None:
         n_episodes, n_processes = self.config.n_episodes, processes.world_size()

@@ -19,6 +19,8 @@ from agents.policy.action_masks import ActionMasks, MaskTable
 from agents.policy.token_batch import TokenBatch, concatenated, stacked
 
 Observations = dict[str, NDArray[Any]]
+_QUOTED = 100
+"""Most characters, or tokens, of a text in a message."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,16 @@ class Rollout:
             self.infos,
             None if self.group_ids is None else self.group_ids.to(device),
         )
+
+    def named(self, number: int) -> str:
+        """Says which text has a number and what it was paid, in one line."""
+        episode = self.infos[number].get("text_episode")
+        if episode is None:
+            chosen = self.texts.completion_mask[number]
+            text = f"tokens {self.texts.input_ids[number][chosen][:_QUOTED].tolist()}"
+        else:
+            text = f"{episode.completion[:_QUOTED]!r} after {episode.prompt[:_QUOTED]!r}"
+        return f"{text}, paid {self.rewards[number].sum().item():g}"
 
     def sampling_error(self, log_probs: Tensor) -> float:
         """Returns how far log-probs (B, T) lie from those of sampling, in nats, at most."""

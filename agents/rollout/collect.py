@@ -131,14 +131,14 @@ def _told(envs: VectorEnv[Any, Any, Any], name: str) -> Sequence[Any]:
 def require_fit(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]) -> None:
     """Raises ValueError unless a policy can write in the environments, as it will be trained."""
     autoreset_mode(envs)
-    actions, observations = envs.single_action_space, envs.single_observation_space
+    actions = envs.single_action_space
     if not isinstance(actions, spaces.Discrete) or actions.n != policy.vocab_size:
         raise ValueError(
             f"envs must have one action per output of the policy, Discrete({policy.vocab_size}), "
             f"got {actions}; HuggingFaceTokenizer(..., vocab_size={policy.vocab_size}) pads a "
             "vocabulary"
         )
-    length = observations["input_ids"].shape[0]  # type: ignore[index]
+    length = text_length(envs)
     if policy.max_length is not None and length > policy.max_length:
         raise ValueError(
             f"envs must have texts of at most {policy.max_length} tokens, the policy's positions, "
@@ -160,6 +160,11 @@ def warn_of_unheeded_ends(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]
             f"the environment {unheeded} do not: give it stop_token_ids={unheeded}",
             stacklevel=3,
         )
+
+
+def text_length(envs: VectorEnv[Any, Any, Any]) -> int:
+    """Returns L, the most tokens of a text."""
+    return int(envs.single_observation_space["input_ids"].shape[0])  # type: ignore[index]
 
 
 def _reset(

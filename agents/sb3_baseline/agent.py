@@ -20,7 +20,7 @@ from stable_baselines3.common.logger import Logger
 
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.diagnostics import timing_metrics
-from agents.algorithms.health_checks import require_finite_rewards
+from agents.algorithms.health_checks import require_bounded
 from agents.callbacks import Callback
 from agents.objectives.schedules import SCHEDULES
 from agents.policy.causal_lm import CausalLMPolicy, forward_in_chunks
@@ -195,7 +195,7 @@ class SB3PPO:
         )
 
     def _on_rollout_end(self, rollout: Rollout) -> None:
-        require_finite_rewards(rollout.rewards)
+        require_bounded("rewards", rollout.rewards, rollout.named)
         self._rollout = rollout
         for callback in self.callbacks:
             callback.on_rollout_end(self, rollout)
