@@ -24,6 +24,7 @@ from transformers import (
 from transformers.models.gpt2 import GPT2LMHeadModel
 
 import agents
+from agents.algorithms.health_checks import TrainingStopped
 from agents.supervised.config import PretrainConfig
 from agents.supervised.from_scratch import EOS_TOKEN, new_gpt2, save_half_precision, train_tokenizer
 from agents.supervised.sequences import TokenSequence, collate, encode_pairs, length_batches
@@ -264,6 +265,34 @@ def test_loss_on_the_completion_alone_does_not_learn_the_prompt() -> None:
         return heldout_loss(model, prompts)
 
     assert prompt_loss("all") < 0.2 < math.log(10) < prompt_loss("completion")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_in_half_precision_learns_as_it_would_in_float32(dtype: torch.dtype) -> None:
+    half, whole = toy_model().to(dtype), toy_model().to(dtype).float()
+    for model in (half, whole):
+        pretrain(model, PAIRS, PAIRS, toy_config(epochs=40))
+    assert {part.dtype for part in half.parameters()} == {torch.float32}
+    assert all(map(torch.equal, half.parameters(), whole.parameters()))
+    assert perplexity(half, PAIRS) < 3
+
+
+def test_the_shipped_model_goes_on_learning_as_it_is_loaded(tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(SHIPPED)
+    assert model.dtype == torch.float16
+    before = heldout_loss(model.float(), PAIRS)
+    result = pretrain(model.half(), PAIRS, PAIRS, toy_config(epochs=3, eval_every=1))
+    assert result.best.heldout_loss < before
+    model.save_pretrained(tmp_path)
+    assert heldout_loss(AutoModelForCausalLM.from_pretrained(tmp_path), PAIRS) < before
+
+
+def test_a_loss_that_is_no_number_stops_the_training() -> None:
+    model = toy_model()
+    with torch.no_grad():
+        model.transformer.ln_f.weight.fill_(math.nan)
+    with pytest.raises(TrainingStopped, match="the training loss must be finite, got nan in step"):
+        pretrain(model, PAIRS, PAIRS, toy_config())
 
 
 def test_early_stopping_restores_the_best_parameters() -> None:

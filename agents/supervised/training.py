@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from agents.algorithms.health_checks import TrainingStopped
 from agents.supervised.config import PretrainConfig
 from agents.supervised.sequences import Batch, TokenSequence, collate, length_batches
 
@@ -139,7 +140,8 @@ def pretrain(
     dropout from torch's, whose state is put back afterwards.
 
     Args:
-        model: A causal language model.
+        model: A causal language model; one in half precision, in which small steps are rounded away
+            and large ones overflow, is converted to float32.
         train: Sequences to learn.
         heldout: Sequences that decide which parameters are best and when to stop.
         config: Hyper-parameters.
@@ -148,8 +150,13 @@ def pretrain(
 
     Returns:
         The history and the counts of the run.
+
+    Raises:
+        TrainingStopped: If a loss is not finite.
     """
     start = time.perf_counter()
+    if model.dtype.itemsize < 4:
+        model.float()
     batches = list(_all_batches(train, config))
     optimizer = _optimizer(model, config.learning_rate, config.weight_decay)
     schedule = _warmup_cosine(optimizer, len(batches), config.warmup_fraction)
@@ -161,10 +168,12 @@ def pretrain(
         for step, indices in enumerate(_track(batches, progress), start=1):
             batch = _batch(model, train, indices)
             losses.append(_train_step(model, batch, optimizer, config))
+            _require_finite("training loss", losses[-1], step)
             schedule.step()
             tokens += int(batch.mask.sum())
             if step % config.eval_every == 0 or step == len(batches):
                 evaluation = Evaluation(step, fmean(losses), heldout_loss(model, heldout))
+                _require_finite("heldout loss", evaluation.heldout_loss, step)
                 losses.clear()
                 if on_evaluation is not None:
                     on_evaluation(evaluation)
@@ -186,6 +195,14 @@ def isolated_rng(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+def _require_finite(name: str, loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise TrainingStopped(
+            f"the {name} must be finite, got {loss} in step {step}: lower learning_rate or "
+            "max_grad_norm, or train without bfloat16"
+        )
 
 
 class _EarlyStopping:
