@@ -280,8 +280,9 @@ def test_the_first_loss_is_that_of_a_policy_that_equals_its_reference(
     assert log.metrics[0]["train/chosen_reward"] == 0
 
 
-def test_dpo_minimises_the_logistic_loss_of_summed_log_ratios() -> None:
-    agent = dpo(reference=policy(1), kl_coef=0.3)
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_dpo_minimises_the_logistic_loss_of_summed_log_ratios(smoothing: float) -> None:
+    agent = dpo(reference=policy(1), kl_coef=0.3, label_smoothing=smoothing)
 
     def log_prob(model: CausalLMPolicy, side: TokenBatch) -> Tensor:
         said = model.model(side.input_ids).logits[:, :-1].log_softmax(-1)
@@ -292,7 +293,8 @@ def test_dpo_minimises_the_logistic_loss_of_summed_log_ratios() -> None:
         log_prob(agent.policy, side) - log_prob(agent.reference, side).detach()
         for side in (PREFERENCES.chosen, PREFERENCES.rejected)
     )
-    losses = -torch.nn.functional.logsigmoid(0.3 * (chosen - rejected))
+    h = 0.3 * (chosen - rejected)
+    losses = -(1 - smoothing) * h.sigmoid().log() - smoothing * (-h).sigmoid().log()
     wanted = (PREFERENCES.weights.double() * losses).sum() / N
     found = agent.evaluate(PREFERENCES)
     chosen, rejected = chosen.detach(), rejected.detach()

@@ -6,15 +6,14 @@ Knows neither tokens nor environments, nor in which order prompts are drawn: see
 
 from __future__ import annotations
 
-import codecs
-import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from text_gym.lines import parse_json, read_lines
 from text_gym.order import require_order
 from text_gym.quoting import quoted
 
@@ -126,7 +125,7 @@ def _read(path: Path) -> list[Prompt]:
         )
     parse = Prompt if path.suffix == ".txt" else _from_json
     rows = []
-    for number, encoded in enumerate(_lines(path), start=1):
+    for number, encoded in enumerate(read_lines(path), start=1):
         try:
             line = encoded.decode()
             if line.strip():
@@ -137,12 +136,4 @@ def _read(path: Path) -> list[Prompt]:
 
 
 def _from_json(line: str) -> Prompt:
-    row = json.loads(line)
-    json.dumps(row, ensure_ascii=False).encode()  # an escape may spell half a character: no text
-    return as_prompt(row)
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    """Yields the lines of a file: they end with LF or CR LF; a lone CR is text, a BOM is not."""
-    for line in path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n"):
-        yield line.removesuffix(b"\r")
+    return as_prompt(parse_json(line))

@@ -104,7 +104,9 @@ class Offline(ABC, Generic[C, E]):
             fused=True,
         )
         decay = self.config.ema_decay
-        self.average = decay and WeightAverage(policy.trainable_parameters(), decay)
+        self.average = (
+            None if decay is None else WeightAverage(policy.trainable_parameters(), decay)
+        )
         self.n_episodes = 0
         self.n_updates = 0
         self.n_tokens = 0

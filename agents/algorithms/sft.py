@@ -6,6 +6,8 @@ end of text included; prompts are read, not imitated. With weights of 1 it is ma
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from agents.algorithms.configs.sft import SFTConfig
@@ -48,3 +50,8 @@ class SFT(Offline[SFTConfig, Demonstrations]):
         loss = policy_gradient_loss(log_probs, weights, mask, n_tokens=totals.n_tokens)
         nll = -float(log_probs.detach().sum()) / totals.n_tokens
         return loss, {"nll": Statistic(nll)}
+
+    def evaluate(self, examples: Demonstrations) -> dict[str, float]:
+        """Returns loss, negative log-likelihood and perplexity per token, under `eval/`."""
+        metrics = super().evaluate(examples)
+        return metrics | {"eval/perplexity": math.exp(metrics["eval/nll"])}

@@ -9,11 +9,15 @@ import dataclasses
 from collections.abc import Mapping
 
 from agents.algorithms.configs.acer import ACERConfig
+from agents.algorithms.configs.dpo import DPOConfig
+from agents.algorithms.configs.expert_iteration import ExpertIterationConfig
 from agents.algorithms.configs.groups import GRPOConfig, RLOOConfig
+from agents.algorithms.configs.offline import OfflineConfig
 from agents.algorithms.configs.policy_gradient import PolicyGradientConfig
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.configs.reinforce import REINFORCEConfig
 from agents.algorithms.configs.sb3_ppo import SB3PPOConfig
+from agents.algorithms.configs.sft import SFTConfig
 from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
 from agents.algorithms.configs.trpo import TRPOConfig
 
@@ -23,6 +27,7 @@ AlgorithmConfig = (
     | RLOOConfig
     | GRPOConfig
     | TrajectoryBalanceConfig
+    | ExpertIterationConfig
     | TRPOConfig
     | ACERConfig
     | SB3PPOConfig
@@ -34,11 +39,15 @@ ALGORITHMS: Mapping[str, type[PolicyGradientConfig]] = {
     "rloo": RLOOConfig,
     "grpo": GRPOConfig,
     "trajectory-balance": TrajectoryBalanceConfig,
+    "expert-iteration": ExpertIterationConfig,
     "trpo": TRPOConfig,
     "acer": ACERConfig,
     "sb3-ppo": SB3PPOConfig,
 }
 """The config of each; `sb3-ppo` is Stable-Baselines3's, told in our terms."""
+
+OFFLINE_ALGORITHMS: Mapping[str, type[OfflineConfig]] = {"sft": SFTConfig, "dpo": DPOConfig}
+"""The config of each that learns from a file, by a command of its own."""
 
 CARRIED_OVER = (
     "n_episodes",
@@ -73,11 +82,12 @@ def config_for(name: str, preset: PolicyGradientConfig) -> PolicyGradientConfig:
     if config_class is not TRPOConfig:  # whose learning rate is of the values alone
         carried["learning_rate"] = preset.learning_rate
     defaults = {field.name: field.default for field in dataclasses.fields(config_class)}
-    if carried["kl_coef"] == 0 and config_class is TrajectoryBalanceConfig:
+    if carried["kl_coef"] == 0 and config_class in (TrajectoryBalanceConfig, ExpertIterationConfig):
         carried["kl_coef"] = defaults["kl_coef"]  # there is no optimum without a price
     return config_class(**carried)
 
 
-def name_of(config: PolicyGradientConfig) -> str:
+def name_of(config: PolicyGradientConfig | OfflineConfig) -> str:
     """Returns the name of the algorithm that a config is of."""
-    return next(name for name, kind in ALGORITHMS.items() if type(config) is kind)
+    known = {**ALGORITHMS, **OFFLINE_ALGORITHMS}
+    return next(name for name, kind in known.items() if type(config) is kind)

@@ -18,6 +18,7 @@ from agents.callbacks import Callback
 from agents.evaluation.evaluate import Evaluation, paired_gain
 
 _REPLIES = "Replies to the same prompts"
+_FIGURES = {"reward": "rollout/score_mean", "KL": "rollout/kl"}
 _SIDE_BY_SIDE = 60
 """Columns of a terminal from which on three texts have room beside one another."""
 
@@ -28,20 +29,26 @@ def run_console(*, quiet: bool = False) -> Console:
 
 
 class ProgressBar(Callback):
-    """Shows episodes, reward, KL and tokens per second as training goes on."""
+    """Shows episodes, figures and tokens per second as training goes on.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        console: Where to.
+        figures: Names of metrics, by what they are called here.
+    """
+
+    def __init__(self, console: Console, figures: Mapping[str, str] = _FIGURES) -> None:
+        self._figures = {**figures, "speed": "time/tokens_per_second"}
         self._progress = Progress(
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("reward {task.fields[reward]:.3f}"),
-            TextColumn("KL {task.fields[kl]:.2f}"),
+            *(TextColumn(f"{name} {{task.fields[{name}]:.3f}}") for name in figures),
             TextColumn("{task.fields[speed]:,.0f} tokens/s"),
             TimeRemainingColumn(),
             console=console,
         )
-        self._task = self._progress.add_task("", start=False, reward=0.0, kl=0.0, speed=0.0)
+        nothing = dict.fromkeys(self._figures, 0.0)
+        self._task = self._progress.add_task("", start=False, **nothing)  # type: ignore[arg-type]
 
     def on_training_start(self, agent: Agent, total_episodes: int) -> None:
         """Shows the empty bar."""
@@ -51,13 +58,8 @@ class ProgressBar(Callback):
 
     def on_update_end(self, agent: Agent, metrics: Mapping[str, float]) -> bool:
         """Moves the bar."""
-        self._progress.update(
-            self._task,
-            completed=agent.n_episodes,
-            reward=metrics["rollout/score_mean"],
-            kl=metrics["rollout/kl"],
-            speed=metrics["time/tokens_per_second"],
-        )
+        figures = {name: metrics[metric] for name, metric in self._figures.items()}
+        self._progress.update(self._task, completed=agent.n_episodes, **figures)  # type: ignore[arg-type]
         return True
 
     def on_training_end(self, agent: Agent) -> None:
@@ -78,6 +80,25 @@ def key_values(title: str, values: Mapping[str, Any]) -> Table:
     table.add_column(overflow="fold")
     for name, value in values.items():
         table.add_row(name, printable(str(value)))
+    return table
+
+
+def before_and_after(
+    before: Mapping[str, float], after: Mapping[str, float], judged_as: str
+) -> Table:
+    """Returns the same figures before and after, side by side.
+
+    Args:
+        before: Of the policy that training started from, by the names of metrics.
+        after: Of the policy that it ended with.
+        judged_as: What it was judged on.
+    """
+    table = Table(title=judged_as, title_justify="left", title_style="bold", box=None)
+    for heading in ("", "before", "after"):
+        table.add_column(heading, justify="left" if not heading else "right", overflow="fold")
+    for name in before:
+        values = (f"{one[name]:.4f}" for one in (before, after))
+        table.add_row(name.removeprefix("eval/"), *values)
     return table
 
 

@@ -37,13 +37,29 @@ def load_policy(config: FineTuning) -> tuple[CausalLMPolicy, Any]:
             seed=config.algorithm.seed,
         )
         return CausalLMPolicy(toy.model, policy_options(config)), None
-    source = _source(config.model)
+    return load_language_model(config.model, policy_options(config))
+
+
+def load_language_model(
+    model: str, options: PolicyConfig
+) -> tuple[CausalLMPolicy, HuggingFaceTokenizer]:
+    """Returns the policy and tokenizer of a pretrained model.
+
+    Args:
+        model: `small-talk`, `smollm2`, or a folder, hub id or GGUF file.
+        options: How it becomes a policy.
+
+    Raises:
+        FileNotFoundError: If the model must be fetched first; names the command.
+        ValueError: If there is no causal language model.
+    """
+    source = _source(model)
     try:
-        policy = CausalLMPolicy.from_pretrained(source, policy_options(config))
+        policy = CausalLMPolicy.from_pretrained(source, options)
     except (OSError, ValueError) as error:
         raise ValueError(
             "model must be `small-talk`, `smollm2`, `toy`, or a folder, hub id or GGUF file of a "
-            f"causal language model, got {config.model}: {error}"
+            f"causal language model, got {model}: {error}"
         ) from error
     return policy, HuggingFaceTokenizer.from_pretrained(source, vocab_size=policy.vocab_size)
 

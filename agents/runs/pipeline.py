@@ -7,20 +7,19 @@ nor rewards. Killed at any moment and resumed, a run writes what it would have w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from gymnasium.vector import VectorEnv
 from rich.console import Console
-from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from agents.algorithms.acer import ACER
+from agents.algorithms.expert_iteration import ExpertIteration
 from agents.algorithms.grpo import GRPO
-from agents.algorithms.health_checks import TrainingStopped
 from agents.algorithms.policy_gradient import PolicyGradient
 from agents.algorithms.ppo import PPO
 from agents.algorithms.reinforce import REINFORCE
@@ -28,10 +27,7 @@ from agents.algorithms.rloo import RLOO
 from agents.algorithms.trajectory_balance import TrajectoryBalance
 from agents.algorithms.trpo import TRPO
 from agents.callbacks import BestScore
-from agents.checkpoints.folder import replace_folder
-from agents.checkpoints.series import Checkpoints, latest
-from agents.command_line.command import command_line, end, trouble
-from agents.command_line.signals import exit_status
+from agents.checkpoints.series import Checkpoints
 from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
 from agents.evaluation.evaluate import Evaluation, evaluate
@@ -46,6 +42,14 @@ from agents.runs.console import (
     run_console,
 )
 from agents.runs.environments import make_envs, make_reward
+from agents.runs.going_on import (
+    CHECKPOINTS,
+    SUMMARY,
+    advice_on_going_on,
+    is_finished,
+    restore_latest,
+    save_model,
+)
 from agents.runs.interruption import Interruption
 from agents.runs.models import load_policy
 from agents.runs.owner import new_folder, owned, require_name, require_new
@@ -56,15 +60,12 @@ from agents.runs.run_folder import RunFolder
 from agents.runs.saved_config import anchored, described, read_config
 from agents.runs.start import FILE, Start
 from agents.runs.summary import header, paired_replies, run_name, summary
-from text_gym import HuggingFaceTokenizer
 
 AGENTS: Mapping[type, type[PolicyGradient[Any]]] = {
     agent.config_class: agent
-    for agent in (PPO, REINFORCE, RLOO, GRPO, TrajectoryBalance, TRPO, ACER)
+    for agent in (PPO, REINFORCE, RLOO, GRPO, TrajectoryBalance, ExpertIteration, TRPO, ACER)
 }
 """The algorithm that each config is of."""
-CHECKPOINTS = "checkpoints"
-SUMMARY = "summary.json"
 
 
 def run(preset: str, config: FineTuning) -> Path:
@@ -98,7 +99,7 @@ def resume(folder: Path) -> Path:
         SystemExit: As `run`.
     """
     preset, config = read_config(folder)
-    if _is_finished(folder):
+    if is_finished(folder):
         return folder
     if type(config.algorithm) not in AGENTS:
         raise FileNotFoundError(
@@ -107,7 +108,7 @@ def resume(folder: Path) -> Path:
         )
     device = processes.init(use_cpu=config.device == "cpu")
     with owned(folder):
-        if _is_finished(folder):  # by the one that held it
+        if is_finished(folder):  # by the one that held it
             return folder
         return _carry_out(preset, config, _load(config, device), folder, resumed=True)
 
@@ -160,7 +161,7 @@ def _carry_out(
     profile = Profile(reward)
     callbacks = [progress, best, profile, interruption, checkpoints]
     agent = AGENTS[type(config.algorithm)](policy, envs, config.algorithm, callbacks=callbacks)
-    with _advice_on_going_on(folder), interruption, ExitStack() as at_the_end:
+    with advice_on_going_on(folder), interruption, ExitStack() as at_the_end:
         at_the_end.callback(progress.close)
         record = None
         if processes.is_main():  # of several processes, the first one writes and prints
@@ -173,13 +174,13 @@ def _carry_out(
         before = start.evaluation or _judged(agent, eval_envs, config)
         if record is not None:
             record.write_json(FILE, dataclasses.asdict(start.judged(before)))
-        _restore_latest(agent, folder / CHECKPOINTS, record, console)
+        restore_latest(agent, folder, record, console)
         with interruption.deferred():
             agent.learn(config.total_episodes)
         interruption.stop_if_asked()
         after = _judged(agent, eval_envs, config)
         if record is not None:
-            _save_model(agent, tokenizer, folder / "policy")
+            save_model(agent.policy, tokenizer, folder / "policy")
             record.write_json("replies.json", paired_replies(before, after))
             figures = summary(before, after, agent, record.tokens, record.seconds)
             figures |= {"best_score": best.score, "best_score_episodes": best.n_episodes}
@@ -189,13 +190,6 @@ def _carry_out(
             if config.profile and profile.updates:
                 console.print(profile.table())
     return folder
-
-
-def _is_finished(folder: Path) -> bool:
-    finished = (folder / SUMMARY).exists()
-    if finished:
-        run_console().print(f"{printable(str(folder))}/ is finished; its figures are in {SUMMARY}")
-    return finished
 
 
 def _record(preset: str, config: FineTuning, folder: Path, *, resumed: bool) -> RunFolder:
@@ -219,54 +213,8 @@ def _show(
     )
 
 
-def _restore_latest(
-    agent: PolicyGradient[Any], folder: Path, record: RunFolder | None, console: Console
-) -> None:
-    """Goes on from the newest checkpoint that can be used, if any was saved."""
-    requirements = () if record is None else (record.require_reached,)
-    checkpoint = processes.from_main(lambda: latest(folder, *requirements))
-    if checkpoint is not None:
-        agent.restore(checkpoint)
-        console.print(f"Going on after {agent.n_episodes:,} episodes, from {checkpoint.name}")
-
-
 def _judged(
     agent: PolicyGradient[Any], envs: VectorEnv[Any, Any, Any], config: FineTuning
 ) -> Evaluation:
     seed = config.algorithm.seed
     return evaluate(agent.policy, agent.reference, envs, config.eval_episodes, seed=seed)
-
-
-def _save_model(agent: PolicyGradient[Any], tokenizer: Any, folder: Path) -> None:
-    def fill(partial: Path) -> None:
-        agent.policy.save_pretrained(partial)
-        if isinstance(tokenizer, HuggingFaceTokenizer):
-            tokenizer.tokenizer.save_pretrained(partial)
-
-    replace_folder(folder, fill)
-
-
-@contextmanager
-def _advice_on_going_on(folder: Path) -> Iterator[None]:
-    """Ends the program with what happened and how to go on, where a run that began stops inside."""
-    try:
-        yield
-    except TrainingStopped as reason:
-        kept = latest(folder / CHECKPOINTS)
-        where = "no checkpoint was saved yet" if kept is None else f"last good checkpoint: {kept}"
-        status, lines = 1, [f"Training stopped: {reason} ({where})"]
-    except (KeyboardInterrupt, OSError, SafetensorError) as error:
-        refused = trouble(error)
-        if not (folder / "config.json").exists():
-            raise  # there is nothing yet to go on with
-        n = processes.world_size()
-        again = command_line("agents.resume", str(folder), n_processes=n)
-        if isinstance(error, KeyboardInterrupt):
-            status, lines = exit_status(error), [f"Stopped; go on with: {again}"]
-        elif refused is not None:
-            status, lines = 1, [refused, f"When that is mended, go on with: {again}"]
-        else:
-            raise
-    else:
-        return
-    end(status, *(lines if processes.is_main() else ()))

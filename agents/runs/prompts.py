@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -68,11 +68,16 @@ def load_prompts(name: str, console: Console) -> Split:
     return _split(read_prompts(name))
 
 
+def heldout_texts(texts: Iterable[str]) -> set[str]:
+    """Returns the `HELDOUT_SHARE` of the distinct texts of a file that is held out."""
+    distinct = list(dict.fromkeys(texts))
+    order = np.random.default_rng(HELDOUT_SEED).permutation(len(distinct))
+    return {distinct[place] for place in order[: int(HELDOUT_SHARE * len(distinct))]}
+
+
 def _split(prompts: Sequence[Prompt]) -> Split:
     """Holds out `HELDOUT_SHARE` of the texts, with all prompts that have them."""
-    texts = list(dict.fromkeys(prompt.text for prompt in prompts))
-    order = np.random.default_rng(HELDOUT_SEED).permutation(len(texts))
-    chosen = {texts[place] for place in order[: int(HELDOUT_SHARE * len(texts))]}
+    chosen = heldout_texts(prompt.text for prompt in prompts)
     return Split(
         [prompt for prompt in prompts if prompt.text not in chosen],
         [prompt for prompt in prompts if prompt.text in chosen],

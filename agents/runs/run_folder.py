@@ -13,7 +13,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,6 +26,8 @@ from agents.checkpoints.folder import CheckpointError
 from agents.checkpoints.plain_values import require_form
 from agents.rollout.buffer import Rollout
 
+Draw = Callable[[list[Mapping[str, float]], Path], None]
+
 _SAMPLES_PER_UPDATE = 4
 _GROWING = ("metrics.jsonl", "samples.jsonl")
 _HALF_CHARACTERS = "backslashreplace"  # JSON's own escape of a lone surrogate
@@ -36,14 +38,16 @@ class RunFolder(Callback):
 
     Args:
         folder: Of this run; see `created`. Where the run was stopped, the callback's state says.
+        draw: Draws `curves.png` from the metrics of all updates.
 
     Attributes:
         history: The metrics of every update so far.
         tokens: Tokens written so far.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, draw: Draw | None = None) -> None:
         self.folder = folder
+        self._draw = draw or draw_curves
         self.history: list[Mapping[str, float]] = []
         self.tokens = 0
         self._events: SummaryWriter | None = None
@@ -51,10 +55,10 @@ class RunFolder(Callback):
         self._since: float | None = None
 
     @classmethod
-    def created(cls, folder: Path, config: Mapping[str, Any]) -> Self:
+    def created(cls, folder: Path, config: Mapping[str, Any], draw: Draw | None = None) -> Self:
         """Returns a folder that says what the run is; see `agents.runs.owner.new_folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        record = cls(folder)
+        record = cls(folder, draw)
         record.write_json("config.json", config)
         return record
 
@@ -107,7 +111,7 @@ class RunFolder(Callback):
         self._earlier_seconds, self._since = self.seconds, None
         self.close()
         if self.history:
-            draw_curves(self.history, self.folder / "curves.png")
+            self._draw(self.history, self.folder / "curves.png")
 
     def close(self) -> None:
         """Closes the events; called by itself where training does not come to an end."""
@@ -227,4 +231,26 @@ def draw_curves(history: list[Mapping[str, float]], path: Path) -> None:
     for axes in (reward_axes, kl_axes):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+
+
+def draw_losses(history: list[Mapping[str, float]], path: Path) -> None:
+    """Draws the loss of every optimiser step, and what is held out, against epochs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.subplots()
+    for name, label, style in (
+        ("train/loss", "training", {"linewidth": 1.0, "alpha": 0.6}),
+        ("eval/loss", "held out", {"marker": "o"}),
+    ):
+        rows = [row for row in history if name in row]
+        if rows:
+            epochs = [row["train/epoch"] for row in rows]
+            axes.plot(epochs, [row[name] for row in rows], label=label, **style)
+    axes.set_xlabel("epochs")
+    axes.set_ylabel("loss")
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)

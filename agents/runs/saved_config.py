@@ -12,10 +12,11 @@ import types
 import typing
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from agents.fetching.items import FILM_REVIEWS, SMOLLM2
-from agents.runs.algorithms import ALGORITHMS, name_of
+from agents.runs.algorithms import ALGORITHMS, OFFLINE_ALGORITHMS, name_of
+from agents.runs.offline_presets import OFFLINE_RUNS, OfflineRun
 from agents.runs.presets import FineTuning
 
 T = TypeVar("T")
@@ -25,33 +26,55 @@ _PROMPTS = ("small-talk", "chitchat", FILM_REVIEWS.name)
 """What the options of these names may be beside paths."""
 
 
-class SavedConfig(NamedTuple):
+class Saved(Protocol):
+    """A config of a run: a dataclass that says where to write."""
+
+    @property
+    def output(self) -> Path:
+        """Folder of runs."""
+
+    @property
+    def name(self) -> str | None:
+        """Folder of this run within it."""
+
+
+S = TypeVar("S", bound=Saved)
+
+
+class SavedConfig(NamedTuple, Generic[S]):
     """What to run: the preset it began with, and every option as it was resolved."""
 
     preset: str
-    config: FineTuning
+    config: S
 
 
 def anchored(config: FineTuning) -> FineTuning:
     """Returns a config whose prompts and model are found from any working folder."""
-
-    def found(name: str, names: Collection[str], exists: Callable[[str], bool]) -> str:
-        return os.path.abspath(name) if name not in names and exists(name) else name
-
-    return dataclasses.replace(
-        config,
-        model=found(config.model, _MODELS, os.path.exists),
-        prompts=found(config.prompts, _PROMPTS, os.path.isfile),
-    )
+    prompts = _found(config.prompts, _PROMPTS, os.path.isfile)
+    return dataclasses.replace(config, model=anchored_model(config.model), prompts=prompts)
 
 
-def described(preset: str, config: FineTuning) -> dict[str, Any]:
+def anchored_model(model: str) -> str:
+    """Returns a run's `model` option so that it is found from any working folder."""
+    return _found(model, _MODELS, os.path.exists)
+
+
+def _found(name: str, names: Collection[str], exists: Callable[[str], bool]) -> str:
+    return os.path.abspath(name) if name not in names and exists(name) else name
+
+
+def described(preset: str, config: Any) -> dict[str, Any]:
     """Returns what `config.json` holds."""
     names = {"preset": preset, "learner": name_of(config.algorithm)}
     return names | dataclasses.asdict(config)
 
 
-def read_config(folder: Path) -> SavedConfig:
+def read_learner(folder: Path) -> str:
+    """Returns the name of what learns in a run; raises as `read_config`."""
+    return _read(folder)[1]
+
+
+def read_config(folder: Path) -> SavedConfig[FineTuning]:
     """Reads what to run from the folder of a run, which is also where it goes on.
 
     Raises:
@@ -59,6 +82,25 @@ def read_config(folder: Path) -> SavedConfig:
         ValueError: If the run was started by a version that knows other options, or an option was
             edited to what it cannot be; the message names it.
     """
+    return _config(folder, FineTuning, ALGORITHMS)
+
+
+def read_offline_config(folder: Path) -> SavedConfig[OfflineRun]:
+    """Reads what to run from the folder of a run that learns from a file; see `read_config`."""
+    kind = OFFLINE_RUNS.get(read_learner(folder), OfflineRun)
+    return _config(folder, kind, OFFLINE_ALGORITHMS)
+
+
+def _config(folder: Path, kind: type[S], algorithms: Mapping[str, type]) -> SavedConfig[S]:
+    preset, learner, values = _read(folder)
+    path = folder / "config.json"
+    if learner not in algorithms:
+        raise ValueError(f"{path} must have as learner one of {[*algorithms]}, got {learner!r}")
+    config: Any = _rebuilt(kind, values, f"{path}: ", {"algorithm": algorithms[learner]})
+    return SavedConfig(preset, dataclasses.replace(config, output=folder.parent, name=folder.name))
+
+
+def _read(folder: Path) -> tuple[str, str, dict[str, Any]]:
     path = folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"the folder of a run must hold config.json, got {folder}")
@@ -69,11 +111,7 @@ def read_config(folder: Path) -> SavedConfig:
     preset = values.pop("preset", None) if isinstance(values, dict) else None
     if not isinstance(preset, str):
         raise ValueError(f"{path} must name the preset of the run, got {preset!r}")
-    learner = values.pop("learner", None)
-    if learner not in ALGORITHMS:
-        raise ValueError(f"{path} must have as learner one of {[*ALGORITHMS]}, got {learner!r}")
-    config = _rebuilt(FineTuning, values, f"{path}: ", {"algorithm": ALGORITHMS[learner]})
-    return SavedConfig(preset, dataclasses.replace(config, output=folder.parent, name=folder.name))
+    return preset, str(values.pop("learner", None)), values
 
 
 def _rebuilt(

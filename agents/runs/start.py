@@ -39,7 +39,9 @@ class Start:
     @classmethod
     def of(cls, split: Split, policy: nn.Module) -> Self:
         """Returns the start of a run that is not judged yet."""
-        return cls(_of_prompts(split.train), _of_prompts(split.heldout), _of_parameters(policy))
+        return cls(
+            _of_prompts(split.train), _of_prompts(split.heldout), digest_of_parameters(policy)
+        )
 
     def found_in(self, folder: Path) -> Self:
         """Returns this start with the judgement that a run's folder holds, if it was judged.
@@ -92,7 +94,8 @@ def _of_prompts(prompts: Sequence[Prompt]) -> str:
     return digest.hexdigest()
 
 
-def _of_parameters(module: nn.Module) -> str:
+def digest_of_parameters(module: nn.Module) -> str:
+    """Returns the SHA-256 of a model's parameters, their names and shapes."""
     digest = hashlib.sha256()
     for name, parameter in module.named_parameters():
         digest.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}".encode())

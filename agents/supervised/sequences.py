@@ -69,13 +69,18 @@ def encode_pairs(
     """
     require_field(template, "template")
     vocabulary = HuggingFaceTokenizer(tokenizer)
-    sequences = (_encode_pair(vocabulary, template, *pair) for pair in pairs)
+    sequences = (encode_pair(vocabulary, template, *pair) for pair in pairs)
     return [sequence for sequence in sequences if len(sequence.ids) <= max_length]
 
 
-def _encode_pair(
+def encode_pair(
     tokenizer: HuggingFaceTokenizer, template: str, prompt: str, completion: str
 ) -> TokenSequence:
+    """Encode one pair, as `encode_pairs` does, however long it is.
+
+    Raises:
+        ValueError: If the tokenizer cannot spell a text.
+    """
     context = tokenizer.encode_prompt(template, prompt)
     written = encode_completion(tokenizer, context, completion)
     return TokenSequence([*context, *written, tokenizer.eos_token_id], len(context))

@@ -1,0 +1,282 @@
+"""A whole run that learns from a file: load, judge, learn, judge again, write down; and going on.
+
+As `agents.runs.pipeline`, without prompts, rewards and environments. Killed at any moment and
+resumed, a run writes what it would have written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from transformers.utils import logging as transformers_logging
+
+import text_gym
+from agents.algorithms.configs.dpo import DPOConfig
+from agents.algorithms.configs.sft import SFTConfig
+from agents.algorithms.dpo import DPO
+from agents.algorithms.offline import Offline
+from agents.algorithms.sft import SFT
+from agents.checkpoints.plain_values import require_form
+from agents.checkpoints.series import Checkpoints
+from agents.command_line.threads import number_of_threads
+from agents.distributed import processes
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.runs.algorithms import name_of
+from agents.runs.console import (
+    ProgressBar,
+    before_and_after,
+    key_values,
+    printable,
+    run_console,
+)
+from agents.runs.going_on import (
+    CHECKPOINTS,
+    SUMMARY,
+    advice_on_going_on,
+    is_finished,
+    restore_latest,
+    save_model,
+)
+from agents.runs.interruption import Interruption
+from agents.runs.models import load_language_model
+from agents.runs.offline_presets import OfflineRun
+from agents.runs.owner import new_folder, owned, require_name, require_new
+from agents.runs.prompts import heldout_texts
+from agents.runs.run_folder import RunFolder, draw_losses
+from agents.runs.saved_config import anchored_model, described, read_offline_config
+from agents.runs.start import FILE, digest_of_parameters
+from agents.runs.summary import run_name
+from agents.supervised.examples import encode_demonstrations, encode_preferences
+from agents.supervised.pair_files import read_demonstrations, read_preferences
+from text_gym import HuggingFaceTokenizer
+
+
+class _Kind(NamedTuple):
+    """How a file becomes what an algorithm learns from."""
+
+    read: Callable[[Path], list[Any]]
+    encode: Callable[..., Any]
+    agent: type[Offline[Any, Any]]
+
+
+_KINDS: Mapping[type, _Kind] = {
+    SFTConfig: _Kind(read_demonstrations, encode_demonstrations, SFT),
+    DPOConfig: _Kind(read_preferences, encode_preferences, DPO),
+}
+"""By the config of the algorithm."""
+
+
+def run(config: OfflineRun) -> Path:
+    """Carries out a run and returns its folder.
+
+    Raises:
+        FileExistsError: If the run's folder exists.
+        ValueError: If the run's name is not one of a folder, or the file holds no such pairs.
+        SystemExit: If the run was stopped; says first how to go on. With 130 or 143 after SIGINT or
+            SIGTERM, with 1 where a health check found that it made no sense any more.
+    """
+    if config.name is not None:
+        require_name(config.name)
+        require_new(config.output / config.name)  # before anything is loaded
+    device = processes.init(use_cpu=config.device == "cpu")
+    model, data = anchored_model(config.model), config.data.absolute()
+    config = dataclasses.replace(config, model=model, data=data)
+    loaded = _load(config, device)
+    default = run_name(name_of(config.algorithm), config.algorithm.seed)
+    with new_folder(config.output, config.name, default) as folder:
+        return _carry_out(config, loaded, folder, resumed=False)
+
+
+def resume(folder: Path) -> Path:
+    """Goes on with a stopped run from its last checkpoint, and returns its folder.
+
+    Raises:
+        FileNotFoundError: If `folder` holds no run.
+        CheckpointError: If none of its checkpoints can be used.
+        FolderInUse: If the run still goes on.
+        ValueError: If its config was edited to what no run has, or what the run started from is not
+            there any more.
+        SystemExit: As `run`.
+    """
+    config = read_offline_config(folder).config
+    if is_finished(folder):
+        return folder
+    device = processes.init(use_cpu=config.device == "cpu")
+    with owned(folder):
+        if is_finished(folder):  # by the one that held it
+            return folder
+        return _carry_out(config, _load(config, device), folder, resumed=True)
+
+
+class _Loaded(NamedTuple):
+    """What a run needs and does not write."""
+
+    threads: int
+    policy: CausalLMPolicy
+    tokenizer: HuggingFaceTokenizer
+    train: Any
+    heldout: Any
+    left_out: int
+
+    @property
+    def judged(self) -> Any:
+        """What the policy is judged on: what is held out, or if there is nothing, all."""
+        return self.train if self.heldout is None else self.heldout
+
+
+def _load(config: OfflineRun, device: torch.device) -> _Loaded:
+    kind = _KINDS[type(config.algorithm)]
+    threads = number_of_threads(config.threads)
+    torch.set_num_threads(threads)
+    transformers_logging.disable_progress_bar()
+    rows = kind.read(config.data)  # before the model, which takes longer
+    policy, tokenizer = load_language_model(config.model, config.policy)
+    policy.to(device)
+    limits = [one for one in (config.max_length, policy.max_length) if one is not None]
+    options = {
+        "template": config.prompt_template,
+        "max_length": min(limits, default=sys.maxsize),
+    }
+    chosen = heldout_texts(row.prompt for row in rows)
+    train = kind.encode([row for row in rows if row.prompt not in chosen], tokenizer, **options)
+    heldout = kind.encode([row for row in rows if row.prompt in chosen], tokenizer, **options)
+    if train is None:
+        raise ValueError(
+            f"max_length must leave a pair to learn from, but all {len(rows)} of {config.data} "
+            f"are longer than {options['max_length']} tokens"
+        )
+    kept = sum(len(part) for part in (train, heldout) if part is not None)
+    return _Loaded(threads, policy, tokenizer, train, heldout, len(rows) - kept)
+
+
+def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bool) -> Path:
+    console = run_console(quiet=not processes.is_main())
+    config = dataclasses.replace(config, threads=loaded.threads)
+    start = _start(config, loaded.policy)
+    before = _judgement(folder, start) if resumed else None
+    progress, interruption = ProgressBar(console, {"loss": "train/loss"}), Interruption()
+    checkpoints = Checkpoints(
+        folder / CHECKPOINTS, every=config.checkpoint_every, keep=config.keep_checkpoints
+    )
+    agent = _KINDS[type(config.algorithm)].agent(
+        loaded.policy,
+        loaded.train,
+        config.algorithm,
+        heldout=loaded.heldout,
+        callbacks=[progress, interruption, checkpoints],
+    )
+    with advice_on_going_on(folder), interruption, ExitStack() as at_the_end:
+        at_the_end.callback(progress.close)
+        record = None
+        if processes.is_main():  # of several processes, the first one writes and prints
+            if resumed:
+                record = RunFolder(folder, draw_losses)
+            else:
+                record = RunFolder.created(
+                    folder, described(name_of(config.algorithm), config), draw_losses
+                )
+            at_the_end.callback(record.close)
+            agent.callbacks.insert(0, record)
+        console.print(key_values(f"{type(agent).__name__}: {config.data}", _header(config, loaded)))
+        before = before or agent.evaluate(loaded.judged)
+        if record is not None:
+            record.write_json(FILE, {**start, "evaluation": before})
+        restore_latest(agent, folder, record, console)
+        with interruption.deferred():
+            agent.learn()
+        interruption.stop_if_asked()
+        after = agent.evaluate(loaded.judged)
+        if record is not None:
+            _save(agent, loaded.tokenizer, folder)
+            figures = _summary(agent, loaded, before, after, record.seconds)
+            record.write_json(SUMMARY, figures)  # the last: a run that has it is finished
+            judged_as = "Pairs of training (none held out)"
+            judged_as = judged_as if loaded.heldout is None else "Held-out pairs"
+            console.print(before_and_after(before, after, judged_as))
+            console.print(f"Written to {printable(str(folder))}/")
+    return folder
+
+
+def _header(config: OfflineRun, loaded: _Loaded) -> dict[str, Any]:
+    """Returns what a person wants to know before the run."""
+    parameters = sum(parameter.numel() for parameter in loaded.policy.parameters())
+    heldout = 0 if loaded.heldout is None else len(loaded.heldout)
+    return {
+        "model": f"{config.model} ({parameters / 1e6:.1f} M parameters)",
+        "pairs": f"{len(loaded.train):,}; {heldout:,} held out, {loaded.left_out:,} too long",
+        "epochs": f"{config.algorithm.n_epochs}, {config.algorithm.batch_size} pairs per step",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _start(config: OfflineRun, policy: nn.Module) -> dict[str, str]:
+    """Identifies file and model by SHA-256."""
+    data = hashlib.sha256(config.data.read_bytes()).hexdigest()
+    return {"data": data, "model": digest_of_parameters(policy)}
+
+
+def _judgement(folder: Path, start: Mapping[str, str]) -> dict[str, float] | None:
+    """Returns how the untrained policy was judged, if it was.
+
+    Raises:
+        ValueError: If the run started from something else.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        require_form(saved, {"data": "", "model": "", "evaluation": {}}, "start")
+    except ValueError as error:
+        raise ValueError(f"{path} must hold what the run wrote: {error}") from error
+    for name, digest in start.items():
+        if saved[name] != digest:
+            raise ValueError(
+                f"a run must go on with what it started from, but {name} has changed since: "
+                f"SHA-256 {digest[:12]}… where {path} has {saved[name][:12]}…"
+            )
+    evaluation: dict[str, float] = saved["evaluation"]
+    return evaluation
+
+
+def _save(agent: Offline[Any, Any], tokenizer: HuggingFaceTokenizer, folder: Path) -> None:
+    save_model(agent.policy, tokenizer, folder / "policy")
+    if agent.average:
+        with agent.average.in_place():
+            save_model(agent.policy, tokenizer, folder / "average")
+
+
+def _summary(
+    agent: Offline[Any, Any],
+    loaded: _Loaded,
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    seconds: float,
+) -> dict[str, Any]:
+    compared = {
+        f"{name.removeprefix('eval/')}_{when}": value
+        for when, figures in (("before", before), ("after", after))
+        for name, value in figures.items()
+    }
+    return {
+        **compared,
+        "pairs": len(loaded.train),
+        "heldout_pairs": 0 if loaded.heldout is None else len(loaded.heldout),
+        "left_out": loaded.left_out,
+        "episodes": agent.n_episodes,
+        "updates": agent.n_updates,
+        "tokens": agent.n_tokens,
+        "seconds": seconds,
+        "seed": agent.seed,
+        "threads": torch.get_num_threads(),
+        "versions": {"torch": torch.__version__, "text_gym": text_gym.__version__},
+    }

@@ -1,0 +1,121 @@
+"""Files of pairs: prompts with completions to imitate, or with two of which one was preferred.
+
+JSON lines, one object each. What is wrong with a file is said with its line and field; other fields
+than those named here are left alone. This module knows no tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from text_gym.lines import parse_json, read_lines
+from text_gym.quoting import quoted
+
+R = TypeVar("R")
+
+
+class Demonstration(NamedTuple):
+    """A completion to imitate."""
+
+    prompt: str
+    completion: str
+    weight: float
+    """How much it counts, above 0."""
+
+
+class Preference(NamedTuple):
+    """Two completions of a prompt, of which one was preferred."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+    margin: float
+    """By how much, at least 0, in the unit of whoever said so."""
+    weight: float
+    """How much the pair counts, above 0."""
+
+
+def read_demonstrations(path: Path) -> list[Demonstration]:
+    """Reads lines of `prompt`, `completion` and, if given, `weight` (else 1).
+
+    Raises:
+        OSError: If there is no such file.
+        ValueError: If it holds no line, or one that is not as said; names line and field.
+    """
+    return _read(path, _demonstration)
+
+
+def read_preferences(path: Path) -> list[Preference]:
+    """Reads lines of `prompt`, `chosen`, `rejected` and, if given, `margin` (0) and `weight` (1).
+
+    Raises:
+        OSError: If there is no such file.
+        ValueError: If it holds no line, or one that is not as said; names line and field.
+    """
+    return _read(path, _preference)
+
+
+def _read(path: Path, parse: Callable[[Mapping[str, Any]], R]) -> list[R]:
+    rows = []
+    for number, encoded in enumerate(read_lines(path), start=1):
+        try:
+            line = encoded.decode()
+            if line.strip():
+                rows.append(parse(_object(line)))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+    if not rows:
+        raise ValueError(
+            f"{path} must hold at least one pair, a JSON object on each line, got none"
+        )
+    return rows
+
+
+def _object(line: str) -> Mapping[str, Any]:
+    row = parse_json(line)
+    if not isinstance(row, Mapping):
+        raise ValueError(f"a pair must be a JSON object, got {quoted(row)}")
+    return row
+
+
+def _demonstration(row: Mapping[str, Any]) -> Demonstration:
+    return Demonstration(_text(row, "prompt"), _text(row, "completion"), _weight(row))
+
+
+def _preference(row: Mapping[str, Any]) -> Preference:
+    chosen, rejected = _text(row, "chosen"), _text(row, "rejected")
+    if chosen == rejected:
+        raise ValueError(f"rejected must differ from chosen, got {quoted(rejected)} for both")
+    margin = _number(row, "margin", 0.0)
+    if margin < 0:
+        raise ValueError(f"margin must be at least 0, got {margin}")
+    return Preference(_text(row, "prompt"), chosen, rejected, margin, _weight(row))
+
+
+def _text(row: Mapping[str, Any], field: str) -> str:
+    if field not in row:
+        raise ValueError(f"{field} is missing, got the fields {sorted(row)}")
+    text = row[field]
+    if not isinstance(text, str):
+        raise ValueError(f"{field} must be a text, got {quoted(text)}")
+    return text
+
+
+def _weight(row: Mapping[str, Any]) -> float:
+    weight = _number(row, "weight", 1.0)
+    if weight <= 0:
+        raise ValueError(f"weight must be above 0, got {weight}")
+    return weight
+
+
+def _number(row: Mapping[str, Any], field: str, default: float) -> float:
+    """Returns a number; null, as a table without one writes it, stands for the default."""
+    value = row.get(field)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{field} must be a finite number, got {quoted(value)}")
+    return float(value)
