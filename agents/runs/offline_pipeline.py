@@ -178,12 +178,7 @@ def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bo
         at_the_end.callback(progress.close)
         record = None
         if processes.is_main():  # of several processes, the first one writes and prints
-            if resumed:
-                record = RunFolder(folder, draw_losses)
-            else:
-                record = RunFolder.created(
-                    folder, described(name_of(config.algorithm), config), draw_losses
-                )
+            record = _record(config, folder, resumed=resumed)
             at_the_end.callback(record.close)
             agent.callbacks.insert(0, record)
         console.print(key_values(f"{type(agent).__name__}: {config.data}", _header(config, loaded)))
@@ -204,6 +199,12 @@ def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bo
             console.print(before_and_after(before, after, judged_as))
             console.print(f"Written to {printable(str(folder))}/")
     return folder
+
+
+def _record(config: OfflineRun, folder: Path, *, resumed: bool) -> RunFolder:
+    if resumed:
+        return RunFolder(folder, draw_losses)
+    return RunFolder.created(folder, described(name_of(config.algorithm), config), draw_losses)
 
 
 def _header(config: OfflineRun, loaded: _Loaded) -> dict[str, Any]:
