@@ -1227,7 +1227,7 @@ def test_a_check_leaves_the_state_of_wrappers_as_it_was() -> None:
     env.reset(seed=0)
     env.step(EOS)
     check_text_env(env)
-    assert (env.rule.count, env.rule.mean) == (1, 10.0)
+    assert (env.transform.count, env.transform.mean) == (1, 10.0)
 
 
 def test_another_space_than_that_of_the_single_environment_is_found() -> None:

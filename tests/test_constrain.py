@@ -465,7 +465,7 @@ def assert_same(native: Any, sync: Any) -> None:
 @pytest.mark.parametrize("limit", ["terminate", "truncate"])
 @pytest.mark.parametrize("constraints", [CONSTRAINTS, WORDING], ids=["history", "wording"])
 @every_mode
-def test_the_twins_say_the_same(
+def test_both_versions_say_the_same(
     mode: AutoresetMode, constraints: Any, limit: str, heeds: bool
 ) -> None:
     native, sync = pair(mode, limit=limit, stop_token_ids=[C], constraints=constraints)

@@ -71,14 +71,14 @@ def test_batches_go_on_from_a_state_in_json(make: Callable[[], Envs]) -> None:
 def test_layers_stand_from_the_outermost_inwards() -> None:
     assert [one["layer"] for one in get_env_state(wrapped())] == [
         "RemainingTokens",
-        "DelayedFeedback",
+        "VectorDelayedFeedback",
         "Constrain",
-        "NormalizeFeedback",
-        "NoisyFeedback",
+        "VectorNormalizeFeedback",
+        "VectorNoisyFeedback",
         "TextGenVectorEnv",
     ]
     assert [one["layer"] for one in get_env_state(synchronous())][:3] == [
-        "NormalizeFeedback",
+        "VectorNormalizeFeedback",
         "row 0: NoisyFeedback",
         "row 0: TextGenEnv",
     ]

@@ -301,7 +301,7 @@ def wrapped_outside(mode: AutoresetMode, task: dict[str, Any], stack: Any) -> An
 @pytest.mark.parametrize("autoreset", MODES, ids=lambda mode: mode.name)
 @pytest.mark.parametrize("limit", ["terminate", "truncate"])
 @pytest.mark.parametrize("name", STACKS)
-def test_the_twins_pay_the_same_around_native_and_sync_vectors(
+def test_both_versions_pay_the_same_around_native_and_sync_vectors(
     name: str, limit: str, autoreset: AutoresetMode
 ) -> None:
     task = task_of(limit=limit)

@@ -11,22 +11,22 @@ from hypothesis import strategies as st
 
 from text_gym import CharTokenizer, Episode, TextGenEnv, TextGenVectorEnv
 from text_gym.wrappers import Annotators, NoisyFeedback, SparseFeedback, vector
-from text_gym.wrappers.annotators import AnnotatorsRule
-from text_gym.wrappers.noisy_feedback import NoiseRule
-from text_gym.wrappers.reward_rule import Finished, Payment
+from text_gym.wrappers.annotators import AnnotatorsTransform
+from text_gym.wrappers.noisy_feedback import NoiseTransform
+from text_gym.wrappers.reward_transform import Finished, RewardUpdate
 from text_gym.wrappers.row_streams import RowStreams
-from text_gym.wrappers.sparse_feedback import SparseRule
+from text_gym.wrappers.sparse_feedback import SparseTransform
 
 N = 20_000
 EPISODE = Episode.from_text("a", "b")
 
 
-def pay(rule: Any, rewards: Any, seed: int = 0) -> Payment:
+def pay(rule: Any, rewards: Any, seed: int = 0) -> RewardUpdate:
     """Let the rule pay texts that finish one after the other in row 0."""
     rule.seed(0, seed)
     rewards = np.array(rewards, dtype=np.float64)
     rows = np.zeros(len(rewards), dtype=np.intp)
-    return rule.pay(Finished(rows, rewards, [EPISODE] * len(rewards)))
+    return rule.apply(Finished(rows, rewards, [EPISODE] * len(rewards)))
 
 
 def within_four_sigma(count: int, probability: float, n: int = N) -> bool:
@@ -37,7 +37,7 @@ def within_four_sigma(count: int, probability: float, n: int = N) -> bool:
 
 
 def test_gaussian_noise_has_mean_zero_and_the_standard_deviation_asked_for() -> None:
-    noise = pay(NoiseRule(std=0.5), np.full(N, 3.0)).terms["noise"]
+    noise = pay(NoiseTransform(std=0.5), np.full(N, 3.0)).components["noise"]
     assert abs(noise.mean()) < 4 * 0.5 / np.sqrt(N)
     assert abs(noise.var() - 0.25) < 4 * 0.25 * np.sqrt(2 / N)
     assert abs(np.corrcoef(noise[1:], noise[:-1])[0, 1]) < 4 / np.sqrt(N)
@@ -45,7 +45,7 @@ def test_gaussian_noise_has_mean_zero_and_the_standard_deviation_asked_for() -> 
 
 def test_labels_flip_with_their_probability_and_only_between_the_bounds() -> None:
     labels = np.tile([1.0, 3.0], N // 2)
-    rewards = pay(NoiseRule(flip=0.3, low=1.0, high=3.0), labels).rewards
+    rewards = pay(NoiseTransform(flip=0.3, low=1.0, high=3.0), labels).rewards
     assert set(rewards) == {1.0, 3.0}
     flipped = rewards != labels
     assert within_four_sigma(flipped.sum(), 0.3)
@@ -53,7 +53,7 @@ def test_labels_flip_with_their_probability_and_only_between_the_bounds() -> Non
 
 
 def test_labels_are_replaced_by_uniform_ones_with_their_probability() -> None:
-    rewards = pay(NoiseRule(replace=0.4, low=-2.0, high=4.0), np.full(N, 9.0)).rewards
+    rewards = pay(NoiseTransform(replace=0.4, low=-2.0, high=4.0), np.full(N, 9.0)).rewards
     replaced = rewards[rewards != 9.0]
     assert within_four_sigma(len(replaced), 0.4)
     assert replaced.min() >= -2
@@ -63,32 +63,34 @@ def test_labels_are_replaced_by_uniform_ones_with_their_probability() -> None:
 
 
 def test_a_flip_and_a_replacement_exclude_each_other() -> None:
-    rewards = pay(NoiseRule(flip=0.25, replace=0.25, low=0.0, high=1.0), np.full(N, 5.0)).rewards
+    rewards = pay(
+        NoiseTransform(flip=0.25, replace=0.25, low=0.0, high=1.0), np.full(N, 5.0)
+    ).rewards
     assert within_four_sigma((rewards == -4.0).sum(), 0.25)
     assert within_four_sigma(((rewards >= 0) & (rewards < 1)).sum(), 0.25)
     assert within_four_sigma((rewards == 5.0).sum(), 0.5)
 
 
 def test_more_noise_under_the_same_seed_is_the_same_noise_scaled() -> None:
-    one, two = (pay(NoiseRule(std=std), np.zeros(50), seed=3).rewards for std in (1.0, 2.0))
+    one, two = (pay(NoiseTransform(std=std), np.zeros(50), seed=3).rewards for std in (1.0, 2.0))
     assert np.array_equal(two, 2 * one)
-    flips = [pay(NoiseRule(flip=p, std=1.0), np.zeros(50), seed=3).rewards for p in (0.1, 0.6)]
+    flips = [pay(NoiseTransform(flip=p, std=1.0), np.zeros(50), seed=3).rewards for p in (0.1, 0.6)]
     more = flips[1] - flips[0]
     assert set(np.round(more, 9)) == {0.0, 1.0}
 
 
 def test_no_noise_changes_nothing() -> None:
     rewards = np.array([0.1, -7.0])
-    payment = pay(NoiseRule(), rewards)
+    payment = pay(NoiseTransform(), rewards)
     assert np.array_equal(payment.rewards, rewards)
-    assert not payment.terms["noise"].any()
+    assert not payment.components["noise"].any()
 
 
 # Annotators
 
 
 def test_annotators_come_as_often_as_they_should_and_rate_by_their_own_line() -> None:
-    rule = AnnotatorsRule([1.0, 0.0, -3.0], [1.0, 2.0, 0.5], [0.2, 0.5, 0.3])
+    rule = AnnotatorsTransform([1.0, 0.0, -3.0], [1.0, 2.0, 0.5], [0.2, 0.5, 0.3])
     rewards = np.linspace(-1, 1, N)
     payment = pay(rule, rewards)
     who = payment.infos["annotator"]
@@ -99,7 +101,7 @@ def test_annotators_come_as_often_as_they_should_and_rate_by_their_own_line() ->
 
 
 def test_annotators_are_equally_frequent_and_unscaled_by_default() -> None:
-    payment = pay(AnnotatorsRule([0.0, 1.0, 2.0, 3.0]), np.full(N, 2.0))
+    payment = pay(AnnotatorsTransform([0.0, 1.0, 2.0, 3.0]), np.full(N, 2.0))
     who = payment.infos["annotator"]
     assert all(within_four_sigma((who == index).sum(), 0.25) for index in range(4))
     assert np.array_equal(payment.rewards, 2.0 + who)
@@ -107,7 +109,7 @@ def test_annotators_are_equally_frequent_and_unscaled_by_default() -> None:
 
 @given(seed=st.integers(0, 10**6))
 def test_an_annotator_of_probability_zero_never_rates(seed: int) -> None:
-    rule = AnnotatorsRule([0.0] * 4, probabilities=[0.0, 0.5, 0.0, 0.5])
+    rule = AnnotatorsTransform([0.0] * 4, probabilities=[0.0, 0.5, 0.0, 0.5])
     assert set(pay(rule, np.zeros(40), seed).infos["annotator"]) <= {1, 3}
 
 
@@ -131,16 +133,16 @@ def test_the_annotator_is_named_in_the_last_info() -> None:
 
 
 def test_the_fraction_asked_for_is_paid_and_marked() -> None:
-    payment = pay(SparseRule(0.15), np.full(N, 2.0))
+    payment = pay(SparseTransform(0.15), np.full(N, 2.0))
     given_ = payment.infos["feedback_given"]
     assert within_four_sigma(given_.sum(), 0.15)
     assert np.array_equal(payment.rewards, 2.0 * given_)
-    assert np.array_equal(payment.terms["sparse"], -2.0 * ~given_)
+    assert np.array_equal(payment.components["sparse"], -2.0 * ~given_)
 
 
 @pytest.mark.parametrize(("fraction", "expected"), [(0.0, False), (1.0, True)])
 def test_none_and_all_can_be_paid(fraction: float, expected: bool) -> None:
-    assert set(pay(SparseRule(fraction), np.ones(200)).infos["feedback_given"]) == {expected}
+    assert set(pay(SparseTransform(fraction), np.ones(200)).infos["feedback_given"]) == {expected}
 
 
 def test_a_text_worth_nothing_is_told_from_one_that_nobody_rated() -> None:

@@ -17,10 +17,10 @@ from text_gym.wrappers import (
     PotentialShaping,
     vector,
 )
-from text_gym.wrappers.clip_feedback import ClipRule
-from text_gym.wrappers.normalize_feedback import NormalizeRule
+from text_gym.wrappers.clip_feedback import ClipTransform
+from text_gym.wrappers.normalize_feedback import NormalizeTransform
 from text_gym.wrappers.overlong_penalty import overlong_penalty
-from text_gym.wrappers.reward_rule import Finished
+from text_gym.wrappers.reward_transform import Finished
 
 A, B, EOS = range(3)
 NUMBERS = st.floats(-1e3, 1e3).map(lambda x: round(x, 3))
@@ -53,10 +53,10 @@ def last_reward(env: Any, actions: list[int], **reset: Any) -> float:
 def test_statistics_are_those_of_all_feedback_so_far(
     batches: list[list[float]], center: bool
 ) -> None:
-    rule, seen = NormalizeRule(center), []
+    rule, seen = NormalizeTransform(center), []
     for batch in batches:
         seen += batch
-        payment = rule.pay(finished(batch))
+        payment = rule.apply(finished(batch))
         std = np.std(seen, ddof=1) if len(set(seen)) > 1 else 1.0
         shift = np.mean(seen) if center else 0.0
         assert rule.count == len(seen)
@@ -70,16 +70,16 @@ def test_statistics_are_those_of_all_feedback_so_far(
 def test_a_batch_leaves_the_statistics_that_its_texts_would_leave_one_by_one(
     values: list[float],
 ) -> None:
-    together, one_by_one = NormalizeRule(), NormalizeRule()
-    together.pay(finished(values))
+    together, one_by_one = NormalizeTransform(), NormalizeTransform()
+    together.apply(finished(values))
     for value in values:
-        one_by_one.pay(finished([value]))
+        one_by_one.apply(finished([value]))
     assert together.get_state() == one_by_one.get_state()
 
 
 def test_a_large_offset_does_not_spoil_the_spread() -> None:
-    rule = NormalizeRule()
-    rule.pay(finished(1e9 + np.array([4.0, 7.0, 13.0, 16.0])))
+    rule = NormalizeTransform()
+    rule.apply(finished(1e9 + np.array([4.0, 7.0, 13.0, 16.0])))
     assert rule.std == pytest.approx(np.sqrt(30))
 
 
@@ -94,9 +94,9 @@ def test_frozen_statistics_stay_and_still_apply() -> None:
     env = NormalizeFeedback(TextGenEnv(**task_of()), center=True)
     for length in (0, 2):
         last_reward(env, [A] * length + [EOS])
-    env.rule.updating = False
+    env.transform.updating = False
     assert last_reward(env, [A] * 4) == pytest.approx((4 - 1) / np.sqrt(2))
-    assert (env.rule.count, env.rule.mean) == (2, 1.0)
+    assert (env.transform.count, env.transform.mean) == (2, 1.0)
 
 
 def test_statistics_outlive_a_seeded_reset_and_are_shared_by_the_rows() -> None:
@@ -105,7 +105,7 @@ def test_statistics_outlive_a_seeded_reset_and_are_shared_by_the_rows() -> None:
     assert envs.step(np.array([A, EOS]))[1] == pytest.approx([1 / np.sqrt(0.5), 0.0])
     envs.reset(seed=0)
     assert envs.step(np.array([A, A]))[1] == pytest.approx(1 / np.std([1, 0, 1, 1], ddof=1))
-    assert envs.rule.count == 4
+    assert envs.transform.count == 4
 
 
 # Clipping
@@ -115,7 +115,7 @@ def test_statistics_outlive_a_seeded_reset_and_are_shared_by_the_rows() -> None:
 def test_clipped_feedback_is_exactly_within_bounds(
     rewards: list[float], low: float, width: float
 ) -> None:
-    paid = ClipRule(low, low + width).pay(finished(rewards)).rewards
+    paid = ClipTransform(low, low + width).apply(finished(rewards)).rewards
     assert paid.tolist() == [min(max(reward, low), low + width) for reward in rewards]
 
 

@@ -91,7 +91,7 @@ def test_its_spec_makes_it_again() -> None:
 
 @pytest.mark.parametrize("with_budget", [False, True], ids=["text", "text and budget"])
 @pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.name)
-def test_the_twins_observe_the_same(mode: AutoresetMode, with_budget: bool) -> None:
+def test_both_versions_observe_the_same(mode: AutoresetMode, with_budget: bool) -> None:
     envs: Any = TextGenVectorEnv(3, autoreset_mode=mode, **TASK)
     if with_budget:
         envs = vector_wrappers.RemainingTokens(envs)

@@ -69,7 +69,7 @@ def test_it_follows_an_environment_that_resets_itself() -> None:
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.name)
-def test_the_twins_observe_the_same(mode: AutoresetMode) -> None:
+def test_both_versions_observe_the_same(mode: AutoresetMode) -> None:
     native = vector_wrappers.RemainingTokens(TextGenVectorEnv(3, autoreset_mode=mode, **TASK))
     fns = [lambda: RemainingTokens(TextGenEnv(**TASK))] * 3
     sync = SyncVectorEnv(fns, autoreset_mode=mode)

@@ -1,4 +1,4 @@
-"""What all reward wrappers promise: twins, infos, seeds, state, muting, showing, specs."""
+"""What all reward wrappers promise: vector versions, infos, seeds, state, showing, specs."""
 
 from __future__ import annotations
 
@@ -147,7 +147,9 @@ def drive(
 @EVERY
 @pytest.mark.parametrize("limit", ["terminate", "truncate"])
 @pytest.mark.parametrize("autoreset", MODES, ids=lambda mode: mode.name)
-def test_twins_pay_and_report_the_same(name: str, limit: str, autoreset: AutoresetMode) -> None:
+def test_both_versions_pay_and_report_the_same(
+    name: str, limit: str, autoreset: AutoresetMode
+) -> None:
     makers = [native, sync_outside] if name == "normalization" else [native, sync_inside]
     three = [make(name, autoreset, limit=limit) for make in (*makers, sync_outside)]
     seen = drive(three)
@@ -274,7 +276,7 @@ def test_two_wrappers_of_one_kind_need_different_names() -> None:
 
 
 @pytest.mark.parametrize("autoreset", MODES, ids=lambda mode: mode.name)
-def test_a_stack_of_everything_is_the_same_for_twins(autoreset: AutoresetMode) -> None:
+def test_a_stack_of_everything_is_the_same_for_both_versions(autoreset: AutoresetMode) -> None:
     names = [name for name in WRAPPED if name not in ("normalization", "chunks")]
 
     def inner() -> Any:

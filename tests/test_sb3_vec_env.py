@@ -262,10 +262,10 @@ def test_attributes_are_those_of_the_vector_and_of_one_row() -> None:
 def test_an_attribute_is_set_for_all_rows_or_not_at_all() -> None:
     envs = native(2)
     venv = GymnasiumVecEnv(gymnasium_vector.TransformReward(envs, lambda reward: reward))
-    venv.set_attr("muted", True)
-    assert envs.muted is True
+    venv.set_attr("reward_skipped", True)
+    assert envs.reward_skipped is True
     with pytest.raises(ValueError, match=r"indices must name all rows, .* got 1"):
-        venv.set_attr("muted", False, indices=1)
+        venv.set_attr("reward_skipped", False, indices=1)
 
 
 def test_a_method_that_gives_no_value_per_row_is_refused() -> None:
@@ -279,8 +279,8 @@ def test_a_method_that_gives_no_value_per_row_is_refused() -> None:
 def test_rows_with_environments_of_their_own_are_reached() -> None:
     venv = GymnasiumVecEnv(SyncVectorEnv([single, single], autoreset_mode=DISABLED))
     assert [one.max_new_tokens for one in venv.get_attr("task", indices=[1])] == [3]
-    venv.set_attr("muted", True)
-    assert venv.get_attr("muted") == [True, True]
+    venv.set_attr("reward_skipped", True)
+    assert venv.get_attr("reward_skipped") == [True, True]
 
 
 @pytest.mark.slow

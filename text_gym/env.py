@@ -160,9 +160,9 @@ class TextGenEnv(gym.Env[Observation, Any]):
         """EOS and the stop tokens."""
         self.render_mode = render_mode
         self.render_font = render_font
-        self.muted = False
+        self.reward_skipped = False
         """True where an outer wrapper replaces the feedback, so that it is not computed here."""
-        self.payer: object | None = None
+        self.outermost_reward_wrapper: object | None = None
         """The outermost wrapper that pays: under `"human"` the text is shown when it has paid."""
         self._input_ids = np.zeros(self.task.max_length, dtype=np.int64)
         self._attention_mask = np.zeros(self.task.max_length, dtype=np.int8)
@@ -241,15 +241,15 @@ class TextGenEnv(gym.Env[Observation, Any]):
         if paid:
             completion_ids = self._input_ids[len(start.token_ids) : self._length].copy()
             episode = info["text_episode"] = self.task.episode(start, completion_ids, code)
-            if not self.muted:
+            if not self.reward_skipped:
                 scores = score(self.task.reward_function, [episode])
                 reward = float(scores.total[0])
                 components = {name: float(term[0]) for name, term in scores.components.items()}
                 info["reward_components"] = components
                 self._reward, self._components = reward, dict(components)
-            if self.payer is None:
+            if self.outermost_reward_wrapper is None:
                 self.task.source.observe(start.prompt.text, reward)
-        if not paid or self.payer is None:
+        if not paid or self.outermost_reward_wrapper is None:
             self._show()
         return self._observation(), reward, paid, not paid, info
 
@@ -296,10 +296,10 @@ class TextGenEnv(gym.Env[Observation, Any]):
         info = {"prompt_length": prompt_length, **prompt.info, **self._mask_info()}
         return self._observation(), info
 
-    def show_reward(self, payer: object, reward: float, components: Mapping[str, float]) -> None:
-        """Records the reward that the wrapper `payer` paid, for rendering."""
+    def show_reward(self, wrapper: object, reward: float, components: Mapping[str, float]) -> None:
+        """Records the reward that `wrapper` paid, for rendering."""
         self._reward, self._components = reward, dict(components)
-        if payer is self.payer:
+        if wrapper is self.outermost_reward_wrapper:
             assert self._start is not None
             self.task.source.observe(self._start.prompt.text, reward)
             self._show()

@@ -92,9 +92,9 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self.copy = copy
         self.render_mode = render_mode
         self.render_font = render_font
-        self.muted = False
+        self.reward_skipped = False
         """True where an outer wrapper replaces the feedback, so that it is not computed here."""
-        self.payer: object | None = None
+        self.outermost_reward_wrapper: object | None = None
         """The outermost wrapper that pays: under `"human"` texts are shown when it has paid."""
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.metadata = {**TextGenEnv.metadata, "autoreset_mode": self.autoreset_mode}
@@ -192,13 +192,18 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         return np.broadcast_to(np.True_ if mask is None else mask, shape)
 
     def show_reward(
-        self, payer: object, row: int, episode: Episode, reward: float, components: dict[str, float]
+        self,
+        wrapper: object,
+        row: int,
+        episode: Episode,
+        reward: float,
+        components: dict[str, float],
     ) -> None:
-        """Takes note of what the wrapper `payer` paid one row's text."""
+        """Takes note of what `wrapper` paid one row's text."""
         if self._ended[row]:  # under SAME_STEP the row holds the next text already
             terms = {name: np.array([term]) for name, term in components.items()}
             self._paid[row] = (Scores(np.array([reward]), terms), 0)
-        if payer is self.payer:
+        if wrapper is self.outermost_reward_wrapper:
             self.task.source.observe(episode.prompt, reward)
             if self.render_mode == "human":
                 text = (episode.prompt, episode.completion, episode.stop_reason)
@@ -381,7 +386,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             self._pay(paid, filed, rewards, infos)
         if self.render_mode == "human":
             for row in rows:
-                if self.payer is None or truncations[row]:
+                if self.outermost_reward_wrapper is None or truncations[row]:
                     self._print(row, self._rendered(row))
         return infos
 
@@ -394,14 +399,14 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     ) -> None:
         episodes = [self._episode(row, code) for row, code in paid]
         filed.objects(infos, "text_episode", episodes)
-        if self.muted:
+        if self.reward_skipped:
             return
         scores = score(self.task.reward_function, episodes, name=self._reward_name)
         rewards[filed.rows] = scores.total
         filed.terms(infos, "reward_components", scores.components)
         for index, (row, _) in enumerate(paid):
             self._paid[row] = (scores, index)
-        if self.payer is None:
+        if self.outermost_reward_wrapper is None:
             for episode, reward in zip(episodes, scores.total.tolist(), strict=True):
                 self.task.source.observe(episode.prompt, reward)
 

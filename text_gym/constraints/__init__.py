@@ -1,6 +1,6 @@
 """Constraints: which texts may be written, as masks over the next token.
 
-Give them to `text_gym.wrappers.Constrain`, or to its twin for vectors:
+Give them to `text_gym.wrappers.Constrain`, or to its vector version:
 
 | constraint           | which completions it allows                                 |
 |----------------------|-------------------------------------------------------------|

@@ -85,10 +85,10 @@ def solve(
 def _task_of(env: Any, *, reward_is_given: bool) -> TextTask:
     if isinstance(env, TextTask):
         return env
-    if env.unwrapped.payer is not None and not reward_is_given:
+    if env.unwrapped.outermost_reward_wrapper is not None and not reward_is_given:
         raise ValueError(
             "reward_function must be given where a wrapper changes what is paid, got None for an "
-            f"environment in {type(env.unwrapped.payer).__name__}"
+            f"environment in {type(env.unwrapped.outermost_reward_wrapper).__name__}"
         )
     task: TextTask = env.unwrapped.task
     return task

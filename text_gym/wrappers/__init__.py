@@ -1,7 +1,7 @@
-"""Wrappers for one environment; their twins for vectors are in `text_gym.wrappers.vector`.
+"""Wrappers for one environment; their vector versions are in `text_gym.wrappers.vector`.
 
 - `Annotators`: lets each text be rated by one of several annotators with their own bias and scale.
-- `ChunkedFeedback`: pays the feedback in instalments, every few tokens.
+- `ChunkedFeedback`: pays the feedback incrementally, every few tokens.
 - `ClipFeedback`: clips the feedback.
 - `Constrain`: offers masks of the tokens that constraints allow.
 - `DelayedFeedback`: pays the feedback some texts later.

@@ -7,13 +7,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 
 from text_gym.task import Observation
-from text_gym.wrappers.reward_rule import Finished, Payment, RandomRule, changed
-from text_gym.wrappers.rule_wrapper import RuleWrapper
+from text_gym.wrappers.reward_transform import Finished, RandomTransform, RewardUpdate, changed
+from text_gym.wrappers.transform_wrapper import TransformWrapper
+from text_gym.wrappers.vector_transform_wrapper import VectorTransformWrapper
 
 
-class AnnotatorsRule(RandomRule):
+class AnnotatorsTransform(RandomTransform):
     """Gives every finished text to one of k annotators, who pays scale·feedback + bias.
 
     Raises:
@@ -46,7 +49,7 @@ class AnnotatorsRule(RandomRule):
             raise ValueError(f"probabilities must be at least 0 and sum to 1, got {chances}")
         self._thresholds = np.cumsum(chances)[:-1]
 
-    def pay(self, finished: Finished) -> Payment:
+    def apply(self, finished: Finished) -> RewardUpdate:
         """Returns the ratings, and who gave them as `info["annotator"]`."""
         draws = [self.streams[row].random() for row in finished.rows.tolist()]
         who = np.searchsorted(self._thresholds, draws, side="right")
@@ -54,7 +57,7 @@ class AnnotatorsRule(RandomRule):
         return changed(self.name, finished, ratings, annotator=who)
 
 
-class Annotators(RuleWrapper):
+class Annotators(TransformWrapper):
     """Lets every finished text be rated by one of several annotators, drawn at random.
 
     Annotator j turns the feedback r into scales[j]·r + biases[j]; `info["annotator"]` says who it
@@ -68,7 +71,7 @@ class Annotators(RuleWrapper):
         name: Under which `info["reward_components"]` has the change.
 
     Raises:
-        ValueError: As `AnnotatorsRule` does.
+        ValueError: As `AnnotatorsTransform` does.
 
     Example:
         >>> import gymnasium as gym, text_gym
@@ -90,7 +93,33 @@ class Annotators(RuleWrapper):
     ) -> None:
         super().__init__(
             env,
-            AnnotatorsRule,
+            AnnotatorsTransform,
+            biases=biases,
+            scales=scales,
+            probabilities=probabilities,
+            name=name,
+        )
+
+
+class VectorAnnotators(VectorTransformWrapper):
+    """Lets every finished text be rated by one of several annotators, drawn at random.
+
+    Row i draws what a single environment seeded with s + i draws.
+
+    Arguments and errors are those of `text_gym.wrappers.Annotators`.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Observation, Any, NDArray[Any]],
+        biases: Sequence[float],
+        scales: Sequence[float] | None = None,
+        probabilities: Sequence[float] | None = None,
+        name: str = "annotator",
+    ) -> None:
+        super().__init__(
+            env,
+            AnnotatorsTransform,
             biases=biases,
             scales=scales,
             probabilities=probabilities,

@@ -8,23 +8,26 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 
 from text_gym.rewards import RewardFunction
 from text_gym.task import Observation
-from text_gym.wrappers.feedback import FeedbackRule, Mode
-from text_gym.wrappers.reward_rule import Payment, Rows, Step, StepRule, Values
-from text_gym.wrappers.rule_wrapper import RuleWrapper
-from text_gym.wrappers.texts_so_far import TextsSoFar
+from text_gym.wrappers.feedback import FeedbackTransform, Mode
+from text_gym.wrappers.partial_episodes import PartialEpisodes
+from text_gym.wrappers.reward_transform import RewardUpdate, Rows, Step, StepTransform, Values
+from text_gym.wrappers.transform_wrapper import TransformWrapper
+from text_gym.wrappers.vector_transform_wrapper import VectorTransformWrapper
 
 
-class ChunkRule(StepRule):
+class ChunkTransform(StepTransform):
     """Scores the text so far after every `every` tokens and at its end, and pays the differences.
 
     What is paid along a finished text sums to the feedback on it, in each component.
 
     Raises:
-        ValueError: If `every` is not an integer of at least 1; otherwise as `FeedbackRule` does.
-        TypeError: As `FeedbackRule` does.
+        ValueError: If `every` is not an integer of at least 1, or as `FeedbackTransform` does.
+        TypeError: As `FeedbackTransform` does.
     """
 
     def __init__(
@@ -38,16 +41,16 @@ class ChunkRule(StepRule):
         if not isinstance(every, int) or every < 1:
             raise ValueError(f"every must be an integer of at least 1, got {every!r}")
         self.every = every
-        self.feedback = FeedbackRule(reward_function, mode, weight, name)
+        self.feedback = FeedbackTransform(reward_function, mode, weight, name)
         self.replaces = self.feedback.replaces
         self._paid: defaultdict[int, dict[str, float]] = defaultdict(dict)
 
-    def begin(self, rows: Rows, texts: TextsSoFar) -> None:
+    def begin(self, rows: Rows, texts: PartialEpisodes) -> None:
         """Notes that nothing was paid yet."""
         for row in rows.tolist():
             self._paid[row] = {}
 
-    def pay(self, step: Step) -> Payment:
+    def apply(self, step: Step) -> RewardUpdate:
         """Returns what the texts gained since they were last scored, where a chunk is complete."""
         due = step.texts.written % self.every == 0
         due[step.finished] = True
@@ -60,7 +63,7 @@ class ChunkRule(StepRule):
         terms = self._gains(step.rows[where].tolist(), values)
         gained = sum(terms.values(), start=np.zeros(len(where)))
         rewards = gained if self.replaces else step.rewards[where] + gained
-        return Payment(rewards, terms, where=where, worth=values)
+        return RewardUpdate(rewards, terms, where=where, cumulative=values)
 
     def _gains(self, rows: list[int], values: Mapping[str, Values]) -> dict[str, Values]:
         """Returns the differences to what was paid, and notes that they are paid now."""
@@ -76,12 +79,12 @@ class ChunkRule(StepRule):
         return {"paid": [(row, dict(paid)) for row, paid in self._paid.items()]}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Goes on from these payments."""
+        """Goes on from what was paid."""
         self._paid = defaultdict(dict, {row: dict(paid) for row, paid in state["paid"]})
 
 
-class ChunkedFeedback(RuleWrapper):
-    """Pays the feedback in instalments: what the text gained with every chunk of tokens.
+class ChunkedFeedback(TransformWrapper):
+    """Pays the feedback incrementally: what the text gained with every chunk of tokens.
 
     The reward function is applied to the text so far after every `every` tokens (as an episode
     whose `stop_reason` is `"length"`) and to the finished text, and each time the difference to the
@@ -98,7 +101,7 @@ class ChunkedFeedback(RuleWrapper):
         name: Its name in `info["reward_components"]`.
 
     Raises:
-        ValueError, TypeError: As `ChunkRule` does.
+        ValueError, TypeError: As `ChunkTransform` does.
 
     Example:
         >>> import gymnasium as gym, text_gym
@@ -121,7 +124,35 @@ class ChunkedFeedback(RuleWrapper):
     ) -> None:
         super().__init__(
             env,
-            ChunkRule,
+            ChunkTransform,
+            reward_function=reward_function,
+            every=every,
+            mode=mode,
+            weight=weight,
+            name=name,
+        )
+
+
+class VectorChunkedFeedback(VectorTransformWrapper):
+    """Pays the feedback incrementally: what the text gained with every chunk of tokens.
+
+    The reward function is called once per step, on the texts whose chunk or whole is complete.
+
+    Arguments and errors are those of `text_gym.wrappers.ChunkedFeedback`.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Observation, Any, NDArray[Any]],
+        reward_function: RewardFunction | Callable[[str, str], float],
+        every: int,
+        mode: Mode = "replace",
+        weight: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            env,
+            ChunkTransform,
             reward_function=reward_function,
             every=every,
             mode=mode,

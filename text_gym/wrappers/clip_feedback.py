@@ -6,13 +6,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 
 from text_gym.task import Observation
-from text_gym.wrappers.reward_rule import EpisodeRule, Finished, Payment, changed
-from text_gym.wrappers.rule_wrapper import RuleWrapper
+from text_gym.wrappers.reward_transform import EpisodeTransform, Finished, RewardUpdate, changed
+from text_gym.wrappers.transform_wrapper import TransformWrapper
+from text_gym.wrappers.vector_transform_wrapper import VectorTransformWrapper
 
 
-class ClipRule(EpisodeRule):
+class ClipTransform(EpisodeTransform):
     """Clips the feedback to [low, high].
 
     Raises:
@@ -25,12 +28,12 @@ class ClipRule(EpisodeRule):
         self.low, self.high = low, high
         self.name = name
 
-    def pay(self, finished: Finished) -> Payment:
+    def apply(self, finished: Finished) -> RewardUpdate:
         """Returns the clipped feedback."""
         return changed(self.name, finished, np.clip(finished.rewards, self.low, self.high))
 
 
-class ClipFeedback(RuleWrapper):
+class ClipFeedback(TransformWrapper):
     """Clips the feedback on finished texts to [low, high].
 
     Unlike Gymnasium's `ClipReward` it leaves the steps before the end alone, and reports what it
@@ -61,4 +64,20 @@ class ClipFeedback(RuleWrapper):
         high: float = np.inf,
         name: str = "clip",
     ) -> None:
-        super().__init__(env, ClipRule, low=low, high=high, name=name)
+        super().__init__(env, ClipTransform, low=low, high=high, name=name)
+
+
+class VectorClipFeedback(VectorTransformWrapper):
+    """Clips the feedback on finished texts to [low, high].
+
+    Arguments and errors are those of `text_gym.wrappers.ClipFeedback`.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Observation, Any, NDArray[Any]],
+        low: float = -np.inf,
+        high: float = np.inf,
+        name: str = "clip",
+    ) -> None:
+        super().__init__(env, ClipTransform, low=low, high=high, name=name)

@@ -8,13 +8,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 
 from text_gym.task import Observation
-from text_gym.wrappers.reward_rule import EpisodeRule, Finished, Payment, changed
-from text_gym.wrappers.rule_wrapper import RuleWrapper
+from text_gym.wrappers.reward_transform import EpisodeTransform, Finished, RewardUpdate, changed
+from text_gym.wrappers.transform_wrapper import TransformWrapper
+from text_gym.wrappers.vector_transform_wrapper import VectorTransformWrapper
 
 
-class DelayRule(EpisodeRule):
+class DelayTransform(EpisodeTransform):
     """Pays the feedback on a finished text at the end of the n-th finished text after it.
 
     The wait is counted in the row's own finished texts; a truncated one has no feedback and does
@@ -31,7 +34,7 @@ class DelayRule(EpisodeRule):
         self.name = name
         self._owed: defaultdict[int, deque[float]] = defaultdict(deque)
 
-    def pay(self, finished: Finished) -> Payment:
+    def apply(self, finished: Finished) -> RewardUpdate:
         """Returns what is due now, and what is owed then as `info["owed_feedback"]`."""
         rewards = np.zeros(len(finished.rows))
         owed = np.zeros(len(finished.rows))
@@ -56,7 +59,7 @@ class DelayRule(EpisodeRule):
         self._owed = defaultdict(deque, {row: deque(queue) for row, queue in state["owed"]})
 
 
-class DelayedFeedback(RuleWrapper):
+class DelayedFeedback(TransformWrapper):
     """Pays the feedback on each finished text `episodes` finished texts later, in the same row.
 
     The first `episodes` texts of a row are paid 0. The sum is kept: `info["owed_feedback"]` is what
@@ -84,4 +87,16 @@ class DelayedFeedback(RuleWrapper):
     """
 
     def __init__(self, env: gym.Env[Observation, Any], episodes: int, name: str = "delay") -> None:
-        super().__init__(env, DelayRule, episodes=episodes, name=name)
+        super().__init__(env, DelayTransform, episodes=episodes, name=name)
+
+
+class VectorDelayedFeedback(VectorTransformWrapper):
+    """Pays the feedback on each finished text `episodes` finished texts later, in the same row.
+
+    Arguments and errors are those of `text_gym.wrappers.DelayedFeedback`.
+    """
+
+    def __init__(
+        self, env: VectorEnv[Observation, Any, NDArray[Any]], episodes: int, name: str = "delay"
+    ) -> None:
+        super().__init__(env, DelayTransform, episodes=episodes, name=name)

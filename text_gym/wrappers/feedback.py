@@ -1,28 +1,31 @@
 """Swapping or adding to the feedback: `Feedback`.
 
-The meaning of the wrapper, for one environment and for a vector, is `FeedbackRule`: how the
+The meaning of the wrapper, for one environment and for a vector, is `FeedbackTransform`: how the
 feedback on finished episodes combines with the reward that came from inside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 
 from text_gym.episode import Episode
 from text_gym.rewards import RewardFunction, as_reward_function
 from text_gym.rewards.function import Scores, reward_name, score
 from text_gym.task import Observation
-from text_gym.wrappers.reward_rule import EpisodeRule, Finished, Payment, Values
-from text_gym.wrappers.rule_wrapper import RuleWrapper
+from text_gym.wrappers.reward_transform import EpisodeTransform, Finished, RewardUpdate, Values
+from text_gym.wrappers.transform_wrapper import TransformWrapper
+from text_gym.wrappers.vector_transform_wrapper import VectorTransformWrapper
 
 Mode = Literal["replace", "add"]
 
 
-class FeedbackRule(EpisodeRule):
+class FeedbackTransform(EpisodeTransform):
     """Combines feedback on finished episodes with the reward from inside.
 
     Args:
@@ -53,11 +56,11 @@ class FeedbackRule(EpisodeRule):
         self.weight = weight
         self.name = name
 
-    def pay(self, finished: Finished) -> Payment:
+    def apply(self, finished: Finished) -> RewardUpdate:
         """Returns rewards (k,) and their terms for `k` finished episodes."""
         own = self.weighed(finished.episodes)
         rewards = own.total if self.replaces else finished.rewards + own.total
-        return Payment(rewards, own.components)
+        return RewardUpdate(rewards, own.components)
 
     def weighed(self, episodes: Sequence[Episode]) -> Scores:
         """Returns the weighted feedback, its components under the names they are reported by."""
@@ -77,7 +80,7 @@ class FeedbackRule(EpisodeRule):
         return f"{reward_name(self.reward_function)}, mode={self.mode!r}, weight={self.weight}"
 
 
-class Feedback(RuleWrapper):
+class Feedback(TransformWrapper):
     """Pays the finished text by another reward function, or by one more.
 
     In replace mode the inner reward function is not even called, and reward wrappers inside pay
@@ -91,7 +94,7 @@ class Feedback(RuleWrapper):
         name: Its name in `info["reward_components"]`.
 
     Raises:
-        ValueError, TypeError: As `FeedbackRule` does.
+        ValueError, TypeError: As `FeedbackTransform` does.
 
     Example:
         >>> import gymnasium as gym, text_gym
@@ -113,7 +116,41 @@ class Feedback(RuleWrapper):
     ) -> None:
         super().__init__(
             env,
-            FeedbackRule,
+            FeedbackTransform,
+            reward_function=reward_function,
+            mode=mode,
+            weight=weight,
+            name=name,
+        )
+
+
+class VectorFeedback(VectorTransformWrapper):
+    """Pays finished texts by another reward function, or by one more.
+
+    The function is called once per step, on the texts that ended, under every autoreset mode.
+
+    Args:
+        env: A vector environment that reports `infos["text_episode"]`.
+        reward_function: A `RewardFunction` or a plain `fn(prompt, completion) -> float`.
+        mode: `"replace"` or `"add"`.
+        weight: What the feedback is multiplied by.
+        name: Its name in `infos["reward_components"]`.
+
+    Raises:
+        ValueError, TypeError: As `FeedbackTransform` does.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Observation, Any, NDArray[Any]],
+        reward_function: RewardFunction | Callable[[str, str], float],
+        mode: Mode = "replace",
+        weight: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            env,
+            FeedbackTransform,
             reward_function=reward_function,
             mode=mode,
             weight=weight,

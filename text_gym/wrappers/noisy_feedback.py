@@ -6,13 +6,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 
 from text_gym.task import Observation
-from text_gym.wrappers.reward_rule import Finished, Payment, RandomRule, changed
-from text_gym.wrappers.rule_wrapper import RuleWrapper
+from text_gym.wrappers.reward_transform import Finished, RandomTransform, RewardUpdate, changed
+from text_gym.wrappers.transform_wrapper import TransformWrapper
+from text_gym.wrappers.vector_transform_wrapper import VectorTransformWrapper
 
 
-class NoiseRule(RandomRule):
+class NoiseTransform(RandomTransform):
     """Flips or replaces the feedback now and then, and adds Gaussian noise.
 
     Three numbers are drawn for every finished text, whatever the arguments, so that runs of the
@@ -44,7 +47,7 @@ class NoiseRule(RandomRule):
         self.std, self.flip, self.replace = std, flip, replace
         self.low, self.high = low, high
 
-    def pay(self, finished: Finished) -> Payment:
+    def apply(self, finished: Finished) -> RewardUpdate:
         """Returns the noisy feedback."""
         streams = [self.streams[row] for row in finished.rows.tolist()]
         draws = [(s.random(), s.uniform(self.low, self.high), s.standard_normal()) for s in streams]
@@ -54,7 +57,7 @@ class NoiseRule(RandomRule):
         return changed(self.name, finished, labels + self.std * normal)
 
 
-class NoisyFeedback(RuleWrapper):
+class NoisyFeedback(TransformWrapper):
     """Makes the feedback on finished texts unreliable.
 
     With probability `flip` the feedback r becomes low + high − r (a flipped label, where labels are
@@ -72,7 +75,7 @@ class NoisyFeedback(RuleWrapper):
             draw independently.
 
     Raises:
-        ValueError: As `NoiseRule` does.
+        ValueError: As `NoiseTransform` does.
 
     Example:
         >>> import gymnasium as gym, text_gym
@@ -95,7 +98,37 @@ class NoisyFeedback(RuleWrapper):
     ) -> None:
         super().__init__(
             env,
-            NoiseRule,
+            NoiseTransform,
+            std=std,
+            flip=flip,
+            replace=replace,
+            low=low,
+            high=high,
+            name=name,
+        )
+
+
+class VectorNoisyFeedback(VectorTransformWrapper):
+    """Makes the feedback on finished texts unreliable.
+
+    Row i draws what a single environment seeded with s + i draws.
+
+    Arguments and errors are those of `text_gym.wrappers.NoisyFeedback`.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Observation, Any, NDArray[Any]],
+        std: float = 0.0,
+        flip: float = 0.0,
+        replace: float = 0.0,
+        low: float = 0.0,
+        high: float = 1.0,
+        name: str = "noise",
+    ) -> None:
+        super().__init__(
+            env,
+            NoiseTransform,
             std=std,
             flip=flip,
             replace=replace,

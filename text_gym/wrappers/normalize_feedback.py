@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 
 from text_gym.task import Observation
-from text_gym.wrappers.reward_rule import EpisodeRule, Finished, Payment, changed
-from text_gym.wrappers.rule_wrapper import RuleWrapper
+from text_gym.wrappers.reward_transform import EpisodeTransform, Finished, RewardUpdate, changed
+from text_gym.wrappers.transform_wrapper import TransformWrapper
+from text_gym.wrappers.vector_transform_wrapper import VectorTransformWrapper
 
 
-class NormalizeRule(EpisodeRule):
+class NormalizeTransform(EpisodeTransform):
     """Divides the feedback by its running standard deviation, after subtracting its mean if asked.
 
     The statistics are those of all finished texts so far, these included, over all rows, by
@@ -37,7 +40,7 @@ class NormalizeRule(EpisodeRule):
         """The divisor."""
         return math.sqrt(self._squares / (self.count - 1)) if self._squares > 0 else 1.0
 
-    def pay(self, finished: Finished) -> Payment:
+    def apply(self, finished: Finished) -> RewardUpdate:
         """Returns the normalised feedback."""
         if self.updating:
             for value in finished.rewards.tolist():
@@ -60,11 +63,12 @@ class NormalizeRule(EpisodeRule):
         self.count, self.mean, self._squares = state["count"], state["mean"], state["squares"]
 
 
-class NormalizeFeedback(RuleWrapper):
+class NormalizeFeedback(TransformWrapper):
     """Divides the feedback on finished texts by its running standard deviation.
 
-    The statistics outlive resets, seeded ones too; `env.rule.updating = False` freezes them, and
-    `env.rule.mean`, `.std` and `.count` show them. A vector has one set of them for all its rows.
+    The statistics outlive resets, seeded ones too; `env.transform.updating = False` freezes them,
+    and `env.transform.mean`, `.std` and `.count` show them. A vector has one set of them for all
+    its rows.
 
     Args:
         env: An environment that reports `info["text_episode"]`, as `TextGenEnv` does.
@@ -86,4 +90,22 @@ class NormalizeFeedback(RuleWrapper):
     def __init__(
         self, env: gym.Env[Observation, Any], center: bool = False, name: str = "normalization"
     ) -> None:
-        super().__init__(env, NormalizeRule, center=center, name=name)
+        super().__init__(env, NormalizeTransform, center=center, name=name)
+
+
+class VectorNormalizeFeedback(VectorTransformWrapper):
+    """Divides the feedback on finished texts by its running standard deviation.
+
+    All rows share the statistics; texts that end in one step are counted in ascending order of rows
+    and then normalised together.
+
+    Arguments and errors are those of `text_gym.wrappers.NormalizeFeedback`.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Observation, Any, NDArray[Any]],
+        center: bool = False,
+        name: str = "normalization",
+    ) -> None:
+        super().__init__(env, NormalizeTransform, center=center, name=name)

@@ -6,10 +6,19 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 
 from text_gym.task import Observation
-from text_gym.wrappers.reward_rule import EpisodeRule, Finished, Payment, Rows, Values
-from text_gym.wrappers.rule_wrapper import RuleWrapper
+from text_gym.wrappers.reward_transform import (
+    EpisodeTransform,
+    Finished,
+    RewardUpdate,
+    Rows,
+    Values,
+)
+from text_gym.wrappers.transform_wrapper import TransformWrapper
+from text_gym.wrappers.vector_transform_wrapper import VectorTransformWrapper
 
 
 def overlong_penalty(lengths: Rows, max_tokens: int, buffer: int) -> Values:
@@ -24,7 +33,7 @@ def overlong_penalty(lengths: Rows, max_tokens: int, buffer: int) -> Values:
     return np.clip((max_tokens - buffer - lengths) / buffer, -1.0, 0.0)
 
 
-class OverlongRule(EpisodeRule):
+class OverlongTransform(EpisodeTransform):
     """Adds the soft overlong punishment, times a weight.
 
     Raises:
@@ -42,14 +51,14 @@ class OverlongRule(EpisodeRule):
         self.weight = weight
         self.name = name
 
-    def pay(self, finished: Finished) -> Payment:
+    def apply(self, finished: Finished) -> RewardUpdate:
         """Returns the feedback minus the punishment."""
         lengths = np.array([len(episode.completion_ids) for episode in finished.episodes])
         penalty = self.weight * overlong_penalty(lengths, self.max_tokens, self.buffer)
-        return Payment(finished.rewards + penalty, {self.name: penalty})
+        return RewardUpdate(finished.rewards + penalty, {self.name: penalty})
 
 
-class OverlongPenalty(RuleWrapper):
+class OverlongPenalty(TransformWrapper):
     """Punishes finished texts that come close to a number of tokens, or exceed it.
 
     The punishment grows from 0 at `max_tokens - buffer` tokens, EOS included, to `weight` at
@@ -88,5 +97,24 @@ class OverlongPenalty(RuleWrapper):
         name: str = "overlong",
     ) -> None:
         super().__init__(
-            env, OverlongRule, max_tokens=max_tokens, buffer=buffer, weight=weight, name=name
+            env, OverlongTransform, max_tokens=max_tokens, buffer=buffer, weight=weight, name=name
+        )
+
+
+class VectorOverlongPenalty(VectorTransformWrapper):
+    """Punishes finished texts that come close to a number of tokens, or exceed it.
+
+    Arguments and errors are those of `text_gym.wrappers.OverlongPenalty`.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Observation, Any, NDArray[Any]],
+        max_tokens: int,
+        buffer: int,
+        weight: float = 1.0,
+        name: str = "overlong",
+    ) -> None:
+        super().__init__(
+            env, OverlongTransform, max_tokens=max_tokens, buffer=buffer, weight=weight, name=name
         )

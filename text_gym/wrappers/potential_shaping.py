@@ -10,16 +10,19 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 
 from text_gym.rewards import RewardFunction, as_reward_function
 from text_gym.rewards.function import score
 from text_gym.task import Observation
-from text_gym.wrappers.reward_rule import Payment, Rows, Step, StepRule
-from text_gym.wrappers.rule_wrapper import RuleWrapper
-from text_gym.wrappers.texts_so_far import TextsSoFar
+from text_gym.wrappers.partial_episodes import PartialEpisodes
+from text_gym.wrappers.reward_transform import RewardUpdate, Rows, Step, StepTransform
+from text_gym.wrappers.transform_wrapper import TransformWrapper
+from text_gym.wrappers.vector_transform_wrapper import VectorTransformWrapper
 
 
-class ShapingRule(StepRule):
+class ShapingTransform(StepTransform):
     """Adds F(s, s') = γ·Φ(s') − Φ(s) to every step, with Φ = 0 at a terminal state.
 
     Along an episode from s₀ the sum Σ γᵗ·F telescopes to −Φ(s₀), whatever is written: every policy
@@ -46,12 +49,12 @@ class ShapingRule(StepRule):
         self.name = name
         self._potentials: dict[int, float] = {}
 
-    def begin(self, rows: Rows, texts: TextsSoFar) -> None:
+    def begin(self, rows: Rows, texts: PartialEpisodes) -> None:
         """Notes the potentials of the prompts."""
         potentials = score(self.potential, texts.episodes()).total
         self._potentials.update(zip(rows.tolist(), potentials.tolist(), strict=True))
 
-    def pay(self, step: Step) -> Payment:
+    def apply(self, step: Step) -> RewardUpdate:
         """Returns the rewards from inside plus the differences of potential."""
         rows = step.rows.tolist()
         before = np.array([self._potentials[row] for row in rows])
@@ -60,7 +63,7 @@ class ShapingRule(StepRule):
         after[going_on] = score(self.potential, step.texts.episodes(going_on)).total
         self._potentials.update(zip(rows, after.tolist(), strict=True))
         shaping = self.gamma * after - before
-        return Payment(step.rewards + shaping, {self.name: shaping})
+        return RewardUpdate(step.rewards + shaping, {self.name: shaping})
 
     def get_state(self) -> dict[str, Any]:
         """Returns the potentials of the texts being written."""
@@ -71,7 +74,7 @@ class ShapingRule(StepRule):
         self._potentials = dict(state["potentials"])
 
 
-class PotentialShaping(RuleWrapper):
+class PotentialShaping(TransformWrapper):
     """Adds the discounted gain in a potential of the text so far to every step.
 
     The optimal policy stays the same, and every return changes by minus the potential of the
@@ -107,4 +110,22 @@ class PotentialShaping(RuleWrapper):
         gamma: float = 1.0,
         name: str = "shaping",
     ) -> None:
-        super().__init__(env, ShapingRule, potential=potential, gamma=gamma, name=name)
+        super().__init__(env, ShapingTransform, potential=potential, gamma=gamma, name=name)
+
+
+class VectorPotentialShaping(VectorTransformWrapper):
+    """Adds the discounted gain in a potential of the text so far to every step.
+
+    The potential is called once per step, on the texts that go on, and once on those that begin.
+
+    Arguments and errors are those of `text_gym.wrappers.PotentialShaping`.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Observation, Any, NDArray[Any]],
+        potential: RewardFunction | Callable[[str, str], float],
+        gamma: float = 1.0,
+        name: str = "shaping",
+    ) -> None:
+        super().__init__(env, ShapingTransform, potential=potential, gamma=gamma, name=name)

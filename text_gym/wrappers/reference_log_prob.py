@@ -7,17 +7,19 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from text_gym.task import Observation
-from text_gym.wrappers.reward_rule import Payment, Rows, Step, StepRule, Values
-from text_gym.wrappers.rule_wrapper import RuleWrapper
-from text_gym.wrappers.texts_so_far import TextsSoFar
+from text_gym.wrappers.partial_episodes import PartialEpisodes
+from text_gym.wrappers.reward_transform import RewardUpdate, Rows, Step, StepTransform, Values
+from text_gym.wrappers.transform_wrapper import TransformWrapper
+from text_gym.wrappers.vector_transform_wrapper import VectorTransformWrapper
 
 LogProbs = Callable[[NDArray[np.int64], NDArray[np.intp]], Any]
 
 
-class ReferenceRule(StepRule):
+class ReferenceTransform(StepTransform):
     """Adds β·log π₀(token | text before it) to every step.
 
     Raises:
@@ -33,10 +35,10 @@ class ReferenceRule(StepRule):
         self.beta = beta
         self.name = name
 
-    def begin(self, rows: Rows, texts: TextsSoFar) -> None:
+    def begin(self, rows: Rows, texts: PartialEpisodes) -> None:
         """Has nothing to note: the state before a token can be read off the text after it."""
 
-    def pay(self, step: Step) -> Payment:
+    def apply(self, step: Step) -> RewardUpdate:
         """Returns the rewards from inside plus the weighted log-probs of the tokens just written.
 
         Raises:
@@ -49,7 +51,7 @@ class ReferenceRule(StepRule):
         log_probs = np.asarray(self.log_probs(states, lengths), dtype=np.float64)
         check_log_probs(log_probs, tokens)
         term = self.beta * log_probs[everyone, tokens]
-        return Payment(step.rewards + term, {self.name: term})
+        return RewardUpdate(step.rewards + term, {self.name: term})
 
 
 def check_log_probs(log_probs: Values, tokens: NDArray[np.int64]) -> None:
@@ -74,7 +76,7 @@ def check_log_probs(log_probs: Values, tokens: NDArray[np.int64]) -> None:
         )
 
 
-class ReferenceLogProb(RuleWrapper):
+class ReferenceLogProb(TransformWrapper):
     """Adds β·log π₀(token | text so far) to every step.
 
     Together with an entropy bonus of coefficient β, this makes a learner that knows nothing of KL
@@ -115,4 +117,22 @@ class ReferenceLogProb(RuleWrapper):
         beta: float = 1.0,
         name: str = "reference",
     ) -> None:
-        super().__init__(env, ReferenceRule, log_probs=log_probs, beta=beta, name=name)
+        super().__init__(env, ReferenceTransform, log_probs=log_probs, beta=beta, name=name)
+
+
+class VectorReferenceLogProb(VectorTransformWrapper):
+    """Adds β·log π₀(token | text so far) to every step.
+
+    The reference is called once per step, on the texts that were being written.
+
+    Arguments and errors are those of `text_gym.wrappers.ReferenceLogProb`.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Observation, Any, NDArray[Any]],
+        log_probs: LogProbs,
+        beta: float = 1.0,
+        name: str = "reference",
+    ) -> None:
+        super().__init__(env, ReferenceTransform, log_probs=log_probs, beta=beta, name=name)

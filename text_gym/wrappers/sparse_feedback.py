@@ -6,13 +6,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 
 from text_gym.task import Observation
-from text_gym.wrappers.reward_rule import Finished, Payment, RandomRule, changed
-from text_gym.wrappers.rule_wrapper import RuleWrapper
+from text_gym.wrappers.reward_transform import Finished, RandomTransform, RewardUpdate, changed
+from text_gym.wrappers.transform_wrapper import TransformWrapper
+from text_gym.wrappers.vector_transform_wrapper import VectorTransformWrapper
 
 
-class SparseRule(RandomRule):
+class SparseTransform(RandomTransform):
     """Pays each finished text with probability `fraction`, independently, and else 0.
 
     Raises:
@@ -25,7 +28,7 @@ class SparseRule(RandomRule):
             raise ValueError(f"fraction must be in [0, 1], got {fraction}")
         self.fraction = fraction
 
-    def pay(self, finished: Finished) -> Payment:
+    def apply(self, finished: Finished) -> RewardUpdate:
         """Returns the feedback or 0, and which as `info["feedback_given"]`."""
         draws = np.array([self.streams[row].random() for row in finished.rows.tolist()])
         given = draws < self.fraction
@@ -33,7 +36,7 @@ class SparseRule(RandomRule):
         return changed(self.name, finished, rewards, feedback_given=given)
 
 
-class SparseFeedback(RuleWrapper):
+class SparseFeedback(TransformWrapper):
     """Pays only a random fraction of the finished texts.
 
     `info["feedback_given"]` tells a text that was worth 0 from one that nobody looked at. Expected
@@ -62,4 +65,18 @@ class SparseFeedback(RuleWrapper):
     def __init__(
         self, env: gym.Env[Observation, Any], fraction: float, name: str = "sparse"
     ) -> None:
-        super().__init__(env, SparseRule, fraction=fraction, name=name)
+        super().__init__(env, SparseTransform, fraction=fraction, name=name)
+
+
+class VectorSparseFeedback(VectorTransformWrapper):
+    """Pays only a random fraction of the finished texts.
+
+    Row i draws what a single environment seeded with s + i draws.
+
+    Arguments and errors are those of `text_gym.wrappers.SparseFeedback`.
+    """
+
+    def __init__(
+        self, env: VectorEnv[Observation, Any, NDArray[Any]], fraction: float, name: str = "sparse"
+    ) -> None:
+        super().__init__(env, SparseTransform, fraction=fraction, name=name)

@@ -1,7 +1,7 @@
-"""Wrappers for vector environments: the twins of those in `text_gym.wrappers`.
+"""Wrappers for vector environments: the vector versions of those in `text_gym.wrappers`.
 
 - `Annotators`: lets each text be rated by one of several annotators with their own bias and scale.
-- `ChunkedFeedback`: pays the feedback in instalments, every few tokens.
+- `ChunkedFeedback`: pays the feedback incrementally, every few tokens.
 - `ClipFeedback`: clips the feedback.
 - `Constrain`: offers masks of the tokens that constraints allow.
 - `DelayedFeedback`: pays the feedback some texts later.
@@ -20,20 +20,20 @@ penalty, sparsity) act on the step that finishes a text: put them outside `Feedb
 `PotentialShaping` and `ReferenceLogProb`, which pay on every step.
 """
 
-from text_gym.wrappers.vector.annotators import Annotators
-from text_gym.wrappers.vector.chunked_feedback import ChunkedFeedback
-from text_gym.wrappers.vector.clip_feedback import ClipFeedback
+from text_gym.wrappers.annotators import VectorAnnotators as Annotators
+from text_gym.wrappers.chunked_feedback import VectorChunkedFeedback as ChunkedFeedback
+from text_gym.wrappers.clip_feedback import VectorClipFeedback as ClipFeedback
+from text_gym.wrappers.delayed_feedback import VectorDelayedFeedback as DelayedFeedback
+from text_gym.wrappers.feedback import VectorFeedback as Feedback
+from text_gym.wrappers.noisy_feedback import VectorNoisyFeedback as NoisyFeedback
+from text_gym.wrappers.normalize_feedback import VectorNormalizeFeedback as NormalizeFeedback
+from text_gym.wrappers.overlong_penalty import VectorOverlongPenalty as OverlongPenalty
+from text_gym.wrappers.potential_shaping import VectorPotentialShaping as PotentialShaping
+from text_gym.wrappers.reference_log_prob import VectorReferenceLogProb as ReferenceLogProb
+from text_gym.wrappers.sparse_feedback import VectorSparseFeedback as SparseFeedback
 from text_gym.wrappers.vector.constrain import Constrain
-from text_gym.wrappers.vector.delayed_feedback import DelayedFeedback
-from text_gym.wrappers.vector.feedback import Feedback
-from text_gym.wrappers.vector.noisy_feedback import NoisyFeedback
-from text_gym.wrappers.vector.normalize_feedback import NormalizeFeedback
-from text_gym.wrappers.vector.overlong_penalty import OverlongPenalty
 from text_gym.wrappers.vector.padded_tokens import PaddedTokens
-from text_gym.wrappers.vector.potential_shaping import PotentialShaping
-from text_gym.wrappers.vector.reference_log_prob import ReferenceLogProb
 from text_gym.wrappers.vector.remaining_tokens import RemainingTokens
-from text_gym.wrappers.vector.sparse_feedback import SparseFeedback
 
 __all__ = [
     "Annotators",

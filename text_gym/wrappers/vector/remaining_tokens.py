@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from text_gym.task import Observation
 from text_gym.wrappers.remaining_tokens import KEY, remaining_tokens, with_remaining_tokens
-from text_gym.wrappers.vector.rule_wrapper import tasks_of
+from text_gym.wrappers.vector_transform_wrapper import tasks_of
 
 
 class RemainingTokens(

@@ -1,9 +1,10 @@
 """What a wrapper that changes rewards means, apart from how an environment hands rewards out.
 
-A `RewardRule` is the one implementation behind a wrapper for one environment and its twin for a
-vector. An `EpisodeRule` acts on the feedback, the reward of the step that finishes a text; a
-`StepRule` pays on every step. A rule knows rows only as numbers: it does not know environments,
-autoreset modes or the layout of infos, which `text_gym.wrappers.rule_wrapper` and its twin handle.
+A `RewardTransform` is the one implementation behind a wrapper for one environment and its vector
+version. An `EpisodeTransform` acts on the feedback, the reward of the step that finishes a text; a
+`StepTransform` pays on every step. A transform knows rows only as numbers: it does not know
+environments, autoreset modes or the layout of infos, which `transform_wrapper` and its vector
+version handle.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from text_gym.episode import Episode
+from text_gym.wrappers.partial_episodes import PartialEpisodes
 from text_gym.wrappers.row_streams import RowStreams
-from text_gym.wrappers.texts_so_far import TextsSoFar
 
 Rows = NDArray[np.intp]
 Values = NDArray[np.float64]
@@ -52,37 +53,37 @@ class Step(NamedTuple):
     rows: Rows
     rewards: Values
     terminated: NDArray[np.bool_]
-    texts: TextsSoFar
+    texts: PartialEpisodes
     finished: Rows
     episodes: Sequence[Episode]
 
 
-class Payment(NamedTuple):
-    """Holds what a rule pays to m of the k rows it was shown.
+class RewardUpdate(NamedTuple):
+    """Holds what a transform pays to m of the k rows it was shown.
 
     Attributes:
         rewards: The rewards that take the place of those from inside, shape (m,).
-        terms: The rule's own part of them by name, each of shape (m,). With the terms from inside,
-            unless the rule replaces those, they sum to `rewards`.
+        components: The transform's own part of them by name, each of shape (m,). With those from
+            inside, unless the transform replaces those, they sum to `rewards`.
         infos: What else it has to say about each, by info key, each of shape (m,).
         where: Which of the k, as indices (m,); all of them by default.
-        worth: What the terms sum to over the whole text, where they were paid in instalments; each
+        cumulative: What they sum to over the whole text, where they were paid incrementally; each
             of shape (m,).
     """
 
     rewards: Values
-    terms: Mapping[str, Values]
+    components: Mapping[str, Values]
     infos: Mapping[str, NDArray[Any]] = {}
     where: Rows | slice = slice(None)
-    worth: Mapping[str, Values] = {}
+    cumulative: Mapping[str, Values] = {}
 
 
-class RewardRule:
-    """Says what is paid; a stateless rule has nothing to seed and an empty state.
+class RewardTransform:
+    """Says what is paid; a stateless transform has nothing to seed and an empty state.
 
     Attributes:
         replaces: Whether what comes from inside is replaced. Then it is not computed at all.
-        gives_feedback: Whether what it pays belongs to the worth of the text, which people are
+        gives_feedback: Whether what it pays belongs to the reward of the text, which people are
             shown and curricula learn from. What only guides the learner on its way does not.
     """
 
@@ -100,22 +101,23 @@ class RewardRule:
         """Goes on from a state that `get_state` returned."""
 
 
-class EpisodeRule(RewardRule, ABC):
+class EpisodeTransform(RewardTransform, ABC):
     """Changes the feedback: the reward of the step that finishes a text.
 
-    A truncated text is not finished: it has no feedback, so the rule neither sees nor counts it.
+    A truncated text is not finished: it has no feedback, and the transform neither sees nor counts
+    it.
     """
 
     @abstractmethod
-    def pay(self, finished: Finished) -> Payment:
+    def apply(self, finished: Finished) -> RewardUpdate:
         """Returns what the finished texts are paid."""
 
 
-class RandomRule(EpisodeRule):
+class RandomTransform(EpisodeTransform):
     """Changes the feedback at random, by a stream for each row.
 
     Args:
-        name: Of its term; rules of different names draw independently.
+        name: Of its component; transforms of different names draw independently.
     """
 
     def __init__(self, name: str) -> None:
@@ -135,21 +137,21 @@ class RandomRule(EpisodeRule):
         self.streams.set_state(state["streams"])
 
 
-class StepRule(RewardRule, ABC):
+class StepTransform(RewardTransform, ABC):
     """Pays on every step, from the text so far.
 
     A truncated step is paid like any other: the learner bootstraps from the text as it stands.
     """
 
     @abstractmethod
-    def begin(self, rows: Rows, texts: TextsSoFar) -> None:
+    def begin(self, rows: Rows, texts: PartialEpisodes) -> None:
         """Notes that an episode begins in each of `rows`, with `texts` as prompts."""
 
     @abstractmethod
-    def pay(self, step: Step) -> Payment:
+    def apply(self, step: Step) -> RewardUpdate:
         """Returns what the step is paid."""
 
 
-def changed(name: str, finished: Finished, rewards: Values, **infos: NDArray[Any]) -> Payment:
+def changed(name: str, finished: Finished, rewards: Values, **infos: NDArray[Any]) -> RewardUpdate:
     """Pays `rewards`, shape (k,), and reports the change under `name`."""
-    return Payment(rewards, {name: rewards - finished.rewards}, infos)
+    return RewardUpdate(rewards, {name: rewards - finished.rewards}, infos)

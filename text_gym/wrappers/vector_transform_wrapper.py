@@ -1,4 +1,4 @@
-"""A reward rule around a vector environment: the twin of `text_gym.wrappers.rule_wrapper`."""
+"""A reward transform around a vector environment: the vector version of `transform_wrapper`."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from text_gym.task import Observation
-from text_gym.wrappers.reward_rule import (
-    EpisodeRule,
+from text_gym.wrappers.partial_episodes import UNLISTED, TextTracker
+from text_gym.wrappers.reward_transform import (
+    EpisodeTransform,
     Finished,
-    Payment,
-    RewardRule,
+    RewardTransform,
+    RewardUpdate,
     Rows,
     Step,
-    StepRule,
+    StepTransform,
 )
-from text_gym.wrappers.rule_wrapper import Resumable, mute, refuse_twice, show_after
-from text_gym.wrappers.texts_so_far import UNLISTED, TextTracker
+from text_gym.wrappers.transform_wrapper import Resumable, refuse_twice, show_after, skip_rewards
 
 P = ParamSpec("P")
 Seed = int | Sequence[int | None] | None
 
 
-class RuleWrapper(
+class VectorTransformWrapper(
     VectorWrapper[Observation, Any, Observation, Any, NDArray[Any]],
     RecordConstructorArgs,
     Resumable,
 ):
-    """Pays by a reward rule, under every autoreset mode.
+    """Pays by a reward transform, under every autoreset mode.
 
     Args:
         env: A vector environment that reports `infos["text_episode"]`.
-        rule: The class of the rule.
-        **arguments: The rule's arguments, which are recorded as the wrapper's own.
+        transform: The class of the transform.
+        **arguments: The transform's arguments, which are recorded as the wrapper's own.
     """
 
     def __init__(
         self,
         env: VectorEnv[Observation, Any, NDArray[Any]],
-        rule: Callable[P, RewardRule],
+        transform: Callable[P, RewardTransform],
         /,
         *args: P.args,
         **arguments: P.kwargs,
     ) -> None:
         RecordConstructorArgs.__init__(self, **arguments, _disable_deepcopy=True)
         super().__init__(env)
-        self.rule = rule(*args, **arguments)
+        self.transform = transform(*args, **arguments)
         self.tracker = None
-        if isinstance(self.rule, StepRule):
+        if isinstance(self.transform, StepTransform):
             space = env.single_observation_space
             self.tracker = TextTracker(env.num_envs, space, lambda: tasks_of(env))
-        self.muted = False
-        if self.rule.replaces:
-            mute(env)
-        if self.rule.gives_feedback:
+        self.reward_skipped = False
+        if self.transform.replaces:
+            skip_rewards(env)
+        if self.transform.gives_feedback:
             show_after(self)
 
     def reset(
@@ -68,17 +68,17 @@ class RuleWrapper(
         observations, infos = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
         started = np.flatnonzero(infos["_prompt_length"])
         for row, row_seed in _row_seeds(seed, started):
-            self.rule.seed(row, row_seed)
+            self.transform.seed(row, row_seed)
         self._begin(observations, infos)
         return observations, infos
 
     def step(
         self, actions: Any
     ) -> tuple[Observation, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Steps the environment and pays by the rule."""
+        """Steps the environment and pays by the transform."""
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
-        if not self.muted:
-            if isinstance(self.rule, EpisodeRule):
+        if not self.reward_skipped:
+            if isinstance(self.transform, EpisodeTransform):
                 rewards = self._pay_finished(rewards, infos)
             else:
                 rewards = self._pay_step(observations, rewards, terminations, infos)
@@ -88,14 +88,14 @@ class RuleWrapper(
         return observations, rewards, terminations, truncations, infos
 
     def _pay_finished(self, rewards: NDArray[Any], infos: dict[str, Any]) -> NDArray[Any]:
-        assert isinstance(self.rule, EpisodeRule)
+        assert isinstance(self.transform, EpisodeTransform)
         last = infos.get("final_info", infos)
         if "text_episode" not in last:
             return rewards
         rows = np.flatnonzero(last["_text_episode"])
         inner = rewards[rows].astype(np.float64)
         finished = Finished(rows, inner, list(last["text_episode"][rows]))
-        return self._filed(rewards, rows, self.rule.pay(finished), infos)
+        return self._add_to_infos(rewards, rows, self.transform.apply(finished), infos)
 
     def _pay_step(
         self,
@@ -104,7 +104,7 @@ class RuleWrapper(
         terminations: NDArray[Any],
         infos: dict[str, Any],
     ) -> NDArray[Any]:
-        assert isinstance(self.rule, StepRule)
+        assert isinstance(self.transform, StepTransform)
         assert self.tracker is not None
         rows = self.tracker.rows
         if not rows.size:
@@ -121,43 +121,43 @@ class RuleWrapper(
         episodes = list(last["text_episode"][rows[finished]]) if finished.size else []
         inner = rewards[rows].astype(np.float64)
         step = Step(rows, inner, terminations[rows], texts, finished, episodes)
-        return self._filed(rewards, rows, self.rule.pay(step), infos)
+        return self._add_to_infos(rewards, rows, self.transform.apply(step), infos)
 
-    def _filed(
-        self, rewards: NDArray[Any], rows: Rows, payment: Payment, infos: dict[str, Any]
+    def _add_to_infos(
+        self, rewards: NDArray[Any], rows: Rows, update: RewardUpdate, infos: dict[str, Any]
     ) -> NDArray[Any]:
-        """Writes a payment to `rows` into the infos and returns the rewards (n,)."""
-        rows = rows[payment.where]
+        """Writes a update to `rows` into the infos and returns the rewards (n,)."""
+        rows = rows[update.where]
         rewards = rewards.astype(np.float64)
-        rewards[rows] = payment.rewards
+        rewards[rows] = update.rewards
         apart = infos["_final_info"][rows] if "final_info" in infos else np.zeros(len(rows), bool)
         for target, here in ((infos, ~apart), (infos.get("final_info", {}), apart)):
             if here.any():
-                part = _part(payment, here)
+                part = _part(update, here)
                 self._write(target, rows[here], part)
-                if self.rule.gives_feedback:
+                if self.transform.gives_feedback:
                     self._show(target, rows[here], part)
         return rewards
 
-    def _write(self, infos: dict[str, Any], rows: Rows, payment: Payment) -> None:
-        """Writes terms and infos of `rows` where Gymnasium would put them."""
+    def _write(self, infos: dict[str, Any], rows: Rows, update: RewardUpdate) -> None:
+        """Writes components and infos of `rows` where Gymnasium would put them."""
         components = dict(infos.get("reward_components", {}))
         inner = {name for name in components if f"_{name}" in components}
-        if self.rule.replaces:
+        if self.transform.replaces:
             _drop(components, inner, rows)
         else:
-            twice = inner & payment.terms.keys()
+            twice = inner & update.components.keys()
             refuse_twice({name for name in twice if components[f"_{name}"][rows].any()})
-        for name, term in payment.terms.items():
+        for name, term in update.components.items():
             _add(components, name, rows, term, self.num_envs)
         mask = infos.get("_reward_components", np.zeros(self.num_envs, np.bool_)).copy()
         mask[rows] = True
         infos["reward_components"], infos["_reward_components"] = components, mask
-        for key, values in payment.infos.items():
+        for key, values in update.infos.items():
             _add(infos, key, rows, values, self.num_envs)
 
-    def _show(self, infos: dict[str, Any], rows: Rows, payment: Payment) -> None:
-        """Tells the environment what finished texts were worth, for rendering and curricula."""
+    def _show(self, infos: dict[str, Any], rows: Rows, update: RewardUpdate) -> None:
+        """Tells the environment what texts were paid in all, for rendering and curricula."""
         if "text_episode" not in infos or not hasattr(self.unwrapped, "show_reward"):
             return
         components = infos["reward_components"]
@@ -165,13 +165,19 @@ class RuleWrapper(
         for index, row in enumerate(rows.tolist()):
             if infos["_text_episode"][row]:
                 paid = {n: float(components[n][row]) for n in names if components[f"_{n}"][row]}
-                worth = {name: float(term[index]) for name, term in payment.worth.items()}
-                earlier = sum(worth[name] - paid[name] for name in worth)
-                reward, episode = float(payment.rewards[index]), infos["text_episode"][row]
-                self.unwrapped.show_reward(self, row, episode, reward + earlier, {**paid, **worth})
+                cumulative = {name: float(term[index]) for name, term in update.cumulative.items()}
+                earlier = sum(cumulative[name] - paid[name] for name in cumulative)
+                reward, episode = float(update.rewards[index]), infos["text_episode"][row]
+                self.unwrapped.show_reward(
+                    self, row, episode, reward + earlier, {**paid, **cumulative}
+                )
 
     def _begin(self, observations: Observation, infos: dict[str, Any]) -> None:
-        if isinstance(self.rule, StepRule) and "prompt_length" in infos and not self.muted:
+        if (
+            isinstance(self.transform, StepTransform)
+            and "prompt_length" in infos
+            and not self.reward_skipped
+        ):
             assert self.tracker is not None
             rows = np.flatnonzero(infos["_prompt_length"])
             prompt_ids = np.full(self.num_envs, UNLISTED)
@@ -179,7 +185,7 @@ class RuleWrapper(
                 prompt_ids = np.where(infos["_prompt_id"], infos["prompt_id"], UNLISTED)
             self.tracker.begin(rows, infos["prompt_length"][rows], prompt_ids[rows])
             ids, mask = observations["input_ids"][rows], observations["attention_mask"][rows]
-            self.rule.begin(rows, self.tracker.texts(rows, ids, mask))
+            self.transform.begin(rows, self.tracker.texts(rows, ids, mask))
 
 
 def tasks_of(env: VectorEnv[Any, Any, Any]) -> Sequence[Any]:
@@ -196,17 +202,17 @@ def _row_seeds(seed: Seed, rows: Rows) -> Iterator[tuple[int, int]]:
             yield row, row_seed
 
 
-def _part(payment: Payment, here: NDArray[np.bool_]) -> Payment:
-    return Payment(
-        payment.rewards[here],
-        {name: term[here] for name, term in payment.terms.items()},
-        {key: values[here] for key, values in payment.infos.items()},
-        worth={name: term[here] for name, term in payment.worth.items()},
+def _part(update: RewardUpdate, here: NDArray[np.bool_]) -> RewardUpdate:
+    return RewardUpdate(
+        update.rewards[here],
+        {name: term[here] for name, term in update.components.items()},
+        {key: values[here] for key, values in update.infos.items()},
+        cumulative={name: term[here] for name, term in update.cumulative.items()},
     )
 
 
 def _add(infos: dict[str, Any], key: str, rows: Rows, values: NDArray[Any], num_envs: int) -> None:
-    """Files values under Gymnasium's convention, beside those that other rows have already."""
+    """Adds values under Gymnasium's convention, beside those that other rows have already."""
     array = infos[key].copy() if key in infos else np.zeros(num_envs, dtype=values.dtype)
     mask = infos[f"_{key}"].copy() if key in infos else np.zeros(num_envs, dtype=np.bool_)
     array[rows], mask[rows] = values, True

@@ -1,8 +1,8 @@
 """The texts being written, before their end: what dense rewards look at.
 
 `TextTracker` follows the rows of an environment by its observations and infos alone, and hands out
-`TextsSoFar`, a batch of partial texts, as ids at once and as `Episode`s when asked. It does not
-know rewards.
+`PartialEpisodes`, a batch of them, as ids at once and as `Episode`s when asked. It does not know
+rewards.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class TextReader:
 
 
 @dataclass(frozen=True)
-class TextsSoFar:
+class PartialEpisodes:
     """Holds k partial texts.
 
     Attributes:
@@ -142,11 +142,11 @@ class TextTracker:
         """Notes that the episodes of `rows` are over."""
         self._writing[rows] = False
 
-    def texts(self, rows: Rows, input_ids: NDArray[Any], mask: NDArray[Any]) -> TextsSoFar:
+    def texts(self, rows: Rows, input_ids: NDArray[Any], mask: NDArray[Any]) -> PartialEpisodes:
         """Returns the texts of `rows` from their observations, (k, L) each."""
         lengths = mask.sum(axis=-1, dtype=np.intp)
         prompt_lengths, prompt_ids = self._prompt_lengths[rows], self._prompt_ids[rows]
-        return TextsSoFar(rows, input_ids, lengths, prompt_lengths, prompt_ids, self._reader)
+        return PartialEpisodes(rows, input_ids, lengths, prompt_lengths, prompt_ids, self._reader)
 
     def get_state(self) -> dict[str, Any]:
         """Returns what `set_state` needs to go on from here."""
