@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agents.algorithms.acer import ACER
+    from agents.algorithms.best_of_n import BestOfN
     from agents.algorithms.configs.acer import ACERConfig
     from agents.algorithms.configs.dpo import DPOConfig
     from agents.algorithms.configs.expert_iteration import ExpertIterationConfig
@@ -51,6 +52,7 @@ __all__ = [
     "SFT",
     "TRPO",
     "ACERConfig",
+    "BestOfN",
     "Callback",
     "CausalLMPolicy",
     "Checkpoints",
@@ -75,6 +77,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "BestOfN": "algorithms.best_of_n",
     "DPO": "algorithms.dpo",
     "DPOConfig": "algorithms.configs.dpo",
     "Demonstrations": "algorithms.examples",

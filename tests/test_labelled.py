@@ -9,7 +9,12 @@ import torch
 from torch.testing import assert_close
 
 from agents import DPO, DPOConfig
-from agents.algorithms.labelled import best_against_worst, best_demonstrations, best_of_groups
+from agents.algorithms.labelled import (
+    best_against_worst,
+    best_demonstrations,
+    best_of_groups,
+    reported_groups,
+)
 from agents.policy.token_batch import TokenBatch
 from agents.rollout.buffer import Rollout
 from tests.members import MEMBERS
@@ -35,7 +40,7 @@ def rollout(scores: list[float], groups: list[int] | None) -> Rollout:
 
 def test_best_and_worst_by_hand() -> None:
     written = rollout([1.0, 5.0, 3.0, 0.0, 3.0, 5.0, 2.0, 2.0], [9, 4, 9, 4, 9, 4, 1, 1])
-    assert best_of_groups(written).tolist() == [2, 1, 6]
+    assert best_of_groups(written.scores, reported_groups(written)).tolist() == [2, 1, 6]
     demonstrations = best_demonstrations(written)
     assert demonstrations.texts.input_ids[:, 1].tolist() == [2, 1, 6]
     assert demonstrations.weights.tolist() == [1, 1, 1]
@@ -47,9 +52,9 @@ def test_best_and_worst_by_hand() -> None:
 
 def test_texts_without_groups_or_differences_are_refused() -> None:
     with pytest.raises(ValueError, match="must report the group_id"):
-        best_of_groups(rollout([1.0, 2.0], None))
+        best_demonstrations(rollout([1.0, 2.0], None))
     with pytest.raises(ValueError, match="group 1 has 1"):
-        best_of_groups(rollout([1.0, 2.0, 3.0], [0, 0, 1]))
+        best_demonstrations(rollout([1.0, 2.0, 3.0], [0, 0, 1]))
     with pytest.raises(ValueError, match="equal in all of the 2 groups"):
         best_against_worst(rollout([1.0, 1.0, 3.0, 3.0], [0, 0, 1, 1]))
 
@@ -77,6 +82,5 @@ def test_pairs_keep_the_tokens_that_were_allowed() -> None:
     best = best_demonstrations(written)
     log_probs = agent.policy(best.texts).log_probs
     assert best.texts.action_masks is not None
-    assert_close(
-        log_probs, written.select(best_of_groups(written)).log_probs.double(), rtol=0, atol=1e-6
-    )
+    rows = best_of_groups(written.scores, reported_groups(written))
+    assert_close(log_probs, written.select(rows).log_probs.double(), rtol=0, atol=1e-6)

@@ -28,24 +28,30 @@ def group_rows(group_ids: Tensor) -> list[Tensor]:
     return [(group_ids == group).nonzero().squeeze(1) for group in in_order]
 
 
-def best_of_groups(rollout: Rollout) -> Tensor:
+def best_of_groups(scores: Tensor, group_ids: Tensor) -> Tensor:
     """Returns the row of the best text of each group, (n,), the first one where several are.
 
+    Args:
+        scores: (B,).
+        group_ids: (B,) integers, equal for the texts of one prompt.
+
     Raises:
-        ValueError: If the environment reported no groups, or one has a single member.
+        ValueError: If a group has a single member.
+
+    Example:
+        >>> best_of_groups(torch.tensor([1.0, 5.0, 3.0, 5.0]), torch.tensor([7, 2, 7, 2]))
+        tensor([2, 1])
     """
-    scores = rollout.scores
-    rows = [rows[scores[rows].argmax()] for rows in group_rows(_groups(rollout))]
-    return torch.stack(rows)
+    return torch.stack([rows[scores[rows].argmax()] for rows in group_rows(group_ids)])
 
 
 def best_demonstrations(rollout: Rollout) -> Demonstrations:
     """Returns the best text of each group, each with the weight 1.
 
     Raises:
-        ValueError: As `best_of_groups`.
+        ValueError: If the environment reported no groups, or one has a single member.
     """
-    rows = best_of_groups(rollout)
+    rows = best_of_groups(rollout.scores, reported_groups(rollout))
     return Demonstrations(rollout.texts.select(rows), torch.ones(len(rows), device=rows.device))
 
 
@@ -56,17 +62,17 @@ def best_against_worst(rollout: Rollout) -> Preferences:
     prefer nothing and are left out.
 
     Raises:
-        ValueError: As `best_of_groups`, or if nothing is left.
+        ValueError: As `best_demonstrations`, or if nothing is left.
     """
     scores, pairs = rollout.scores, []
-    for rows in group_rows(_groups(rollout)):
+    for rows in group_rows(reported_groups(rollout)):
         best, worst = rows[scores[rows].argmax()], rows[scores[rows].argmin()]
         if scores[best] > scores[worst]:
             pairs.append(torch.stack([best, worst]))
     if not pairs:
         raise ValueError(
             "rewards must differ within a group to say which text is better, but are equal in all "
-            f"of the {len(group_rows(_groups(rollout)))} groups"
+            f"of the {len(group_rows(reported_groups(rollout)))} groups"
         )
     chosen, rejected = torch.stack(pairs).unbind(dim=1)
     return Preferences(
@@ -77,7 +83,12 @@ def best_against_worst(rollout: Rollout) -> Preferences:
     )
 
 
-def _groups(rollout: Rollout) -> Tensor:
+def reported_groups(rollout: Rollout) -> Tensor:
+    """Returns the group of each episode, (B,).
+
+    Raises:
+        ValueError: If the environment reported none.
+    """
     if rollout.group_ids is None:
         raise ValueError(
             "envs must report the group_id of every episode at reset, and do not; "

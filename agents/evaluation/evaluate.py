@@ -79,6 +79,15 @@ def evaluate(
     warn_of_unheeded_ends(policy, envs)
     generator = torch.Generator(policy.device).manual_seed(seed)
     rollout = collect_rollout(policy, envs, n_episodes, generator, seed=seed).to(policy.device)
+    return describe(rollout, own_log_probs(policy, rollout), reference)
+
+
+def own_log_probs(policy: CausalLMPolicy, rollout: Rollout) -> Tensor:
+    """Returns the log-probs (B, T) that the policy which wrote a rollout trains with.
+
+    Raises:
+        ValueError: If the policy does not decode as it is trained.
+    """
     log_probs = forward_in_chunks(policy, rollout.texts, _CHUNK).log_probs
     error, tolerance = rollout.sampling_error(log_probs), sampling_tolerance(policy.rounding)
     if not error <= tolerance:
@@ -87,7 +96,7 @@ def evaluate(
             f"{tolerance:.3g} nats, got a difference of {error:.3g} from "
             f"{type(policy.model).__name__}"
         )
-    return describe(rollout, log_probs, reference)
+    return log_probs
 
 
 def describe(rollout: Rollout, log_probs: Tensor, reference: CausalLMPolicy) -> Evaluation:
