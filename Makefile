@@ -7,7 +7,7 @@ READY := .venv/.ready
 # Iteration order of sets is part of what a run depends on.
 export PYTHONHASHSEED := 0
 
-.PHONY: setup train pretrain test check static format lint type contracts bench bench-trl
+.PHONY: setup train pretrain test test-lowest check static format lint type contracts bench bench-trl
 
 setup: $(READY)
 
@@ -26,6 +26,19 @@ pretrain: setup
 
 test: static
 	$(BIN)/python -m pytest --numprocesses 2
+
+# The lower bounds of pyproject.toml, in an environment of their own. Python 3.11 is one of them.
+LOWEST := .venv-lowest/bin
+LOWEST_READY := .venv-lowest/.ready
+
+test-lowest: $(LOWEST_READY)
+	$(LOWEST)/python -m pytest --numprocesses 2 -m 'not slow'
+
+$(LOWEST_READY): pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python -m pip install --constraint constraints.txt --upgrade pip
+	$(LOWEST)/python -m pip install --constraint constraints-lowest.txt --editable '.[all]' --group dev
+	touch $@
 
 check: static
 	$(BIN)/python -m pytest --numprocesses 2 -m 'not slow'

@@ -20,9 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
 LISTED_FOLDERS = ("text_gym", "agents", "benchmarks", "docs")
 
 
@@ -175,6 +179,26 @@ def test_changelog_package_and_project_agree_on_the_version() -> None:
     newest = re.search(r"^## \[(\d+\.\d+\.\d+)\]", changelog, re.MULTILINE)
     assert newest is not None
     assert newest[1] == importlib.import_module("text_gym").__version__ == PROJECT["version"]
+
+
+def test_the_lowest_versions_that_are_tested_are_the_lower_bounds() -> None:
+    bounds = {
+        canonicalize_name(one.name): Version(bound.version)
+        for one in map(Requirement, requirements())
+        for bound in one.specifier
+        if bound.operator == ">="
+    }
+    lines = (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert bounds == {name: Version(pins[name]) for name in bounds}
+
+
+def requirements() -> Iterator[str]:
+    """Yields what the packages, all their extras and the developers' tools require."""
+    yield from PROJECT["dependencies"]
+    for extra in PROJECT["optional-dependencies"].values():
+        yield from extra
+    yield from PYPROJECT["dependency-groups"]["dev"]
 
 
 @pytest.mark.parametrize("script", ["text-gym-train", "text-gym-pretrain", "text-gym-fetch"])

@@ -531,7 +531,7 @@ def test_sharded_parameters_are_refused_by_name(
         agent.save(tmp_path / "saved")
 
 
-class Foreign(VectorWrapper[Any, Any, Any, Any, Any]):
+class Foreign(VectorWrapper):
     pass
 
 

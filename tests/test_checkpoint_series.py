@@ -66,7 +66,7 @@ def test_it_must_be_the_last_callback(tmp_path: Path) -> None:
 
 
 def test_environments_without_a_state_are_refused_before_training(tmp_path: Path) -> None:
-    class Foreign(VectorWrapper[Any, Any, Any, Any, Any]):
+    class Foreign(VectorWrapper):
         pass
 
     agent = agent_of(Checkpoints(tmp_path))

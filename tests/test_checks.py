@@ -735,7 +735,7 @@ def test_a_broken_text_environment_is_told_what_is_wrong(name: str) -> None:
 # Broken vector environments
 
 
-class AlteredVector(VectorWrapper[Any, Any, Any, Any, Any]):
+class AlteredVector(VectorWrapper):
     """Passes what a vector environment returns through a function before it is handed out."""
 
     def __init__(

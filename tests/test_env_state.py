@@ -92,7 +92,7 @@ def test_what_was_never_reset_has_no_state_yet() -> None:
     assert data_equivalence(batch(envs, 0, first=True), batch(other, 0, first=True), exact=True)
 
 
-class Foreign(VectorWrapper[Any, Any, Any, Any, Any]):
+class Foreign(VectorWrapper):
     """Might keep anything."""
 
 
@@ -130,7 +130,7 @@ def test_environments_in_other_processes_are_named() -> None:
         get_env_state(envs)
 
 
-class Declared(VectorWrapper[Any, Any, Any, Any, Any]):
+class Declared(VectorWrapper):
     state: Any = {}  # noqa: RUF012  # replaced by tests
 
     def get_state(self) -> Any:

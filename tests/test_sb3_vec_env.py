@@ -310,6 +310,10 @@ def test_wrappers_around_the_vector_are_found() -> None:
 # Episode statistics
 
 
+@pytest.mark.skipif(
+    gym.__version__.startswith("1.2."),
+    reason="DictInfoToList of Gymnasium 1.2 cannot read what RecordEpisodeStatistics reports",
+)
 def test_returns_are_logged_from_inside_and_from_outside_alike() -> None:
     inside = GymnasiumVecEnv(gymnasium_vector.RecordEpisodeStatistics(native(2)))
     outside = VecMonitor(GymnasiumVecEnv(native(2)))

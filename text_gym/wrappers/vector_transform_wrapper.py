@@ -7,7 +7,7 @@ from typing import Any, ParamSpec
 
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from text_gym.task import Observation
@@ -22,16 +22,13 @@ from text_gym.wrappers.reward_transform import (
     StepTransform,
 )
 from text_gym.wrappers.transform_wrapper import Resumable, refuse_twice, show_after, skip_rewards
+from text_gym.wrappers.typed_vector_wrapper import TextWrapper
 
 P = ParamSpec("P")
 Seed = int | Sequence[int | None] | None
 
 
-class VectorTransformWrapper(
-    VectorWrapper[Observation, Any, Observation, Any, NDArray[Any]],
-    RecordConstructorArgs,
-    Resumable,
-):
+class VectorTransformWrapper(TextWrapper, RecordConstructorArgs, Resumable):
     """Pays by a reward transform, under every autoreset mode.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from text_gym.constraints.composition import EmptyMaskError, Text
@@ -22,13 +22,12 @@ from text_gym.wrappers.constrain import (
     replayed,
 )
 from text_gym.wrappers.lazy_info import Deferred, LazyInfo
+from text_gym.wrappers.typed_vector_wrapper import TextWrapper
 
 Texts = Sequence[Text | None]
 
 
-class Constrain(
-    VectorWrapper[Observation, Any, Observation, Any, NDArray[Any]], RecordConstructorArgs
-):
+class Constrain(TextWrapper, RecordConstructorArgs):
     """Offers masks of the tokens that constraints allow, one row for each environment.
 
     `infos["action_mask"]` (int8, (n, V)) and `action_masks()` (bool), as of the wrapper for one

@@ -8,19 +8,16 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from text_gym.task import Observation
 from text_gym.wrappers.padded_tokens import padded_tokens, with_padded_tokens
+from text_gym.wrappers.typed_vector_wrapper import Symbols, SymbolWrapper
 
-Symbols = NDArray[np.int64] | Observation
 
-
-class PaddedTokens(
-    VectorWrapper[Symbols, Any, Observation, Any, NDArray[Any]], RecordConstructorArgs
-):
+class PaddedTokens(SymbolWrapper, RecordConstructorArgs):
     """Shows the texts as symbols (n, L): token ids, and V past the end; final ones included."""
 
     def __init__(self, env: VectorEnv[Observation, Any, NDArray[Any]]) -> None:

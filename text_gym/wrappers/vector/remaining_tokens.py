@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from text_gym.task import Observation
 from text_gym.wrappers.remaining_tokens import KEY, remaining_tokens, with_remaining_tokens
+from text_gym.wrappers.typed_vector_wrapper import TextWrapper
 from text_gym.wrappers.vector_transform_wrapper import tasks_of
 
 
-class RemainingTokens(
-    VectorWrapper[Observation, Any, Observation, Any, NDArray[Any]], RecordConstructorArgs
-):
+class RemainingTokens(TextWrapper, RecordConstructorArgs):
     """Adds `remaining_tokens` (int64, (n, 1)) to the observations, final ones included."""
 
     def __init__(self, env: VectorEnv[Observation, Any, NDArray[Any]]) -> None:
