@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,30 +189,25 @@ def test_alone_a_process_exchanges_nothing() -> None:
     assert one.gather(rollout, *judged) == (rollout, *judged)
 
 
-@pytest.mark.slow
-def test_the_command_line_trains_in_two_processes(tmp_path: Path) -> None:
-    """Started by torchrun, as a person would; the first process writes, for both."""
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"),
-        *("--master_addr", "127.0.0.1", "--master_port", str(_free_port())),
-        *("-m", "agents.train", "toy", "--num-envs", "8", "--threads", "1", "--device", "cpu"),
-        *("--total-episodes", "32", "--eval-episodes", "8", "--output", str(tmp_path)),
-        *("--name", "two", "--algorithm.n-episodes", "16", "--algorithm.batch-size", "8"),
-    ]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"GLOO_SOCKET_IFNAME": "lo"},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    rows = (tmp_path / "two" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(row)["episodes"] for row in rows] == [16, 32]
-    assert done.stdout.count("Written to") == 1
+def test_what_a_job_has_is_shared_out_evenly(in_two_processes: InTwoProcesses) -> None:
+    def work() -> tuple[int, str]:
+        with pytest.raises(ValueError, match="num_envs") as refused:
+            processes.share_of(15, "num_envs")
+        return processes.share_of(16, "num_envs"), str(refused.value)
+
+    message = "num_envs must be a multiple of the number of processes, 2, got 15"
+    assert in_two_processes(work) == [(8, message)] * 2
+    assert processes.share_of(15, "num_envs") == 15
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def test_one_process_where_several_were_asked_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What `accelerate launch` without GPUs sets for its one process."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    assert processes.init(use_cpu=True).type == "cpu"
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with pytest.raises(ValueError, match="must be 1 where no GPU is used"):
+        processes.init(use_cpu=True)
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "1")
+    assert processes.init(use_cpu=True).type == "cpu"

@@ -16,6 +16,9 @@ from torch.distributed.tensor import DTensor
 
 T = TypeVar("T")
 
+_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+"""Where launchers tell a process how many they started: torchrun, and kinds of mpirun."""
+
 
 def init(*, use_cpu: bool = False) -> torch.device:
     """Joins the processes that were started together, if they were, and returns this one's device.
@@ -25,9 +28,10 @@ def init(*, use_cpu: bool = False) -> torch.device:
 
     Raises:
         ImportError: If there are several processes and accelerate is missing; names the extra.
+        ValueError: If several were asked for and one was started.
     """
     use_cpu = use_cpu or not torch.cuda.is_available()
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if _number_started() == 1:
         return torch.device("cpu" if use_cpu else "cuda")
     try:
         from accelerate import PartialState
@@ -47,6 +51,19 @@ def rank() -> int:
 def world_size() -> int:
     """Returns the number of processes."""
     return distributed.get_world_size() if _connected() else 1
+
+
+def share_of(total: int, name: str) -> int:
+    """Returns how many of what the whole job has are this process's: as many as any other's.
+
+    Raises:
+        ValueError: If `total`, which is called `name`, cannot be shared out evenly.
+    """
+    if total % world_size():
+        raise ValueError(
+            f"{name} must be a multiple of the number of processes, {world_size()}, got {total}"
+        )
+    return total // world_size()
 
 
 def is_main() -> bool:
@@ -137,6 +154,22 @@ def _split(
     for parameter in parameters:
         both[not isinstance(parameter, DTensor)].append(parameter)
     return both
+
+
+def _number_started() -> int:
+    """Returns how many processes were started together, by what their launcher says.
+
+    On CPUs, `accelerate launch` starts one process whatever its `--num_processes`. Of the number it
+    passes on nothing but this: only for several does it set an address where they would meet.
+    """
+    told = [os.environ[name] for name in _SIZES if name in os.environ]
+    if not told and {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= os.environ.keys():
+        raise ValueError(
+            "`accelerate launch --num_processes` must be 1 where no GPU is used, because it starts "
+            "one process there whatever the number, got more: start N by "
+            "`torchrun --nproc_per_node N -m ...`"
+        )
+    return int(told[0]) if told else 1
 
 
 def _connected() -> bool:

@@ -129,6 +129,7 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
     threads = number_of_threads(config.threads)
     torch.set_num_threads(threads)
     transformers_logging.disable_progress_bar()
+    num_envs = processes.share_of(config.num_envs, "num_envs")
     split = load_prompts(config.prompts, run_console(quiet=not processes.is_main()))
     policy, tokenizer = load_policy(config)
     policy.to(device)
@@ -138,7 +139,7 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
         config,
         split.own_share().train,
         *words,
-        config.num_envs,
+        num_envs,
         reward,
         group_size=getattr(config.algorithm, "group_size", 1),
     )

@@ -38,7 +38,7 @@ class FineTuning:
     total_episodes: int
     """Replies to learn from."""
     num_envs: int = 256
-    """Replies written side by side, in each process."""
+    """Replies written side by side, by all processes together."""
     eval_episodes: int = 256
     """Replies that are judged before and after: to the prompts held out, or if there are fewer than
     ten prompts, to those of training."""
