@@ -1,0 +1,265 @@
+"""Every command line that the documentation prints does what is said, made small by its options.
+
+A command that is printed and stands in no table below fails the first test; so does one that stands
+there and is printed no more.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import runpy
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import torch
+
+from agents.fetching.items import ITEMS
+from agents.supervised import pipeline as supervised_pipeline
+from text_gym.small_talk import chitchat_pairs
+
+ROOT = Path(__file__).parents[1]
+COMMAND = re.compile(
+    r"(\w+=\S+ )?(\S*python[\d.]* \S|torchrun \S|accelerate launch \S|make [a-z-]+$)"
+)
+FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
+
+# The numbers of the presets that say how a batch is made up stay as they are: they must fit.
+SMALL = "--total-episodes 256 --eval-episodes 8 --max-new-tokens 3 --device cpu --threads 1"
+TOY = "--total-episodes 64 --eval-episodes 8 --threads 1"
+NAMED = f"{SMALL} --algorithm.n-epochs 1 --name NAME"
+PRETRAINED = (
+    "--shape.n-embd 8 --shape.n-layer 1 --shape.n-head 1 --shape.vocabulary-size 300 "
+    "--training.epochs 1 --threads 1"
+)
+
+# Commands, in the order in which a person would give them, with the options that make them small.
+IN_THIS_PROCESS: dict[str, dict[str, str]] = {
+    "train": {
+        "python -m agents.train --help": "",
+        "python -m agents.train dialogue --help": "",
+        "python -m agents.train dialogue": NAMED,
+        "python -m agents.resume runs/NAME": "",
+    },
+    "files": {
+        "python -m agents.sft": "--help",
+        "python -m agents.dpo": "--help",
+        "python -m agents.sft --model small-talk --data pairs.jsonl": "--threads 1 --name NAME",
+        "python -m agents.sft --model small-talk --data pairs.jsonl "
+        "--algorithm.learning-rate 3e-4": "--threads 1",
+        "python -m agents.dpo --model runs/NAME/policy --data preferences.jsonl "
+        "--policy.lora-rank 8": "--threads 1",
+    },
+    "Stable-Baselines3": {
+        "python -m agents.train toy --name ours": TOY,
+        "python -m agents.train toy --name mlp --algorithm sb3-ppo --num-envs 16": TOY,
+        "python -m agents.train toy --name transformer --algorithm sb3-ppo --num-envs 16 "
+        "--algorithm.network transformer": TOY,
+    },
+    "fetch": {
+        "python -m agents.fetch smollm2": "",
+        "python -m agents.fetch film-reviews": "",
+    },
+    "pretrain": {
+        "python -m agents.pretrain --output FOLDER": PRETRAINED,
+        "python -m agents.pretrain --output agents/models/small_talk": PRETRAINED,
+    },
+    "benchmarks": {
+        "python benchmarks/env_throughput.py": "--steps 64 --rounds 1 --output .",
+        "python benchmarks/exact_solver.py": "--characters 2 --steps 2 --output .",
+        "python benchmarks/table.py": "--page page.md",
+        # These measure for minutes; tests/test_benchmarks.py has their parts.
+        "python benchmarks/architectures.py": "--help",
+        "python benchmarks/busy_machine.py": "--help",
+        "python benchmarks/cost_per_token.py": "--help",
+        "python benchmarks/memory.py": "--help",
+        "python benchmarks/rollout.py": "--help",
+        "python benchmarks/sb3_baseline.py": "--help",
+        "python benchmarks/update.py": "--help",
+        "python benchmarks/whole_ppo_sb3.py": "--help",
+        "python benchmarks/whole_ppo_trl.py --trl-python PATH": "--help",
+    },
+}
+IN_PROCESSES: dict[str, dict[str, str]] = {
+    "torchrun": {
+        "torchrun --nproc_per_node 2 -m agents.train dialogue": NAMED,
+        "torchrun --nproc_per_node 2 -m agents.resume runs/NAME": "",
+    },
+    "make": {"make train": "READY= BIN={folder}/bin"},
+    "pytest": {".venv/bin/python -m pytest tests/test_kl.py -k hand": ""},
+}
+ACCELERATE = "accelerate launch --num_processes 2 -m agents.train dialogue"
+DRY = {
+    "make setup",
+    "make check",
+    "make test",
+    "make test-lowest",
+    "make format",
+    "make bench",
+    "make bench-trl",
+    "PYTHON=python3.13 make setup",
+}
+"""They install, run all tests, or measure for minutes: `make --dry-run`."""
+ELSEWHERE = {
+    # These install an old TRL, or write down what tests compare with.
+    ".venv-trl/bin/python benchmarks/trl_ppo.py --help",
+    ".venv/bin/python tests/golden/record_sb3_trpo.py",
+    "/tmp/trl-1.12/bin/python tests/golden/record_trl.py ppo",
+    "/tmp/trl-1.16/bin/python tests/golden/record_trl.py groups",
+    "python -m venv /tmp/trl-1.12 && /tmp/trl-1.12/bin/pip install -r "
+    "benchmarks/trl-requirements.txt",
+    "python -m venv /tmp/trl-1.16 && /tmp/trl-1.16/bin/pip install torch==2.13.0 "
+    "transformers==5.23.0 trl==1.16.0",
+}
+
+
+def printed() -> set[str]:
+    """Returns the commands of all pages, and of the docstrings of what can be run."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]
+    pages += ROOT.glob("agents/models/*/README.md")
+    texts = [page.read_text("utf-8") for page in pages if page.name != "CHANGELOG.md"]
+    modules = [*ROOT.glob("agents/*.py"), *ROOT.glob("benchmarks/*.py")]
+    texts += [ast.get_docstring(ast.parse(one.read_text("utf-8"))) or "" for one in modules]
+    return set(chain.from_iterable(map(commands, texts)))
+
+
+def commands(text: str) -> Iterator[str]:
+    """Yields the commands of a page: lines of blocks, and what stands between backticks."""
+    blocks = (block.replace("\\\n", " ") for block in FENCE.findall(text))
+    lines = [line for block in blocks for line in block.splitlines()]
+    spans = re.findall(r"`([^`]+)`", FENCE.sub("", text))
+    for candidate in (line.partition(" # ")[0] for line in chain(lines, spans)):
+        command = " ".join(candidate.split())
+        if COMMAND.match(command) and "<" not in command:
+            yield command
+
+
+def test_every_command_that_is_printed_is_run() -> None:
+    run = chain(*IN_THIS_PROCESS.values(), *IN_PROCESSES.values(), [ACCELERATE], DRY)
+    assert printed() == {*run, *ELSEWHERE}
+
+
+def test_commands_are_found_in_blocks_and_in_sentences() -> None:
+    page = (
+        "Say `make\ntest`, `make_vec`, `python -m <x>`.\n```console\ntorchrun \\\n  a  # b\n```\n"
+    )
+    assert list(commands(page)) == ["torchrun a", "make test"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to run commands in, where there is what they find on a machine in use."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEXT_GYM_CACHE", str(tmp_path / "cache"))
+    for item in ITEMS.values():
+        item.folder.mkdir(parents=True)
+    shutil.copy(ROOT / "benchmarks" / "README.md", tmp_path / "page.md")
+    prompts = [{"prompt": f"What comes after {i}?"} for i in range(20)]
+    write_lines(tmp_path / "pairs.jsonl", [{**one, "completion": "More."} for one in prompts])
+    preferred = {"chosen": "More.", "rejected": "Less."}
+    write_lines(tmp_path / "preferences.jsonl", [{**one, **preferred} for one in prompts])
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@" {SMALL} --output {tmp_path}\n')
+    python.chmod(0o755)
+    return tmp_path
+
+
+def write_lines(path: Path, rows: list[dict[str, str]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def leave_unfinished(folder: Path) -> None:
+    """Makes a run one that was stopped at its end."""
+    for summary in folder.glob("runs/*/summary.json"):
+        summary.unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IN_THIS_PROCESS)
+def test_it_runs(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = {split: chitchat_pairs(split)[:64] for split in ("train", "validation", "heldout")}
+    monkeypatch.setattr(supervised_pipeline, "chitchat_pairs", pairs.__getitem__)
+    for command, small in IN_THIS_PROCESS[name].items():
+        leave_unfinished(folder)
+        run_here(command, small, monkeypatch)
+
+
+def run_here(command: str, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs `python -m MODULE ...` or `python FILE ...` in this process."""
+    _, *arguments = shlex.split(f"{command} {small}")
+    is_module = arguments[0] == "-m"
+    what, *options = arguments[1:] if is_module else arguments
+    monkeypatch.setattr(sys, "argv", [what, *options])
+    monkeypatch.delitem(sys.modules, what, raising=False)
+    try:
+        if is_module:
+            runpy.run_module(what, run_name="__main__")
+        else:
+            runpy.run_path(str(ROOT / what), run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            pytest.fail(f"{command} ends with {end.code}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IN_PROCESSES)
+def test_it_runs_in_processes_of_its_own(name: str, folder: Path) -> None:
+    for command, small in IN_PROCESSES[name].items():
+        leave_unfinished(folder)
+        done = started(f"{command} {small.format(folder=folder)}", folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+    if name == "torchrun":
+        assert "Going on after 256 episodes" in done.stdout
+        assert done.stdout.count("Written to") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on GPUs it trains")
+def test_accelerate_does_not_train_one_process_instead_of_two(folder: Path) -> None:
+    done = started(f"{ACCELERATE} {NAMED}", folder)
+    assert done.returncode == 1
+    assert "`accelerate launch --num_processes` must be 1 where no GPU is used" in done.stderr
+    assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize("command", sorted(DRY))
+def test_make_knows_the_target(command: str, folder: Path) -> None:
+    done = started(f"{command} --dry-run", folder)
+    assert done.returncode == 0, done.stderr
+
+
+def started(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a command as a shell would; what needs the repository, in it, the rest in `folder`."""
+    here = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    here |= {
+        "GLOO_SOCKET_IFNAME": "lo",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PET_MASTER_ADDR": "127.0.0.1",  # torchrun's options; accelerate has a fixed port
+        "PET_MASTER_PORT": str(_free_port()),
+        "PYTHONPATH": str(ROOT),
+    }
+    return subprocess.run(
+        command.replace(".venv/bin/", ""),
+        shell=True,
+        cwd=folder if "agents." in command else ROOT,
+        env=here,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
