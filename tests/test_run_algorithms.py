@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from agents.runs.algorithms import ALGORITHMS, config_for, name_of
 from agents.runs.pipeline import AGENTS, run
@@ -73,3 +75,23 @@ def test_help_shows_the_options_of_the_algorithm_that_is_named() -> None:
     assert "--algorithm.scale-by" in help_of("--algorithm=grpo")
     assert "--algorithm.group-size" not in help_of()
     assert "--algorithm.gae-lambda" in help_of()
+
+
+def test_an_averaged_policy_is_judged_and_saved_beside_the_other(tmp_path: Path) -> None:
+    config = PRESETS["toy"][1]
+    config = dataclasses.replace(
+        config,
+        algorithm=dataclasses.replace(config.algorithm, ema_decay=0.9),
+        output=tmp_path,
+        name="run",
+        total_episodes=128,
+        eval_episodes=64,
+        threads=1,
+    )
+    folder = run("toy", config)
+    figures = json.loads((folder / "summary.json").read_text())
+    assert 0 < figures["kl_averaged"] < figures["kl_after"]
+    own, averaged = (
+        load_file(folder / name / "model.safetensors") for name in ("policy", "policy-averaged")
+    )
+    assert any(not torch.equal(own[name], averaged[name]) for name in own)

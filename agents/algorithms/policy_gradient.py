@@ -141,7 +141,8 @@ class PolicyGradient(ABC, Generic[C]):
             fused=True,
         )
         decay = self.config.ema_decay
-        self.average = decay and WeightAverage(policy.trainable_parameters(), decay)
+        learning = policy.trainable_parameters()
+        self.average = None if decay is None else WeightAverage(learning, decay)
         self.kl_controller = kl_controller(
             self.config.kl_coef, self.config.kl_target, self.config.kl_horizon
         )

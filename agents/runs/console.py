@@ -102,10 +102,20 @@ def before_and_after(
     return table
 
 
-def evaluations(before: Evaluation, after: Evaluation, title: str) -> Table:
-    """Returns the figures before and after, side by side; `title` names the prompts."""
+def evaluations(
+    before: Evaluation, after: Evaluation, title: str, *, averaged: Evaluation | None = None
+) -> Table:
+    """Returns the figures before and after, side by side.
+
+    Args:
+        before: Of the policy that training started from.
+        after: Of the policy that it ended with.
+        title: Names the prompts.
+        averaged: Of the averaged policy, if there is one.
+    """
+    judged = {"before": before, "after": after} | ({"averaged": averaged} if averaged else {})
     table = Table(title=title, title_justify="left", title_style="bold", box=None)
-    for heading in ("", "before", "after"):
+    for heading in ("", *judged):
         table.add_column(heading, justify="left" if not heading else "right", overflow="fold")
     for name, label, digits in (
         ("reward", "reward", 3),
@@ -116,11 +126,10 @@ def evaluations(before: Evaluation, after: Evaluation, title: str) -> Table:
         ("distinct_2", "distinct-2", 3),
         ("largest_share", "share of the commonest reply", 3),
     ):
-        values = (f"{getattr(one, name):.{digits}f}" for one in (before, after))
-        table.add_row(label, *values)
-    gain = paired_gain(before, after)
-    interval = f"{gain.mean:+.3f} +/- {gain.half_width:.3f}"
-    table.add_row("gain, prompt by prompt (95 %)", "", interval)
+        table.add_row(label, *(f"{getattr(one, name):.{digits}f}" for one in judged.values()))
+    gains = [paired_gain(before, one) for one in list(judged.values())[1:]]
+    intervals = (f"{gain.mean:+.3f} +/- {gain.half_width:.3f}" for gain in gains)
+    table.add_row("gain, prompt by prompt (95 %)", "", *intervals)
     return table
 
 

@@ -59,7 +59,7 @@ from agents.runs.prompts import Split, load_prompts
 from agents.runs.run_folder import RunFolder
 from agents.runs.saved_config import anchored, described, read_config
 from agents.runs.start import FILE, Start
-from agents.runs.summary import header, paired_replies, run_name, summary
+from agents.runs.summary import figures_of, header, paired_replies, run_name, summary
 
 AGENTS: Mapping[type, type[PolicyGradient[Any]]] = {
     agent.config_class: agent
@@ -180,14 +180,17 @@ def _carry_out(
             agent.learn(config.total_episodes)
         interruption.stop_if_asked()
         after = _judged(agent, eval_envs, config)
+        averaged = _averaged(agent, eval_envs, config, tokenizer, folder)
         if record is not None:
             save_model(agent.policy, tokenizer, folder / "policy")
             record.write_json("replies.json", paired_replies(before, after))
             figures = summary(before, after, agent, record.tokens, record.seconds)
+            if averaged is not None:
+                figures |= figures_of(averaged, "averaged")
             figures |= {"best_score": best.score, "best_score_episodes": best.n_episodes}
             figures["heldout_prompts"] = len(split.heldout)
             record.write_json(SUMMARY, figures)  # the last: a run that has it is finished
-            _show(console, record, agent, before, after, split.judged_as)
+            _show(console, record, agent, (before, after, averaged), split.judged_as)
             if config.profile and profile.updates:
                 console.print(profile.table())
     return folder
@@ -201,11 +204,11 @@ def _show(
     console: Console,
     record: RunFolder,
     agent: PolicyGradient[Any],
-    before: Evaluation,
-    after: Evaluation,
+    judged: tuple[Evaluation, Evaluation, Evaluation | None],
     judged_as: str,
 ) -> None:
-    figures = evaluations(before, after, judged_as)
+    before, after, averaged = judged
+    figures = evaluations(before, after, judged_as, averaged=averaged)
     console.print(replies(before, after, width=console.width), figures, sep="\n")
     console.print(
         f"{agent.n_episodes:,} episodes, {record.tokens:,} tokens in {record.seconds:.1f} s: "
@@ -219,3 +222,20 @@ def _judged(
 ) -> Evaluation:
     seed = config.algorithm.seed
     return evaluate(agent.policy, agent.reference, envs, config.eval_episodes, seed=seed)
+
+
+def _averaged(
+    agent: PolicyGradient[Any],
+    envs: VectorEnv[Any, Any, Any],
+    config: FineTuning,
+    tokenizer: Any,
+    folder: Path,
+) -> Evaluation | None:
+    """Judges and saves the averaged policy beside the other, if the run averages."""
+    if not agent.average:
+        return None
+    with agent.average.in_place():
+        evaluation = _judged(agent, envs, config)
+        if processes.is_main():
+            save_model(agent.policy, tokenizer, folder / "policy-averaged")
+    return evaluation

@@ -44,15 +44,10 @@ def summary(
         tokens: Tokens written in training.
         seconds: Of training.
     """
-    figures = ("reward", "reward_half_width", "length", "perplexity", "distinct_2", "largest_share")
-    compared = {
-        f"{name}_{when}": getattr(one, name)
-        for name in figures
-        for when, one in (("before", before), ("after", after))
-    }
     gain = paired_gain(before, after)
     return {
-        **compared,
+        **figures_of(before, "before"),
+        **figures_of(after, "after"),
         "reward_gain": gain.mean,
         "reward_gain_half_width": gain.half_width,
         "kl": after.kl,
@@ -66,6 +61,12 @@ def summary(
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "text_gym": text_gym.__version__},
     }
+
+
+def figures_of(evaluation: Evaluation, when: str) -> dict[str, float]:
+    """Returns the figures of one evaluation, as `FIGURE_WHEN`."""
+    names = ("reward", "reward_half_width", "kl", "length", "perplexity", "distinct_2")
+    return {f"{name}_{when}": getattr(evaluation, name) for name in (*names, "largest_share")}
 
 
 def paired_replies(before: Evaluation, after: Evaluation) -> list[dict[str, Any]]:
