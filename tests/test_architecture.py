@@ -201,7 +201,7 @@ def requirements() -> Iterator[str]:
     yield from PYPROJECT["dependency-groups"]["dev"]
 
 
-@pytest.mark.parametrize("script", ["text-gym-train", "text-gym-pretrain", "text-gym-fetch"])
+@pytest.mark.parametrize("script", sorted(PROJECT["scripts"]))
 def test_console_script_shows_help_without_torch(script: str) -> None:
     module, function = PROJECT["scripts"][script].split(":")
     call = f"sys.argv = [{script!r}, '--help']; sys.exit({module}.{function}())"

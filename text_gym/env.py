@@ -13,7 +13,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from text_gym.episode import StopReason, TokenIds
-from text_gym.prompt_sources import Sampling
+from text_gym.prompt_sources import PromptsLike, Sampling
 from text_gym.rendering import render_image, render_text, require_font, token_pieces
 from text_gym.rendering.text import write_text
 from text_gym.rewards import RewardFunction
@@ -30,6 +30,7 @@ from text_gym.task import (
     contains_id,
     require_known,
 )
+from text_gym.tokenizers import TokenizerLike
 
 
 class TextGenEnv(gym.Env[Observation, Any]):
@@ -127,8 +128,8 @@ class TextGenEnv(gym.Env[Observation, Any]):
 
     def __init__(
         self,
-        prompts: Any = None,
-        tokenizer: Any = None,
+        prompts: PromptsLike | None = None,
+        tokenizer: TokenizerLike | None = None,
         reward_function: RewardFunction | Callable[[str, str], float] | None = None,
         *,
         max_new_tokens: int = 20,

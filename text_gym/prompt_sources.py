@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from text_gym.prompts import Prompt, as_prompt, read_prompts
+from text_gym.prompts import Prompt, PromptLike, PromptList, as_prompt, read_prompts
 from text_gym.quoting import quoted
 from text_gym.row_state import recalled_prompt, recorded_prompt
 
@@ -71,7 +71,7 @@ class ListedPrompts(PromptSource):
         ValueError: If there is none.
     """
 
-    def __init__(self, prompts: Any) -> None:
+    def __init__(self, prompts: PromptList) -> None:
         self._prompts = [
             dataclasses.replace(prompt, info={"prompt_id": index})
             for index, prompt in enumerate(read_prompts(prompts))
@@ -110,7 +110,7 @@ class WeightedPrompts(ListedPrompts):
         True
     """
 
-    def __init__(self, prompts: Any, weights: ArrayLike) -> None:
+    def __init__(self, prompts: PromptList, weights: ArrayLike) -> None:
         super().__init__(prompts)
         self._cumulative = _cumulative(weights, len(self._prompts))
 
@@ -124,7 +124,7 @@ class EpochPrompts(ListedPrompts):
 
     shared = True
 
-    def __init__(self, prompts: Any) -> None:
+    def __init__(self, prompts: PromptList) -> None:
         super().__init__(prompts)
         self._remaining: list[int] = []
 
@@ -234,7 +234,7 @@ class CurriculumPrompts(ListedPrompts):
     shared = True
 
     def __init__(
-        self, prompts: Any, *, threshold: float, rate: float = 0.1, floor: float = 0.05
+        self, prompts: PromptList, *, threshold: float, rate: float = 0.1, floor: float = 0.05
     ) -> None:
         super().__init__(prompts)
         for name, value in (("rate", rate), ("floor", floor)):
@@ -290,7 +290,11 @@ class CallablePrompts(PromptSource):
         return as_prompt(self._function(np_random))
 
 
-def as_prompt_source(prompts: Any, sampling: Sampling | None = None) -> PromptSource:
+PromptsLike = PromptList | PromptSource | Callable[[np.random.Generator], PromptLike]
+"""Whatever holds prompts; see `as_prompt_source`."""
+
+
+def as_prompt_source(prompts: PromptsLike, sampling: Sampling | None = None) -> PromptSource:
     """Makes a source of whatever holds prompts.
 
     Of a source that remembers, it makes a copy: two environments that were given the same one do

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Collection, Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,14 @@ def as_prompt(row: Any) -> Prompt:
     return prompt
 
 
-def read_prompts(prompts: Any) -> list[Prompt]:
+PromptLike = str | Prompt | Mapping[str, Any]
+"""One prompt: its text; itself; or a mapping with `prompt` and, if given, `reference` and more."""
+
+PromptList = PromptLike | Path | Collection[PromptLike]
+"""One prompt, a sequence of them (a Hugging Face dataset too), or a `.txt` or `.jsonl` file."""
+
+
+def read_prompts(prompts: PromptList) -> list[Prompt]:
     """Returns all prompts of a text, a sequence, or a `.txt` or `.jsonl` file.
 
     A text of one word that ends as a file's name does (`"prompts.csv"`), or that names an existing

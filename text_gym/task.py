@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from text_gym import small_talk
 from text_gym.episode import Episode, StopReason, TokenIds
-from text_gym.prompt_sources import Sampling, as_prompt_source
+from text_gym.prompt_sources import PromptsLike, Sampling, as_prompt_source
 from text_gym.prompt_template import require_field
 from text_gym.prompts import Prompt, as_prompt
 from text_gym.quoting import quoted
 from text_gym.rewards import RewardFunction, WordCount, as_reward_function
 from text_gym.text_parts import completion_decoder, encode_prompt
-from text_gym.tokenizers import WordTokenizer, action_mask, as_tokenizer
+from text_gym.tokenizers import TokenizerLike, WordTokenizer, action_mask, as_tokenizer
 
 Limit = Literal["terminate", "truncate"]
 Observation = dict[str, Any]  # of arrays; Gymnasium types the values of a Dict space so
@@ -58,8 +58,8 @@ class TextTask:
 
     def __init__(
         self,
-        prompts: Any = None,
-        tokenizer: Any = None,
+        prompts: PromptsLike | None = None,
+        tokenizer: TokenizerLike | None = None,
         reward_function: RewardFunction | Callable[[str, str], float] | None = None,
         *,
         max_new_tokens: int = 20,

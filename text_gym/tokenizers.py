@@ -159,7 +159,18 @@ class WordTokenizer(_ListedTokenizer):
         return self._WORD.findall(text.lower())
 
 
-def as_tokenizer(tokenizer: Any) -> Tokenizer:
+class TransformersTokenizer(Protocol):
+    """What is known of a tokenizer of `transformers` before it is wrapped."""
+
+    def convert_ids_to_tokens(self, ids: Any) -> Any:
+        """Returns the tokens of ids."""
+
+
+TokenizerLike = Tokenizer | TransformersTokenizer | str | Path
+"""A `Tokenizer`, one of `transformers`, or a folder, hub id or GGUF file to load one from."""
+
+
+def as_tokenizer(tokenizer: TokenizerLike) -> Tokenizer:
     """Accepts a `Tokenizer`, a `transformers` tokenizer, or where to load one from.
 
     Raises:
