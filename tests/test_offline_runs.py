@@ -226,7 +226,12 @@ def test_the_average_is_saved_beside_the_model(finished: Callable[[str], Path]) 
 @every_kind
 @pytest.mark.parametrize("at", [0, 5, 13])
 def test_killed_and_resumed_it_equals_a_run_that_never_was(
-    kind: str, at: int, model: Path, finished: Callable[[str], Path], tmp_path: Path
+    kind: str,
+    at: int,
+    model: Path,
+    finished: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     algorithm = {"sft": SFT, "dpo": DPO}[kind]
     update = algorithm.update
@@ -246,7 +251,15 @@ def test_killed_and_resumed_it_equals_a_run_that_never_was(
     assert process.exitcode == -signal.SIGKILL
     folder = tmp_path / "run"
     assert not (folder / "summary.json").exists()
+    updates: list[int] = []
+
+    def counting(self: Any, batch: Any) -> Any:
+        updates.append(self.n_updates)
+        return update(self, batch)
+
+    monkeypatch.setattr(algorithm, "update", counting)
     offline_pipeline.resume(folder)
+    assert updates == [*range(at - at % 3, 14)]  # a checkpoint every third
     mine, theirs = outcome(folder), outcome(finished(kind))
     for name, value in theirs.items():
         assert mine[name] == value, name
