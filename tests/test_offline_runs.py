@@ -216,11 +216,11 @@ def test_a_run_writes_what_it_learnt(kind: str, finished: Callable[[str], Path])
 def test_the_average_is_saved_beside_the_model(finished: Callable[[str], Path]) -> None:
     models = [
         AutoModelForCausalLM.from_pretrained(finished("sft") / name).state_dict()
-        for name in ("policy", "average")
+        for name in ("policy", "policy-averaged")
     ]
     name = "transformer.h.0.mlp.c_fc.weight"
     assert not torch.equal(models[0][name], models[1][name])
-    assert not (finished("dpo") / "average").exists()
+    assert not (finished("dpo") / "policy-averaged").exists()
 
 
 @every_kind

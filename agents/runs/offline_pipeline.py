@@ -253,7 +253,7 @@ def _save(agent: Offline[Any, Any], tokenizer: HuggingFaceTokenizer, folder: Pat
     save_model(agent.policy, tokenizer, folder / "policy")
     if agent.average:
         with agent.average.in_place():
-            save_model(agent.policy, tokenizer, folder / "average")
+            save_model(agent.policy, tokenizer, folder / "policy-averaged")
 
 
 def _summary(
