@@ -18,8 +18,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of the run, which holds its config.json")
     folder = parser.parse_args().folder
 
+    from agents.algorithms.configs.names import OFFLINE_ALGORITHMS
     from agents.runs import offline_pipeline, pipeline
-    from agents.runs.algorithms import OFFLINE_ALGORITHMS
     from agents.runs.saved_config import read_learner
 
     module = offline_pipeline if read_learner(folder) in OFFLINE_ALGORITHMS else pipeline

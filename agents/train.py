@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import sys
 
+from agents.algorithms.configs.names import ALGORITHMS
+from agents.applications.fine_tuning import with_algorithm
+from agents.applications.registry import PRESETS
 from agents.command_line.command import command
-from agents.runs.algorithms import ALGORITHMS
-from agents.runs.presets import PRESETS, with_algorithm
 
 
 @command("train")

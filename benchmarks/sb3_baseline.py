@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.ppo import PPO
-from agents.applications.toy import toy_policy
+from agents.applications.toy_policy import toy_policy
 from agents.callbacks import Callback
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.sb3_baseline.agent import SB3PPO

@@ -22,8 +22,8 @@ from transformers.utils import logging as transformers_logging
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.experience import Experience
 from agents.algorithms.ppo import PPO
+from agents.applications.dialogue import SMALL_TALK_MODEL
 from agents.policy.causal_lm import CausalLMPolicy
-from agents.runs.models import SMALL_TALK_MODEL
 from benchmarks import command_line
 from benchmarks.figures import Figure, figure, write_result
 from benchmarks.floor import Model, Peaks, measure_peaks, share_of_floor, updating

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import text_gym  # noqa: F401  # registers TextGen-v0
-from agents.applications.toy import toy_policy
+from agents.applications.toy_policy import toy_policy
 from agents.evaluation.evaluate import Evaluation, distinct_n, evaluate, paired_gain
 from agents.policy.causal_lm import CausalLMPolicy
 

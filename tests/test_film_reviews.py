@@ -16,7 +16,7 @@ from rich.console import Console
 
 from agents.applications.film_reviews import classifier as review_classifier
 from agents.applications.film_reviews.ngram_classifier import NgramClassifier, fit, ngrams
-from agents.applications.film_reviews.prompts import (
+from agents.applications.film_reviews.reviews import (
     Review,
     half_of,
     openings,
@@ -25,10 +25,10 @@ from agents.applications.film_reviews.prompts import (
     tidy,
 )
 from agents.applications.film_reviews.reward import PositiveReview
+from agents.applications.registry import PRESETS
 from agents.fetching.film_reviews import REVIEWS_FILE
 from agents.fetching.items import FILM_REVIEWS, SMOLLM2
 from agents.runs import models, prompts
-from agents.runs.presets import PRESETS
 from text_gym import Prompt
 from text_gym.checks import check_reward
 from text_gym.episode import Episode

@@ -16,10 +16,13 @@ import torch
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from agents.applications.dialogue import SMALL_TALK_MODEL
+from agents.applications.fine_tuning import FineTuning
+from agents.applications.registry import PRESETS
+from agents.applications.split import Split
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.runs import environments, models, pipeline, prompts
 from agents.runs.console import evaluations, key_values, printable, replies, run_console
-from agents.runs.presets import PRESETS, FineTuning
 from text_gym import Prompt, small_talk
 from text_gym.rewards import WordCount
 
@@ -81,7 +84,7 @@ def test_tuned_model_loads_with_plain_transformers(run_folder: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(run_folder / "policy")
     tokenizer = AutoTokenizer.from_pretrained(run_folder / "policy")
     assert model.config.vocab_size == len(tokenizer) == 2048
-    start = AutoModelForCausalLM.from_pretrained(models.SMALL_TALK_MODEL, dtype=torch.float32)
+    start = AutoModelForCausalLM.from_pretrained(SMALL_TALK_MODEL, dtype=torch.float32)
     moved = (model.lm_head.weight - start.lm_head.weight).detach().abs().max()
     assert 0 < float(moved) < 0.1
 
@@ -103,7 +106,7 @@ def test_existing_run_is_never_overwritten(run_folder: Path) -> None:
 
 
 def test_every_end_of_text_token_of_the_model_ends_a_text(tmp_path: Path) -> None:
-    model = shutil.copytree(models.SMALL_TALK_MODEL, tmp_path / "model")
+    model = shutil.copytree(SMALL_TALK_MODEL, tmp_path / "model")
     question_mark = AutoTokenizer.from_pretrained(model).convert_tokens_to_ids("?")
     generation = json.loads((model / "generation_config.json").read_text())
     generation["eos_token_id"] = [generation["eos_token_id"], question_mark]
@@ -131,7 +134,7 @@ def test_package_prompts_are_split_into_disjoint_halves() -> None:
     assert train | heldout == set(small_talk.PROMPTS)
 
 
-def split_of(tmp_path: Path, texts: Sequence[str]) -> prompts.Split:
+def split_of(tmp_path: Path, texts: Sequence[str]) -> Split:
     path = tmp_path / "prompts.txt"
     path.write_text("\n".join(texts), encoding="utf-8")
     return prompts.load_prompts(str(path), Console())

@@ -18,9 +18,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agents import DPO, SFT, DPOConfig, PolicyConfig, SFTConfig
+from agents.algorithms.configs.names import ALGORITHMS, OFFLINE_ALGORITHMS
 from agents.checkpoints.series import latest
 from agents.runs import offline_pipeline
-from agents.runs.algorithms import ALGORITHMS, OFFLINE_ALGORITHMS
 from agents.runs.offline_presets import OFFLINE_RUNS, DPORun, OfflineRun, SFTRun
 from agents.supervised.examples import encode_demonstrations, encode_preferences
 from agents.supervised.from_scratch import new_gpt2, train_tokenizer

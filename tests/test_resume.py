@@ -27,13 +27,14 @@ from torch import distributed
 from agents import resume as command
 from agents.algorithms.health_checks import TrainingStopped
 from agents.algorithms.ppo import PPO
+from agents.applications.fine_tuning import FineTuning
+from agents.applications.registry import PRESETS
 from agents.checkpoints.folder import MANIFEST, CheckpointError, write_folder
 from agents.checkpoints.series import latest
 from agents.command_line.signals import exit_status
 from agents.runs import models, pipeline
 from agents.runs.interruption import Interruption
 from agents.runs.owner import LOCK, FolderInUse, owned
-from agents.runs.presets import PRESETS, FineTuning
 from agents.runs.run_folder import RunFolder
 from agents.runs.saved_config import anchored, described, read_config
 

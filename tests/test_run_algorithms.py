@@ -12,9 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from agents.runs.algorithms import ALGORITHMS, config_for, name_of
+from agents.algorithms.configs.names import ALGORITHMS, config_for, name_of
+from agents.applications.fine_tuning import with_algorithm
+from agents.applications.registry import PRESETS
 from agents.runs.pipeline import AGENTS, run
-from agents.runs.presets import PRESETS, with_algorithm
 from agents.runs.saved_config import described, read_config
 
 OWN = [name for name in ALGORITHMS if name != "sb3-ppo"]

@@ -22,13 +22,14 @@ from agents import train
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.health_checks import TrainingStopped
 from agents.algorithms.ppo import PPO
-from agents.applications.toy import toy_policy
+from agents.applications.fine_tuning import with_algorithm
+from agents.applications.registry import PRESETS
+from agents.applications.toy_policy import toy_policy
 from agents.callbacks import Callback
 from agents.policy.causal_lm import CausalLMPolicy, forward_in_chunks
 from agents.policy.config import PolicyConfig
 from agents.rollout.buffer import Rollout
 from agents.runs import pipeline, sb3_run
-from agents.runs.presets import PRESETS, with_algorithm
 from agents.sb3_baseline import hyperparameters
 from agents.sb3_baseline.agent import SB3PPO
 from agents.sb3_baseline.evaluation import write_texts

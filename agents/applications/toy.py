@@ -1,54 +1,51 @@
-"""A small untrained policy that ends a text with a chosen probability at every token."""
+"""The toy: `TextGen-v0` as it stands, from an untrained policy."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
-from transformers import GPT2Config
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.applications.application import Application
+from agents.applications.fine_tuning import FineTuning
 
-from agents.policy.causal_lm import CausalLMPolicy
+if TYPE_CHECKING:
+    from agents.policy.causal_lm import CausalLMPolicy
+    from agents.policy.config import PolicyConfig
+
+EOS_PROBABILITY = 0.2
 
 
-def toy_policy(
-    vocab_size: int, eos_token_id: int, *, length: int, eos_probability: float, seed: int = 0
-) -> CausalLMPolicy:
-    """Builds a GPT-2 of two layers whose every text ends with the same probability at each token.
+def untrained(config: FineTuning, options: PolicyConfig) -> tuple[CausalLMPolicy, None]:
+    """Returns a policy that ends a text with probability 0.2 at every token."""
+    import text_gym
+    from agents.applications.toy_policy import toy_policy
+    from agents.policy.causal_lm import CausalLMPolicy
 
-    All other tokens are equally likely. The output layer is zero but for EOS, which reads the sum
-    of the last hidden state; the final normalisation makes that sum the same in every state.
-    Against such a start, a reward for length has to be learnt: an untrained policy of random
-    weights ends with probability 1/V and is nearly optimal already.
-
-    Args:
-        vocab_size: V.
-        eos_token_id: The token that ends a text.
-        length: Longest text, in tokens.
-        eos_probability: In (0, 1).
-        seed: Of the other weights.
-
-    Raises:
-        ValueError: If the probability is not in (0, 1).
-    """
-    if not 0 < eos_probability < 1:
-        raise ValueError(f"eos_probability must be in (0, 1), got {eos_probability}")
-    width = 64
-    config = GPT2Config(
-        vocab_size=vocab_size,
-        n_positions=length,
-        n_embd=width,
-        n_layer=2,
-        n_head=2,
-        bos_token_id=eos_token_id,
-        eos_token_id=eos_token_id,
-        tie_word_embeddings=False,
+    env = text_gym.TextGenEnv(max_new_tokens=config.max_new_tokens)
+    toy = toy_policy(
+        env.tokenizer.vocab_size,
+        env.tokenizer.eos_token_id,
+        length=env.task.max_length,
+        eos_probability=EOS_PROBABILITY,
+        seed=config.algorithm.seed,
     )
-    policy = CausalLMPolicy.from_config(config, seed=seed)
-    logit = math.log(eos_probability / (1 - eos_probability) * (vocab_size - 1))
-    with torch.no_grad():
-        policy.head.weight.zero_()
-        policy.head.weight[eos_token_id] = logit / width
-        final_norm: Any = policy.trunk.ln_f
-        final_norm.bias.fill_(1.0)
-    return policy
+    return CausalLMPolicy(toy.model, options), None
+
+
+TOY = Application(
+    name="toy",
+    description=(
+        "TextGen-v0 as it stands, from a policy that ends with probability 0.2 at every word."
+    ),
+    preset=FineTuning(
+        model="toy",
+        prompts="How are you?",
+        reward="word_count",
+        prompt_template="{prompt}",
+        max_new_tokens=20,
+        total_episodes=1536,
+        num_envs=64,
+        algorithm=PPOConfig(learning_rate=3e-3, n_episodes=64, batch_size=32, kl_coef=0.0),
+    ),
+    policies={"toy": untrained},
+)

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from agents.applications.film_reviews.classifier import film_review_classifier
-from agents.applications.film_reviews.reward import PositiveReview
-from agents.runs.presets import FineTuning
+from agents.applications.fine_tuning import FineTuning
+from agents.applications.registry import REWARDS
 from text_gym import Prompt
 from text_gym.prompt_sources import EpochPrompts, GroupedPrompts
-from text_gym.rewards import RewardFunction, Sentiment, WordCount
-
-_REWARDS: Mapping[str, Callable[[], RewardFunction]] = {
-    "sentiment": Sentiment,
-    "word_count": WordCount,
-    "positive_review": lambda: PositiveReview(film_review_classifier()),
-}
+from text_gym.rewards import RewardFunction
 
 
 def make_reward(config: FineTuning) -> RewardFunction:
-    """Returns the feedback that a run names."""
-    return _REWARDS[config.reward]()
+    """Returns the feedback that a run names.
+
+    Raises:
+        ValueError: If no application has a reward of that name.
+    """
+    if config.reward not in REWARDS:
+        raise ValueError(f"reward must be one of {sorted(REWARDS)}, got {config.reward!r}")
+    return REWARDS[config.reward]()
 
 
 def make_envs(

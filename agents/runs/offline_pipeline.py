@@ -21,16 +21,17 @@ from transformers.utils import logging as transformers_logging
 
 import text_gym
 from agents.algorithms.configs.dpo import DPOConfig
+from agents.algorithms.configs.names import name_of
 from agents.algorithms.configs.sft import SFTConfig
 from agents.algorithms.dpo import DPO
 from agents.algorithms.offline import Offline
 from agents.algorithms.sft import SFT
+from agents.applications.split import heldout_texts
 from agents.checkpoints.plain_values import require_form
 from agents.checkpoints.series import Checkpoints
 from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
 from agents.policy.causal_lm import CausalLMPolicy
-from agents.runs.algorithms import name_of
 from agents.runs.console import (
     ProgressBar,
     before_and_after,
@@ -50,7 +51,6 @@ from agents.runs.interruption import Interruption
 from agents.runs.models import load_language_model
 from agents.runs.offline_presets import OfflineRun
 from agents.runs.owner import new_folder, owned, require_name, require_new
-from agents.runs.prompts import heldout_texts
 from agents.runs.run_folder import RunFolder, draw_losses
 from agents.runs.saved_config import anchored_model, described, read_offline_config
 from agents.runs.start import FILE, digest_of_parameters

@@ -18,6 +18,7 @@ from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
 from agents.algorithms.acer import ACER
+from agents.algorithms.configs.names import name_of
 from agents.algorithms.expert_iteration import ExpertIteration
 from agents.algorithms.grpo import GRPO
 from agents.algorithms.policy_gradient import PolicyGradient
@@ -26,13 +27,14 @@ from agents.algorithms.reinforce import REINFORCE
 from agents.algorithms.rloo import RLOO
 from agents.algorithms.trajectory_balance import TrajectoryBalance
 from agents.algorithms.trpo import TRPO
+from agents.applications.fine_tuning import FineTuning
+from agents.applications.split import Split
 from agents.callbacks import BestScore
 from agents.checkpoints.series import Checkpoints
 from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.policy.causal_lm import CausalLMPolicy
-from agents.runs.algorithms import name_of
 from agents.runs.console import (
     ProgressBar,
     evaluations,
@@ -53,9 +55,8 @@ from agents.runs.going_on import (
 from agents.runs.interruption import Interruption
 from agents.runs.models import load_policy
 from agents.runs.owner import new_folder, owned, require_name, require_new
-from agents.runs.presets import FineTuning
 from agents.runs.profile import Profile, TimedReward
-from agents.runs.prompts import Split, load_prompts
+from agents.runs.prompts import load_prompts
 from agents.runs.run_folder import RunFolder
 from agents.runs.saved_config import anchored, described, read_config
 from agents.runs.start import FILE, Start

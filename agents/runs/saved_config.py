@@ -14,16 +14,12 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from agents.fetching.items import FILM_REVIEWS, SMOLLM2
-from agents.runs.algorithms import ALGORITHMS, OFFLINE_ALGORITHMS, name_of
+from agents.algorithms.configs.names import ALGORITHMS, OFFLINE_ALGORITHMS, name_of
+from agents.applications.fine_tuning import FineTuning
+from agents.applications.registry import MODELS, POLICIES, PROMPTS
 from agents.runs.offline_presets import OFFLINE_RUNS, OfflineRun
-from agents.runs.presets import FineTuning
 
 T = TypeVar("T")
-
-_MODELS = ("toy", "small-talk", SMOLLM2.name)
-_PROMPTS = ("small-talk", "chitchat", FILM_REVIEWS.name)
-"""What the options of these names may be beside paths."""
 
 
 class Saved(Protocol):
@@ -50,13 +46,13 @@ class SavedConfig(NamedTuple, Generic[S]):
 
 def anchored(config: FineTuning) -> FineTuning:
     """Returns a config whose prompts and model are found from any working folder."""
-    prompts = _found(config.prompts, _PROMPTS, os.path.isfile)
+    prompts = _found(config.prompts, PROMPTS, os.path.isfile)
     return dataclasses.replace(config, model=anchored_model(config.model), prompts=prompts)
 
 
 def anchored_model(model: str) -> str:
     """Returns a run's `model` option so that it is found from any working folder."""
-    return _found(model, _MODELS, os.path.exists)
+    return _found(model, {*MODELS, *POLICIES}, os.path.exists)
 
 
 def _found(name: str, names: Collection[str], exists: Callable[[str], bool]) -> str:

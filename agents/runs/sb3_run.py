@@ -16,6 +16,7 @@ from gymnasium.vector import VectorEnv
 from transformers.utils import logging as transformers_logging
 
 from agents.algorithms.configs.sb3_ppo import SB3PPOConfig
+from agents.applications.fine_tuning import FineTuning
 from agents.command_line.threads import number_of_threads
 from agents.evaluation.evaluate import Evaluation, describe, evaluate
 from agents.policy.causal_lm import CausalLMPolicy
@@ -30,7 +31,6 @@ from agents.runs.console import (
 from agents.runs.environments import make_envs, make_reward
 from agents.runs.models import load_policy
 from agents.runs.owner import new_folder
-from agents.runs.presets import FineTuning
 from agents.runs.prompts import load_prompts
 from agents.runs.run_folder import RunFolder
 from agents.runs.saved_config import anchored, described

@@ -17,9 +17,9 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from agents.applications.split import Split
 from agents.checkpoints.plain_values import require_form
 from agents.evaluation.evaluate import Evaluation
-from agents.runs.prompts import Split
 from text_gym import Prompt
 
 FILE = "start.json"

@@ -10,9 +10,9 @@ from torch import nn
 
 import text_gym
 from agents.agent import Agent
+from agents.applications.fine_tuning import FineTuning
+from agents.applications.split import Split
 from agents.evaluation.evaluate import Evaluation, paired_gain
-from agents.runs.presets import FineTuning
-from agents.runs.prompts import Split
 
 
 def run_name(preset: str, seed: int) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.applications.film_reviews.ngram_classifier import NgramClassifier, fit
-from agents.applications.film_reviews.prompts import Review, read_reviews, reviews_of
+from agents.applications.film_reviews.reviews import Review, read_reviews, reviews_of
 from agents.fetching.cache import fill_once
 from agents.fetching.film_reviews import REVIEWS_FILE
 from agents.fetching.items import FILM_REVIEWS, require

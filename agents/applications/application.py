@@ -1,0 +1,46 @@
+"""An application: a run that shows a use, and what can be named for it and for other runs.
+
+A new application is one file with one `Application`, and its name in `registry`. What it offers is
+loaded when it is asked for, so that the command line answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agents.applications.fine_tuning import FineTuning
+
+if TYPE_CHECKING:
+    from agents.applications.split import Split
+    from agents.policy.causal_lm import CausalLMPolicy
+    from agents.policy.config import PolicyConfig
+    from text_gym.rewards import RewardFunction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """One use of the package.
+
+    Attributes:
+        name: Of the preset on the command line.
+        description: What it shows, in a line.
+        preset: How it is run.
+        prompts: What `prompts` may name: loaders.
+        rewards: What `reward` may name: makers of reward functions.
+        models: What `model` may name: where a pretrained model is found, with its tokenizer.
+        policies: What `model` may name: makers of untrained policies, with their tokenizer; None:
+            that of `TextGen-v0`.
+    """
+
+    name: str
+    description: str
+    preset: FineTuning
+    prompts: Mapping[str, Callable[[], Split]] = field(default_factory=dict)
+    rewards: Mapping[str, Callable[[], RewardFunction]] = field(default_factory=dict)
+    models: Mapping[str, Callable[[], Path]] = field(default_factory=dict)
+    policies: Mapping[str, Callable[[FineTuning, PolicyConfig], tuple[CausalLMPolicy, Any]]] = (
+        field(default_factory=dict)
+    )

@@ -1,0 +1,66 @@
+"""Dialogue: the small-talk model learns to reply to what people really said, in a friendly tone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agents.algorithms.configs.ppo import PPOConfig
+from agents.applications.application import Application
+from agents.applications.fine_tuning import FineTuning
+
+if TYPE_CHECKING:
+    from agents.applications.split import Split
+    from text_gym.rewards import RewardFunction
+
+SMALL_TALK_MODEL = Path(__file__).parents[1] / "models" / "small_talk"
+
+
+def chitchat() -> Split:
+    """Returns human turns of conversations, those of whole conversations held out.
+
+    Raises:
+        ModuleNotFoundError: If the package with the conversations is missing; names the extra.
+    """
+    from agents.applications.split import Split
+    from text_gym import Prompt, small_talk
+
+    def prompts(split: small_talk.Split) -> list[Prompt]:
+        pairs = small_talk.chitchat_pairs(split)
+        return [Prompt(text) for text in dict.fromkeys(pair.prompt for pair in pairs)]
+
+    return Split(prompts("rl"), prompts("heldout"))
+
+
+def own_prompts() -> Split:
+    """Returns the package's own prompts, every fourth held out."""
+    from agents.applications.split import Split
+    from text_gym import Prompt, small_talk
+
+    prompts = [Prompt(text) for text in small_talk.PROMPTS]
+    heldout = prompts[::4]
+    return Split([prompt for prompt in prompts if prompt not in heldout], heldout)
+
+
+def _sentiment() -> RewardFunction:
+    from text_gym.rewards import Sentiment
+
+    return Sentiment()
+
+
+DIALOGUE = Application(
+    name="dialogue",
+    description=(
+        "The main job: make the small-talk model's replies friendly, without it losing its tongue."
+    ),
+    preset=FineTuning(
+        model="small-talk",
+        prompts="chitchat",
+        reward="sentiment",
+        total_episodes=4096,
+        algorithm=PPOConfig(learning_rate=3e-4, n_epochs=2, micro_batch_size=16, kl_coef=0.04),
+    ),
+    prompts={"chitchat": chitchat, "small-talk": own_prompts},
+    rewards={"sentiment": _sentiment},
+    models={"small-talk": lambda: SMALL_TALK_MODEL},
+)

@@ -1,0 +1,24 @@
+"""The applications that come with the package, and what runs may name because of them."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+
+from agents.applications.dialogue import DIALOGUE
+from agents.applications.film_reviews.application import REVIEWS
+from agents.applications.fine_tuning import FineTuning
+from agents.applications.toy import TOY
+from agents.applications.tutorial import TUTORIAL
+
+APPLICATIONS = (DIALOGUE, TUTORIAL, TOY, REVIEWS)
+
+PRESETS: dict[str, tuple[str, FineTuning]] = {
+    one.name: (one.description, one.preset) for one in APPLICATIONS
+}
+"""What `python -m agents.train` can be asked for."""
+
+PROMPTS = ChainMap(*(dict(one.prompts) for one in APPLICATIONS))
+REWARDS = ChainMap(*(dict(one.rewards) for one in APPLICATIONS))
+MODELS = ChainMap(*(dict(one.models) for one in APPLICATIONS))
+POLICIES = ChainMap(*(dict(one.policies) for one in APPLICATIONS))
+"""What the options of these names may be, beside paths."""
