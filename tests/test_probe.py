@@ -280,9 +280,9 @@ def test_rounding_does_not_stop_a_run() -> None:
 
 
 def test_the_bound_follows_the_precision() -> None:
-    require_exact_sampling(0.3, rounding=0.02)
-    with pytest.raises(TrainingStopped, match=r"to within 0.32 nats, got a difference of 0.33"):
-        require_exact_sampling(0.33, rounding=0.02)
+    require_exact_sampling(1.2, rounding=0.02)
+    with pytest.raises(TrainingStopped, match=r"to within 1.28 nats, got a difference of 1.3"):
+        require_exact_sampling(1.3, rounding=0.02)
     assert sampling_tolerance(1e-7) == 1e-3
     assert decoding_tolerance(1e-7) == 3e-5
 

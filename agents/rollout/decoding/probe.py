@@ -24,8 +24,8 @@ SMALLEST_TOLERANCE = 3e-5
 """In nats, or 16 roundings of a log-prob, if that is more: sound models stay within a dozen."""
 
 LARGEST_SAMPLING_ERROR = 1e-3
-"""The same for texts that were sampled by a policy that has learnt since its rounding was measured:
-no ratio moves by more than a thousandth."""
+"""In nats, or 64 roundings, for the texts of a batch: the largest of thousands of errors, and of a
+policy that has learnt since it was measured. SmolLM2 in bfloat16 reaches 13 in 5,000 tokens."""
 
 
 class Disagreement(NamedTuple):
@@ -74,7 +74,7 @@ def decoding_tolerance(rounding: float) -> float:
 
 def sampling_tolerance(rounding: float) -> float:
     """Returns by how many nats the log-probs of sampling may differ from the training forward's."""
-    return max(LARGEST_SAMPLING_ERROR, decoding_tolerance(rounding))
+    return max(LARGEST_SAMPLING_ERROR, 64 * rounding)
 
 
 def require_exact_decoding(policy: CausalLMPolicy, max_length: int) -> None:
