@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from agents.policy.causal_lm import CausalLMPolicy
 
@@ -58,4 +59,5 @@ def require_reference(reference: CausalLMPolicy, policy: CausalLMPolicy, max_len
 
 
 def _storages(tensors: Iterable[Tensor]) -> set[int]:
-    return {tensor.untyped_storage().data_ptr() for tensor in tensors}
+    local = (one.to_local() if isinstance(one, DTensor) else one for one in tensors)
+    return {tensor.untyped_storage().data_ptr() for tensor in local}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from agents.distributed import processes
@@ -42,6 +42,16 @@ def shard(policy: CausalLMPolicy) -> None:
     fully_shard(policy, mesh=mesh, reshard_after_forward=False)
     for method in ("hidden_states", "logits", "values"):
         register_fsdp_forward_method(policy, method)
+
+
+def reshard(module: nn.Module) -> None:
+    """Gives up what a forward pass gathered and no backward pass gives up; all processes call it.
+
+    Nothing is done to a module that is not shared out.
+    """
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
 
 
 def full_state_dict(module: nn.Module) -> dict[str, torch.Tensor]:

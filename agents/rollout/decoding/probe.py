@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from agents.distributed.sharding import reshard
 from agents.policy import categorical
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.token_batch import TokenBatch, stacked
@@ -115,6 +116,7 @@ def disagreement(policy: CausalLMPolicy, max_length: int) -> Disagreement:
     with policy.autocasting():
         _decode(policy, rows, max_length)
         trained = policy(_batch(texts)).log_probs
+    reshard(policy)
     errors = torch.zeros_like(trained)
     for line, text in enumerate(texts):
         completion = slice(len(text.prompt), len(text.tokens))
