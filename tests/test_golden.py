@@ -19,15 +19,20 @@ from torch.testing import assert_close
 
 from agents.objectives.advantages import generalized_advantage_estimation
 from agents.objectives.aggregation import Aggregation, normaliser, weighted, without_truncated
-from agents.objectives.conjugate_gradient import conjugate_gradient
 from agents.objectives.credit import (
     ScaleBy,
     group_relative_advantages,
     leave_one_out_advantages,
     over_tokens,
 )
-from agents.objectives.kl import kl_estimate, kl_penalised_rewards, sequence_kl
-from agents.objectives.kl_losses import exact_kl, kl_loss, sampled_kl
+from agents.objectives.kl import (
+    exact_kl,
+    kl_estimate,
+    kl_loss,
+    kl_penalised_rewards,
+    sampled_kl,
+    sequence_kl,
+)
 from agents.objectives.losses import clipped_surrogate_loss, clipped_value_loss
 from agents.objectives.masked import masked_sum, whiten
 from agents.objectives.policy_losses import (
@@ -38,6 +43,7 @@ from agents.objectives.policy_losses import (
 from agents.objectives.preference import dpo_loss, ipo_loss
 from agents.objectives.trust_region import (
     backtracking_line_search,
+    conjugate_gradient,
     fisher_vector_product,
     flat_gradient,
     longest_step,

@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from agents.objectives.kl import (
-    AdaptiveKLController,
-    FixedKLController,
-    KLController,
-    KLEstimator,
-    kl_estimate,
-    kl_penalised_rewards,
-    sequence_kl,
-)
+from agents.objectives.kl import KLEstimator, kl_estimate, kl_penalised_rewards, sequence_kl
+from agents.objectives.kl_controller import AdaptiveKLController, FixedKLController, KLController
 
 NAN = float("nan")
 LN2 = math.log(2)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from agents.objectives.kl import KLEstimator, kl_penalised_rewards
-from agents.objectives.kl_losses import exact_kl, kl_loss, sampled_kl
+from agents.objectives.kl import KLEstimator, exact_kl, kl_loss, kl_penalised_rewards, sampled_kl
 
 ACTIONS = 4
 

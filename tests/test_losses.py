@@ -27,9 +27,8 @@ from agents.objectives.losses import (
     clipped_surrogate_loss,
     clipped_value_loss,
     entropy_loss,
-    explained_variance,
-    ratio_statistics,
 )
+from agents.objectives.statistics import explained_variance, ratio_statistics
 
 NAN = float("nan")
 

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from agents import TRPO, TRPOConfig
 from agents.algorithms.configs.trpo import TRPOConfig as Config
-from agents.objectives.kl_losses import exact_kl
+from agents.objectives.kl import exact_kl
 from tests.members import MEMBERS
 from tests.test_policy_gradient import (
     COMPLETIONS,

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from agents.objectives.conjugate_gradient import conjugate_gradient
-from agents.objectives.kl_losses import exact_kl
+from agents.objectives.kl import exact_kl
 from agents.objectives.trust_region import (
     backtracking_line_search,
+    conjugate_gradient,
     fisher_vector_product,
     flat_gradient,
     longest_step,

@@ -22,8 +22,8 @@ from agents.algorithms.experience import Experience, StepTotals
 from agents.algorithms.policy_gradient import Credit, PolicyGradient
 from agents.algorithms.replay import Remembered, Replay
 from agents.objectives.kl import kl_penalised_rewards
-from agents.objectives.losses import ratio_statistics
 from agents.objectives.retrace import retrace_targets
+from agents.objectives.statistics import ratio_statistics
 from agents.objectives.truncated_importance import (
     bias_corrected_objective,
     trust_region_projection,

@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 from agents.objectives.kl import kl_estimate, sequence_kl
-from agents.objectives.losses import RatioStatistics, explained_variance
 from agents.objectives.masked import masked_mean, masked_sum, masked_var
+from agents.objectives.statistics import RatioStatistics, explained_variance
 from agents.policy.causal_lm import PolicyOutputs
 from agents.rollout.buffer import Rollout
 from agents.rollout.timer import Timer

@@ -17,8 +17,7 @@ from torch import Tensor
 from agents.algorithms.configs.expert_iteration import ExpertIterationConfig
 from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
-from agents.algorithms.group_policy_gradient import GroupPolicyGradient
-from agents.algorithms.policy_gradient import Credit
+from agents.algorithms.policy_gradient import Credit, GroupPolicyGradient
 from agents.objectives.credit import over_tokens
 from agents.objectives.group_weights import best_weights, exponential_weights
 from agents.objectives.losses import entropy_loss

@@ -11,8 +11,7 @@ from torch import Tensor
 from agents.algorithms.configs.groups import GRPOConfig
 from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
-from agents.algorithms.group_policy_gradient import GroupPolicyGradient
-from agents.algorithms.policy_gradient import Credit
+from agents.algorithms.policy_gradient import Credit, GroupPolicyGradient
 from agents.objectives.aggregation import normaliser, weighted, without_truncated
 from agents.objectives.credit import group_relative_advantages, over_tokens
 from agents.objectives.groups import informative_groups

@@ -7,7 +7,7 @@ seed and the epoch. No algorithm is known here by name, and neither is any file.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -22,12 +22,11 @@ from agents.algorithms.diagnostics import Statistic, Statistics, of_step
 from agents.algorithms.examples import Examples, chunks
 from agents.algorithms.experience import StepTotals
 from agents.algorithms.health_checks import memory_advice, require_sound_step
+from agents.algorithms.learner import Learner
 from agents.algorithms.trainable import require_learning, require_reference
-from agents.algorithms.weight_average import WeightAverage
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
 from agents.distributed import processes
-from agents.objectives.schedules import SCHEDULES
 from agents.policy.causal_lm import CausalLMPolicy
 
 C = TypeVar("C", bound=OfflineConfig)
@@ -36,7 +35,7 @@ E = TypeVar("E", bound=Examples)
 _SMALLER_PARTS = "lower micro_batch_size, or let less of the policy learn (LoRA, frozen_blocks)"
 
 
-class Offline(ABC, Generic[C, E]):
+class Offline(Learner[C], Generic[C, E]):
     """Trains a policy on examples that others made.
 
     Args:
@@ -60,12 +59,10 @@ class Offline(ABC, Generic[C, E]):
     """
 
     config_class: ClassVar[type[OfflineConfig]]
-    """Of the hyperparameters."""
     needs_reference: ClassVar[bool]
     """Whether the loss compares with a reference. If not, none is built or stored."""
     envs: None = None
     """There is none; checkpoints ask."""
-    config: C
 
     def __init__(
         self,
@@ -77,7 +74,7 @@ class Offline(ABC, Generic[C, E]):
         reference: CausalLMPolicy | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        self.config = config or self.config_class()  # type: ignore[assignment]
+        settings: C = config or self.config_class()  # type: ignore[assignment]
         if len(examples) < 1:
             raise ValueError("examples must hold at least one example, got none")
         if policy.value_head is not None:
@@ -86,7 +83,7 @@ class Offline(ABC, Generic[C, E]):
                 f"{policy.options.value_network!r}: PolicyConfig sets it"
             )
         require_learning(policy)
-        self.policy = policy
+        super().__init__(policy, settings, callbacks)
         self.examples = examples
         self.heldout = heldout
         self.reference = reference
@@ -94,21 +91,6 @@ class Offline(ABC, Generic[C, E]):
             self.reference = policy.frozen_copy()
         if self.reference is not None:
             require_reference(self.reference, policy, int(examples.lengths.max()))
-        self.callbacks = list(callbacks)
-        processes.broadcast_from_main(policy.trainable_parameters().values())
-        self._parameters = list(policy.trainable_parameters().values())
-        self.optimizer = torch.optim.Adam(
-            self._parameters,
-            lr=self.config.learning_rate,
-            eps=self.config.adam_epsilon,
-            fused=True,
-        )
-        decay = self.config.ema_decay
-        self.average = (
-            None if decay is None else WeightAverage(policy.trainable_parameters(), decay)
-        )
-        self.n_episodes = 0
-        self.n_updates = 0
         self.n_tokens = 0
         self._reference_is_start = reference is None
 
@@ -214,34 +196,7 @@ class Offline(ABC, Generic[C, E]):
         for part in chunks(batch.select(rows), size) if len(rows) else ():
             yield part.to(self.policy.device)  # type: ignore[misc]
 
-    def _set_learning_rate(self, progress_remaining: float) -> float:
-        factor = SCHEDULES[self.config.lr_schedule](progress_remaining)
-        learning_rate = self.config.learning_rate * factor
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        return learning_rate
-
     # What users and checkpoints call.
-
-    def save(self, path: str | Path) -> None:
-        """Saves everything that training goes on from, models included, into a folder.
-
-        See `agents.checkpoints.checkpoint`; the model alone is saved by `policy.save_pretrained`.
-
-        Raises:
-            FileExistsError: If something else than an earlier checkpoint is at `path`.
-        """
-        checkpoint.save(self, Path(path))
-
-    def restore(self, path: str | Path) -> Self:
-        """Goes on from a checkpoint, of `save` or of a run, of an agent built as this one was.
-
-        Raises:
-            FileNotFoundError, CheckpointError: If there is none, or it is damaged.
-            ValueError: If the agent was built otherwise.
-        """
-        checkpoint.restore(self, Path(path))
-        return self
 
     @classmethod
     def load(
@@ -263,11 +218,6 @@ class Offline(ABC, Generic[C, E]):
             callbacks=callbacks,
         )
         return agent.restore(path)
-
-    @property
-    def seed(self) -> int:
-        """Of the order of the examples."""
-        return self.config.seed
 
     @property
     def streams(self) -> dict[str, torch.Generator]:
@@ -296,16 +246,3 @@ class Offline(ABC, Generic[C, E]):
             )
         self.n_episodes, self.n_updates = state["n_episodes"], state["n_updates"]
         self.n_tokens = state["n_tokens"]
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Returns the averaged parameters, if there are any."""
-        return self.average.tensors() if self.average else {}
-
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Goes on from what `tensors` returned."""
-        if self.average:
-            self.average.load_tensors(tensors)
-        elif tensors:
-            raise ValueError(
-                f"ema_decay is None, so there must be no tensors, got {sorted(tensors)}"
-            )

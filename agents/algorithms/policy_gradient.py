@@ -8,17 +8,18 @@ of `agents.rollout`. No algorithm is known here by name.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from agents.algorithms.configs.groups import GroupConfig
 from agents.algorithms.configs.policy_gradient import PolicyGradientConfig
 from agents.algorithms.diagnostics import (
     Statistic,
@@ -43,16 +44,16 @@ from agents.algorithms.health_checks import (
     warn_of_collapse,
     warn_of_equal_scores,
 )
+from agents.algorithms.learner import Learner
 from agents.algorithms.trainable import require_learning, require_reference
-from agents.algorithms.weight_average import WeightAverage
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
 from agents.distributed import processes
-from agents.objectives.kl import kl_controller, kl_penalised_rewards
-from agents.objectives.kl_losses import kl_loss, sampled_kl
-from agents.objectives.losses import ratio_statistics
+from agents.objectives.groups import require_groups
+from agents.objectives.kl import kl_loss, kl_penalised_rewards, sampled_kl
+from agents.objectives.kl_controller import kl_controller
 from agents.objectives.masked import masked_mean, whiten
-from agents.objectives.schedules import SCHEDULES
+from agents.objectives.statistics import ratio_statistics
 from agents.policy.causal_lm import CausalLMPolicy, PolicyOutputs, forward_in_chunks
 from agents.policy.prediction import next_tokens
 from agents.policy.token_batch import TokenBatch, stacked
@@ -67,6 +68,7 @@ from agents.rollout.collect import (
 from agents.rollout.timer import Timer
 
 C = TypeVar("C", bound=PolicyGradientConfig)
+G = TypeVar("G", bound=GroupConfig)
 
 _FEWER_ROWS = "write fewer texts side by side (num_envs), or shorter ones (max_new_tokens)"
 _SMALLER_PARTS = "lower micro_batch_size, or let less of the policy learn (LoRA, frozen_blocks)"
@@ -84,7 +86,7 @@ class Credit(NamedTuple):
     returns: Tensor | None = None
 
 
-class PolicyGradient(ABC, Generic[C]):
+class PolicyGradient(Learner[C]):
     """Fine-tunes a policy on feedback, held near a frozen reference by a KL penalty.
 
     Args:
@@ -108,8 +110,8 @@ class PolicyGradient(ABC, Generic[C]):
     """
 
     config_class: ClassVar[type[PolicyGradientConfig]]
-    """Of the hyperparameters."""
-    config: C
+    envs: VectorEnv[Any, Any, Any]
+    reference: CausalLMPolicy
 
     def __init__(
         self,
@@ -120,39 +122,25 @@ class PolicyGradient(ABC, Generic[C]):
         reference: CausalLMPolicy | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        self.config = config or self.config_class()  # type: ignore[assignment]
+        settings: C = config or self.config_class()  # type: ignore[assignment]
         require_fit(policy, envs)
         warn_of_unheeded_ends(policy, envs)
-        self._require_share(envs.num_envs)
-        self._require_values(policy)
-        self.policy = policy
+        _require_share(settings.n_episodes, envs.num_envs)
+        _require_values(type(self).__name__, settings, policy)
+        require_learning(policy)
+        super().__init__(policy, settings, callbacks)
         self.envs = envs
         self._vocabulary_mask = vocabulary_mask(envs)
-        require_learning(policy)
         self.reference = policy.frozen_copy() if reference is None else reference
         require_reference(self.reference, policy, text_length(envs))
-        self.callbacks = list(callbacks)
-        processes.broadcast_from_main(policy.trainable_parameters().values())
-        self._parameters = self.optimized_parameters()
-        self.optimizer = torch.optim.Adam(
-            self._parameters,
-            lr=self.config.learning_rate,
-            eps=self.config.adam_epsilon,
-            fused=True,
-        )
-        decay = self.config.ema_decay
-        learning = policy.trainable_parameters()
-        self.average = None if decay is None else WeightAverage(learning, decay)
         self.kl_controller = kl_controller(
-            self.config.kl_coef, self.config.kl_target, self.config.kl_horizon
+            settings.kl_coef, settings.kl_target, settings.kl_horizon
         )
-        seeds = np.random.SeedSequence(self.config.seed).generate_state(3).tolist()
+        seeds = np.random.SeedSequence(settings.seed).generate_state(3).tolist()
         # Processes sample texts of their own, and shuffle the joint batch alike.
         self.sampling = torch.Generator(policy.device).manual_seed(seeds[0] + processes.rank())
         self.shuffling = torch.Generator().manual_seed(seeds[1])
         self.predicting = torch.Generator(policy.device).manual_seed(seeds[2])
-        self.n_episodes = 0
-        self.n_updates = 0
         self.timer = Timer(policy.device)
         self._reference_is_start = reference is None
         self._has_reset = False
@@ -180,10 +168,6 @@ class PolicyGradient(ABC, Generic[C]):
             new: What the policy says of them now, with gradient.
             totals: Of the whole step.
         """
-
-    def optimized_parameters(self) -> list[nn.Parameter]:
-        """Returns what the optimiser moves: all that learns, unless an algorithm moves a part."""
-        return list(self.policy.trainable_parameters().values())
 
     # The loop.
 
@@ -404,27 +388,6 @@ class PolicyGradient(ABC, Generic[C]):
         allowed = np.logical_and.reduce(np.broadcast_arrays(*masks)) if masks else None
         return next_tokens(self.policy, observation, generator, allowed), state
 
-    def save(self, path: str | Path) -> None:
-        """Saves everything that training goes on from, models included, into a folder.
-
-        See `agents.checkpoints.checkpoint`; the model alone is saved by `policy.save_pretrained`.
-
-        Raises:
-            ValueError: If the environments, or a wrapper around them, cannot give their state.
-            FileExistsError: If something else than an earlier checkpoint is at `path`.
-        """
-        checkpoint.save(self, Path(path))
-
-    def restore(self, path: str | Path) -> Self:
-        """Goes on from a checkpoint, of `save` or of a run, of an agent built as this one was.
-
-        Raises:
-            FileNotFoundError, CheckpointError: If there is none, or it is damaged.
-            ValueError: If the agent was built otherwise.
-        """
-        checkpoint.restore(self, Path(path))
-        return self
-
     @classmethod
     def load(
         cls,
@@ -439,11 +402,6 @@ class PolicyGradient(ABC, Generic[C]):
             saved.policy, envs, saved.config, reference=saved.reference, callbacks=callbacks
         )
         return agent.restore(path)
-
-    @property
-    def seed(self) -> int:
-        """Of sampling and shuffling."""
-        return self.config.seed
 
     @property
     def streams(self) -> dict[str, torch.Generator]:
@@ -463,19 +421,6 @@ class PolicyGradient(ABC, Generic[C]):
         self.n_episodes, self.n_updates = state["n_episodes"], state["n_updates"]
         self.kl_controller.load_state_dict(state["kl_controller"])
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Returns the averaged parameters, if there are any."""
-        return self.average.tensors() if self.average else {}
-
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Goes on from what `tensors` returned."""
-        if self.average:
-            self.average.load_tensors(tensors)
-        elif tensors:
-            raise ValueError(
-                f"ema_decay is None, so there must be no tensors, got {sorted(tensors)}"
-            )
-
     def _check(
         self, rollout: Rollout, experience: Experience, metrics: Mapping[str, float]
     ) -> None:
@@ -489,28 +434,6 @@ class PolicyGradient(ABC, Generic[C]):
         if self.n_updates == 0:
             warn_of_equal_scores(rollout.scores)
 
-    def _require_share(self, num_envs: int) -> None:
-        n_episodes, n_processes = self.config.n_episodes, processes.world_size()
-        if n_episodes % n_processes or n_episodes // n_processes < num_envs:
-            raise ValueError(
-                f"config.n_episodes must be a multiple of {n_processes} process(es), and at least "
-                f"num_envs={num_envs} for each, got {n_episodes}"
-            )
-
-    def _require_values(self, policy: CausalLMPolicy) -> None:
-        if self.config.learns_values == (policy.value_head is None):
-            needed = "'shared' or 'separate'" if self.config.learns_values else "'none'"
-            raise ValueError(
-                f"the policy of {type(self).__name__} must have value_network {needed}, got "
-                f"{policy.options.value_network!r}: PolicyConfig sets it"
-            )
-        if self.config.learns_action_values != policy.options.action_values:
-            raise ValueError(
-                f"the policy of {type(self).__name__} must have action_values "
-                f"{self.config.learns_action_values}, got {policy.options.action_values}: "
-                "PolicyConfig sets it"
-            )
-
     def _first_seed(self) -> int | None:
         """Returns the seed of the first reset; row i of rank r is row r n + i of one vector."""
         if self._has_reset or self.n_updates:
@@ -518,9 +441,44 @@ class PolicyGradient(ABC, Generic[C]):
         self._has_reset = True
         return self.config.seed + processes.rank() * self.envs.num_envs
 
-    def _set_learning_rate(self, progress_remaining: float) -> float:
-        factor = SCHEDULES[self.config.lr_schedule](progress_remaining)
-        learning_rate = self.config.learning_rate * factor
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        return learning_rate
+
+class GroupPolicyGradient(PolicyGradient[G]):
+    """Compares the episodes of a batch that have one `group_id`, and needs no value function."""
+
+    def groups(self, rollout: Rollout) -> Tensor:
+        """Returns the group of each episode, (B,).
+
+        Raises:
+            ValueError: If the environments report no groups, or a group is not of `group_size`.
+        """
+        size = self.config.group_size
+        if rollout.group_ids is None:
+            raise ValueError(
+                f"envs must report the group_id of every episode at reset for {type(self).__name__}"
+                f", and do not; prompts=GroupedPrompts(prompts, size={size}) gives it"
+            )
+        require_groups(rollout.group_ids, size=size)
+        return rollout.group_ids
+
+
+def _require_share(n_episodes: int, num_envs: int) -> None:
+    n_processes = processes.world_size()
+    if n_episodes % n_processes or n_episodes // n_processes < num_envs:
+        raise ValueError(
+            f"config.n_episodes must be a multiple of {n_processes} process(es), and at least "
+            f"num_envs={num_envs} for each, got {n_episodes}"
+        )
+
+
+def _require_values(name: str, config: PolicyGradientConfig, policy: CausalLMPolicy) -> None:
+    if config.learns_values == (policy.value_head is None):
+        needed = "'shared' or 'separate'" if config.learns_values else "'none'"
+        raise ValueError(
+            f"the policy of {name} must have value_network {needed}, got "
+            f"{policy.options.value_network!r}: PolicyConfig sets it"
+        )
+    if config.learns_action_values != policy.options.action_values:
+        raise ValueError(
+            f"the policy of {name} must have action_values {config.learns_action_values}, got "
+            f"{policy.options.action_values}: PolicyConfig sets it"
+        )

@@ -12,8 +12,7 @@ from torch import Tensor
 from agents.algorithms.configs.groups import RLOOConfig
 from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
-from agents.algorithms.group_policy_gradient import GroupPolicyGradient
-from agents.algorithms.policy_gradient import Credit
+from agents.algorithms.policy_gradient import Credit, GroupPolicyGradient
 from agents.objectives.credit import leave_one_out_advantages, over_tokens
 from agents.objectives.losses import entropy_loss
 from agents.objectives.policy_losses import sequence_surrogate_loss

@@ -18,8 +18,7 @@ from torch import Tensor
 from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
 from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
-from agents.algorithms.group_policy_gradient import GroupPolicyGradient
-from agents.algorithms.policy_gradient import Credit
+from agents.algorithms.policy_gradient import Credit, GroupPolicyGradient
 from agents.algorithms.replay import Remembered, Replay
 from agents.objectives.credit import over_tokens
 from agents.objectives.losses import entropy_loss

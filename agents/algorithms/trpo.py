@@ -25,13 +25,13 @@ from agents.algorithms.health_checks import require_sound_step
 from agents.algorithms.policy_gradient import Credit, PolicyGradient
 from agents.distributed import processes
 from agents.objectives.advantages import generalized_advantage_estimation
-from agents.objectives.conjugate_gradient import conjugate_gradient
-from agents.objectives.kl_losses import exact_kl
+from agents.objectives.kl import exact_kl
 from agents.objectives.losses import clipped_value_loss
 from agents.objectives.masked import masked_sum
 from agents.objectives.trust_region import (
     LineSearch,
     backtracking_line_search,
+    conjugate_gradient,
     fisher_vector_product,
     flat_gradient,
     longest_step,

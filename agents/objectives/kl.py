@@ -1,23 +1,42 @@
-"""The distance from the reference policy: estimating it, charging for it, setting its price.
+"""The distance from the reference policy: estimating it, and paying for it in reward or in loss.
 
-Estimators and penalties are functions of the log-probs of the tokens that were sampled. They do not
-know the distributions those came from: whoever calls them has renormalised both policies under the
-same action mask and temperature. The controllers keep the one number that changes, `kl_coef`.
+A price per nat in the reward (`kl_penalised_rewards`, the k1 estimate) makes the policy gradient
+that of E[R] - β KL(π ‖ π_ref), KL between whole texts, exactly. A term of the loss acts on the
+token where it stands and holds the texts before it fixed, so that its gradient lacks what a token
+does to the KL of later ones. At the policy that sampled, state by state, in expectation:
+
+======================  ==============================================
+term                    expected gradient
+======================  ==============================================
+k1                      0: the term does nothing but add noise
+k2                      ∇ KL(π ‖ π_ref)
+k3                      ∇ KL(π_ref ‖ π), the other direction
+k1 or k3, by ratio      ∇ KL(π ‖ π_ref), at any policy
+k2, by ratio            ∇ E_π[Δ²/2]: of no KL
+exact                   ∇ KL(π ‖ π_ref), without noise
+======================  ==============================================
+
+"By ratio" multiplies the term by π/π_old and differentiates that too. k2 of the whole text's
+Δ, ½(Σ_t Δ_t)², would have the gradient of the KL between whole texts: that is trajectory balance.
+
+Source: k1 to k3 in arXiv:2510.01555 (Liu et al. 2025, "Rethinking KL regularization in RLHF"); the
+ratio from DeepSeek-V3.2 (2025, arXiv:2512.02556); exact from Amini et al. 2025, arXiv:2504.10637.
+
+This module does not know how log-probs came to be: whoever calls has renormalised both policies
+under one action mask and temperature.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from agents.objectives.losses import token_mean
 from agents.objectives.masked import masked_sum
 
 KLEstimator = Literal["k1", "k2", "k3"]
-
-_MAX_PROPORTIONAL_ERROR = 0.2
 
 
 def kl_estimate(log_probs: Tensor, ref_log_probs: Tensor, kind: KLEstimator) -> Tensor:
@@ -119,107 +138,84 @@ def sequence_kl(log_probs: Tensor, ref_log_probs: Tensor, mask: Tensor) -> Tenso
     return masked_sum(log_probs - ref_log_probs, mask, dim=1)
 
 
-class KLController(Protocol):
-    """Sets the price of KL: read `kl_coef` for a batch, then `update` with what it measured."""
-
-    kl_coef: float
-
-    def update(self, kl: float, n_episodes: int) -> None:
-        """Adapt `kl_coef` to the mean `sequence_kl` of the last `n_episodes` completions."""
-
-    def state_dict(self) -> dict[str, float]:
-        """Return what a checkpoint must hold."""
-
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Restore what `state_dict` returned."""
-
-
-class FixedKLController:
-    """Keeps `kl_coef` where it is.
+def sampled_kl(
+    log_probs: Tensor,
+    ref_log_probs: Tensor,
+    mask: Tensor,
+    kind: KLEstimator,
+    *,
+    old_log_probs: Tensor | None = None,
+) -> Tensor:
+    """Estimate KL(π ‖ π_ref) at each chosen token, with the gradient that the table above says.
 
     Args:
-        kl_coef: β, reward per nat.
-    """
+        log_probs: (B, T), under the policy being trained, with gradient.
+        ref_log_probs: (B, T), of the same tokens under the reference.
+        mask: (B, T) bool, True = chosen by the policy.
+        kind: The estimator.
+        old_log_probs: (B, T), under the policy that sampled: multiplies by π/π_old. None takes the
+            term as it is.
 
-    def __init__(self, kl_coef: float) -> None:
-        self.kl_coef = kl_coef
-
-    def update(self, kl: float, n_episodes: int) -> None:
-        """Change nothing, whatever the KL."""
-
-    def state_dict(self) -> dict[str, float]:
-        """Return what a checkpoint must hold."""
-        return {"kl_coef": self.kl_coef}
-
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Restore what `state_dict` returned."""
-        self.kl_coef = state["kl_coef"]
-
-
-class AdaptiveKLController:
-    """Steers the KL per completion towards a target, by a proportional controller in log space.
-
-    After n episodes with mean sequence KL k::
-
-        e = clip(k / target - 1, -0.2, 0.2)
-        β ← β (1 + e n / horizon)
-
-    Source: Ziegler et al. 2019, arXiv:1909.08593, section 2.2; there β = 0.15, target = 6 nats and
-    horizon = 10 000 episodes for the stylistic tasks.
-
-    Args:
-        kl_coef: β to start from, above 0 (0 would stay 0).
-        target: KL to reach, in nats per completion, above 0.
-        horizon: Episodes over which the largest error, 0.2, moves β by a fifth, above 0.
+    Returns:
+        (B, T) in nats, 0 where the mask is False.
 
     Raises:
-        ValueError: If an argument is not above 0.
+        ValueError: If `kind` is not one of the three.
 
     Example:
-        >>> controller = AdaptiveKLController(0.5, target=6.0, horizon=100)
-        >>> controller.update(kl=6.6, n_episodes=100)
-        >>> round(controller.kl_coef, 6)
-        0.55
+        >>> zeros, mask = torch.zeros(1, 1), torch.tensor([[True]])
+        >>> sampled_kl(zeros - 1.0, zeros - 3.0, mask, "k2")
+        tensor([[2.]])
     """
-
-    def __init__(self, kl_coef: float, target: float, horizon: float) -> None:
-        for name, value in (("kl_coef", kl_coef), ("target", target), ("horizon", horizon)):
-            if not value > 0:
-                raise ValueError(f"{name} must be above 0, but is {value!r}")
-        self.kl_coef = kl_coef
-        self.target = target
-        self.horizon = horizon
-
-    def update(self, kl: float, n_episodes: int) -> None:
-        """Adapt `kl_coef` to what a batch measured.
-
-        Args:
-            kl: Mean of `sequence_kl` over the batch, in nats per completion.
-            n_episodes: Completions in the batch.
-
-        Raises:
-            ValueError: If the batch is so large beside the horizon that β could reach 0.
-        """
-        if _MAX_PROPORTIONAL_ERROR * n_episodes >= self.horizon:
-            raise ValueError(
-                f"n_episodes must be below {1 / _MAX_PROPORTIONAL_ERROR:g} horizons of "
-                f"{self.horizon:g} episodes, or kl_coef could reach 0, but is {n_episodes}"
-            )
-        error = kl / self.target - 1
-        clipped = max(-_MAX_PROPORTIONAL_ERROR, min(_MAX_PROPORTIONAL_ERROR, error))
-        self.kl_coef *= 1 + clipped * n_episodes / self.horizon
-
-    def state_dict(self) -> dict[str, float]:
-        """Return what a checkpoint must hold: target and horizon belong to the config."""
-        return {"kl_coef": self.kl_coef}
-
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Restore what `state_dict` returned."""
-        self.kl_coef = state["kl_coef"]
+    # Masked first: past a masked NaN the gradient would be 0 * NaN.
+    log_probs = torch.where(mask, log_probs, 0)
+    estimate = kl_estimate(log_probs, torch.where(mask, ref_log_probs, 0), kind)
+    if old_log_probs is None:
+        return estimate
+    return estimate * (log_probs - torch.where(mask, old_log_probs, 0)).exp()
 
 
-def kl_controller(kl_coef: float, target: float | None, horizon: float) -> KLController:
-    """Returns a controller that keeps `kl_coef`, or steers it if there is a target."""
-    if target is None:
-        return FixedKLController(kl_coef)
-    return AdaptiveKLController(kl_coef, target, horizon)
+def exact_kl(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
+    """Compute KL(π ‖ π_ref) = Σ_a π(a) (log π(a) - log π_ref(a)) over the vocabulary.
+
+    Actions that π excludes add nothing, whatever the reference says of them.
+
+    Source: Kullback and Leibler 1951; in place of sampled estimates, Amini et al. 2025,
+    arXiv:2504.10637.
+
+    Args:
+        log_probs: (..., V), normalised; -inf, or a large negative number, where excluded.
+        ref_log_probs: (..., V).
+
+    Returns:
+        (...), in nats.
+
+    Example:
+        >>> half = torch.tensor([0.5, 0.5]).log()
+        >>> exact_kl(half, torch.tensor([0.25, 0.75]).log())
+        tensor(0.1438)
+    """
+    possible = log_probs.exp() > 0
+    ours = torch.where(possible, log_probs, 0)
+    log_ratio = ours - torch.where(possible, ref_log_probs, 0)
+    return torch.where(possible, ours.exp() * log_ratio, 0).sum(dim=-1)
+
+
+def kl_loss(kl: Tensor, mask: Tensor, *, n_tokens: float) -> Tensor:
+    """Sum KL over tokens, and divide by a number that belongs to the optimiser step.
+
+    With n = the texts of the step, β is a price per nat of a whole completion, as in the reward.
+    Another normaliser changes what β means: per token it is β·|y| per completion.
+
+    Args:
+        kl: (B, T), by `sampled_kl` or `exact_kl`, perhaps `weighted`.
+        mask: (B, T) bool, True = chosen by the policy.
+        n_tokens: What the sum over the whole optimiser step is divided by.
+
+    Returns:
+        Scalar, which `kl_coef` multiplies.
+
+    Raises:
+        ValueError: If a shape does not fit, or `n_tokens` is not above 0.
+    """
+    return token_mean(kl, mask, n_tokens)

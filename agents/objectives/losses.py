@@ -5,7 +5,7 @@ Given the same `n_tokens`, the losses and gradients of micro-batches add up to e
 full batch, however it is split. None divides by the batch's own count: right when there is one.
 
 This module does not know the model, the coefficients that weigh the losses, or how advantages came
-to be. Statistics are scalars without gradient, averages over the counted positions of the call.
+to be. Clip fractions are scalars without gradient, over the counted positions of the call.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from agents.objectives.kl import kl_estimate
-from agents.objectives.masked import masked_mean, masked_sum, masked_var
+from agents.objectives.masked import masked_mean, masked_sum
 
-_MAX_LOG_RATIO = 20.0
+MAX_LOG_RATIO = 20.0
+"""Beyond which a ratio grows no more, either way."""
 
 
 class PolicyLoss(NamedTuple):
@@ -31,24 +31,6 @@ class PolicyLoss(NamedTuple):
 
     loss: Tensor
     clip_fraction: Tensor
-
-
-class RatioStatistics(NamedTuple):
-    """How far a policy has moved from the one that sampled.
-
-    Attributes:
-        approx_kl: KL(π_old ‖ π) in nats per token, by the k3 estimator.
-        ratio_mean: Mean of π / π_old.
-        ratio_var: Mean of (π / π_old - 1)², its variance where the mean is 1, as it is on average.
-        ratio_min: Smallest π / π_old.
-        ratio_max: Largest π / π_old.
-    """
-
-    approx_kl: Tensor
-    ratio_mean: Tensor
-    ratio_var: Tensor
-    ratio_min: Tensor
-    ratio_max: Tensor
 
 
 class ValueLoss(NamedTuple):
@@ -114,7 +96,7 @@ def clipped_surrogate_loss(
     low, high = 1 - clip_range, 1 + (clip_range if clip_range_high is None else clip_range_high)
     # Masked here as well as in the sum: past a masked NaN the gradient would be 0 * NaN.
     log_ratio = torch.where(mask, log_probs - old_log_probs, 0)
-    ratio = log_ratio.clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp()
+    ratio = log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
     objective = torch.minimum(ratio * advantages, ratio.clamp(low, high) * advantages)
     if dual_clip is not None:
         bounded = torch.maximum(objective, dual_clip * advantages)
@@ -122,29 +104,6 @@ def clipped_surrogate_loss(
     loss = token_mean(-objective, mask, n_tokens)
     with torch.no_grad():
         return PolicyLoss(loss, masked_mean((ratio < low) | (ratio > high), mask))
-
-
-@torch.no_grad()
-def ratio_statistics(log_probs: Tensor, old_log_probs: Tensor, mask: Tensor) -> RatioStatistics:
-    """Describe the ratios π / π_old of the tokens that π_old chose.
-
-    Args:
-        log_probs: (B, T), under the policy being trained.
-        old_log_probs: (B, T), under the policy that sampled.
-        mask: (B, T) bool, True = chosen by the policy.
-
-    Raises:
-        ValueError: If nothing is counted, or a shape does not fit.
-    """
-    log_ratio = torch.where(mask, log_probs - old_log_probs, 0)
-    counted = log_ratio.clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp()[mask]
-    return RatioStatistics(
-        approx_kl=masked_mean(kl_estimate(old_log_probs, log_probs, "k3"), mask),
-        ratio_mean=counted.mean(),
-        ratio_var=(counted - 1).square().mean(),
-        ratio_min=counted.min(),
-        ratio_max=counted.max(),
-    )
 
 
 def clipped_value_loss(
@@ -218,28 +177,6 @@ def entropy_loss(entropies: Tensor, mask: Tensor, *, n_tokens: float | None = No
         ValueError: If nothing is counted and `n_tokens` is None, or `n_tokens` is not above 0.
     """
     return token_mean(-entropies, mask, n_tokens)
-
-
-@torch.no_grad()
-def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
-    """Compute the share of the returns' variance that the values explain: 1 - Var[R - V] / Var[R].
-
-    1 is a perfect value function, 0 no better than a constant, below 0 worse than one.
-
-    Args:
-        values: (B, T).
-        returns: (B, T).
-        mask: (B, T) bool, True = chosen by the policy.
-
-    Returns:
-        Scalar, NaN where all returns are equal.
-
-    Raises:
-        ValueError: If nothing is counted.
-    """
-    variance = masked_var(returns, mask)
-    unexplained = masked_var(returns - values, mask)
-    return torch.where(variance == 0, torch.nan, 1 - unexplained / variance)
 
 
 def token_mean(x: Tensor, mask: Tensor, n_tokens: float | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""The trust region of TRPO: products with the Fisher matrix, the longest step, the line search.
+"""The trust region of TRPO: Fisher products, conjugate gradient, the longest step, the line search.
 
 The region is KL(π_old ‖ π) ≤ δ, averaged as the caller averages it: per token or per text is the
 caller's choice, and δ is in the same units. This module knows neither the policy nor the
@@ -82,6 +82,59 @@ def fisher_vector_product(
         return flat_gradient(gradient.dot(vector), parameters) + damping * vector
 
     return product
+
+
+def conjugate_gradient(
+    product: Callable[[Tensor], Tensor],
+    b: Tensor,
+    *,
+    max_iterations: int,
+    tolerance: float = 1e-5,
+) -> Tensor:
+    """Solve A x = b for a symmetric positive definite A, from x = 0.
+
+    In exact arithmetic n iterations solve n equations; far fewer are enough where the eigenvalues
+    of A are clustered.
+
+    Source: Hestenes and Stiefel 1952, https://doi.org/10.6028/jres.049.044.
+
+    Args:
+        product: Multiplies a vector (n,) by A.
+        b: (n,).
+        max_iterations: Most products that are computed.
+        tolerance: Stop where ‖b - A x‖ ≤ tolerance ‖b‖.
+
+    Returns:
+        x, (n,). 0 if b is.
+
+    Raises:
+        ValueError: If A turns out not to be positive definite.
+
+    Example:
+        >>> A, b = torch.tensor([[2.0, 0.0], [0.0, 4.0]]), torch.tensor([2.0, 2.0])
+        >>> conjugate_gradient(A.mv, b, max_iterations=2)
+        tensor([1.0000, 0.5000])
+    """
+    x = torch.zeros_like(b)
+    residual, direction = b, b
+    squared_norm = b.dot(b)
+    enough = tolerance**2 * squared_norm
+    for _ in range(max_iterations):
+        if squared_norm <= enough:
+            break
+        image = product(direction)
+        curvature = direction.dot(image)
+        if not curvature > 0:
+            raise ValueError(
+                f"product must be by a positive definite matrix, but a direction has the curvature "
+                f"{curvature.item():g}"
+            )
+        length = squared_norm / curvature
+        x = x + length * direction
+        residual = residual - length * image
+        previous, squared_norm = squared_norm, residual.dot(residual)
+        direction = residual + squared_norm / previous * direction
+    return x
 
 
 def longest_step(direction: Tensor, image: Tensor, max_kl: float) -> Tensor:

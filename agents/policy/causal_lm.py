@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from agents.objectives.kl_losses import exact_kl
+from agents.objectives.kl import exact_kl
 from agents.policy import categorical
 from agents.policy.config import PolicyConfig
 from agents.policy.model import lora

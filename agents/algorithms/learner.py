@@ -1,0 +1,129 @@
+"""What every learner keeps, and saves: policy, optimiser, averaged policy, counters.
+
+Does not know what is learnt from, nor the loop in which it is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import torch
+from gymnasium.vector import VectorEnv
+from torch import Tensor, nn
+
+from agents.algorithms.configs.offline import OfflineConfig
+from agents.algorithms.configs.policy_gradient import PolicyGradientConfig
+from agents.algorithms.weight_average import WeightAverage
+from agents.callbacks import Callback
+from agents.checkpoints import checkpoint
+from agents.distributed import processes
+from agents.objectives.schedules import SCHEDULES
+from agents.policy.causal_lm import CausalLMPolicy
+
+C = TypeVar("C", bound=PolicyGradientConfig | OfflineConfig)
+
+
+class Learner(ABC, Generic[C]):
+    """Keeps what learning changes, and goes on from where it was saved.
+
+    Args:
+        policy: The policy to train, in place.
+        config: The hyperparameters.
+        callbacks: Called at fixed points.
+
+    Attributes:
+        n_episodes: Episodes, or examples, learnt from so far.
+        n_updates: Updates made so far.
+        average: Of the parameters that learn; None unless `config.ema_decay` asks for it.
+    """
+
+    config_class: ClassVar[type[Any]]
+    """Of the hyperparameters."""
+    config: C
+    envs: VectorEnv[Any, Any, Any] | None
+    reference: CausalLMPolicy | None
+
+    def __init__(self, policy: CausalLMPolicy, config: C, callbacks: Sequence[Callback]) -> None:
+        self.config = config
+        self.policy = policy
+        self.callbacks = list(callbacks)
+        learning = policy.trainable_parameters()
+        processes.broadcast_from_main(learning.values())
+        self._parameters = self.optimized_parameters()
+        self.optimizer = torch.optim.Adam(
+            self._parameters, lr=config.learning_rate, eps=config.adam_epsilon, fused=True
+        )
+        decay = config.ema_decay
+        self.average = None if decay is None else WeightAverage(learning, decay)
+        self.n_episodes = 0
+        self.n_updates = 0
+
+    def optimized_parameters(self) -> list[nn.Parameter]:
+        """Returns what the optimiser moves: all that learns, unless an algorithm moves a part."""
+        return list(self.policy.trainable_parameters().values())
+
+    def save(self, path: str | Path) -> None:
+        """Saves everything that training goes on from, models included, into a folder.
+
+        See `agents.checkpoints.checkpoint`; the model alone is saved by `policy.save_pretrained`.
+
+        Raises:
+            ValueError: If the environments, or a wrapper around them, cannot give their state.
+            FileExistsError: If something else than an earlier checkpoint is at `path`.
+        """
+        checkpoint.save(self, Path(path))
+
+    def restore(self, path: str | Path) -> Self:
+        """Goes on from a checkpoint, of `save` or of a run, of an agent built as this one was.
+
+        Raises:
+            FileNotFoundError, CheckpointError: If there is none, or it is damaged.
+            ValueError: If the agent was built otherwise.
+        """
+        checkpoint.restore(self, Path(path))
+        return self
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn."""
+        return self.config.seed
+
+    @property
+    @abstractmethod
+    def streams(self) -> dict[str, torch.Generator]:
+        """The random streams by name."""
+
+    @abstractmethod
+    def learn(self, total_episodes: int) -> Self:
+        """Trains until `total_episodes` have been learnt from."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Returns counters and controllers, in values that JSON can hold."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state_dict` returned."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns the averaged parameters, if there are any."""
+        return self.average.tensors() if self.average else {}
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Goes on from what `tensors` returned."""
+        if self.average:
+            self.average.load_tensors(tensors)
+        elif tensors:
+            raise ValueError(
+                f"ema_decay is None, so there must be no tensors, got {sorted(tensors)}"
+            )
+
+    def _set_learning_rate(self, progress_remaining: float) -> float:
+        factor = SCHEDULES[self.config.lr_schedule](progress_remaining)
+        learning_rate = self.config.learning_rate * factor
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        return learning_rate
