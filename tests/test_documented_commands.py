@@ -47,6 +47,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
     "train": {
         "python -m agents.train --help": "",
         "python -m agents.train dialogue --help": "",
+        "python -m agents.train dialogue --algorithm rloo --help": "",
         "python -m agents.train dialogue": NAMED,
         "python -m agents.resume runs/NAME": "",
     },

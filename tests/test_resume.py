@@ -32,7 +32,7 @@ from agents.applications.registry import PRESETS
 from agents.checkpoints.folder import MANIFEST, CheckpointError, write_folder
 from agents.checkpoints.series import latest
 from agents.command_line.signals import exit_status
-from agents.runs import models, pipeline
+from agents.runs import pipeline
 from agents.runs.interruption import Interruption
 from agents.runs.owner import LOCK, FolderInUse, owned
 from agents.runs.run_folder import RunFolder
@@ -681,7 +681,7 @@ def test_changed_prompts_are_refused(stopped: Path) -> None:
 
 
 def test_a_changed_model_is_refused(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "TOY_EOS_PROBABILITY", 0.3)
+    monkeypatch.setattr("agents.applications.toy.EOS_PROBABILITY", 0.3)
     with pytest.raises(ValueError, match="must go on with what it started from, but model has"):
         pipeline.resume(stopped)
 
