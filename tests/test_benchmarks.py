@@ -26,6 +26,7 @@ from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.token_batch import TokenBatch
 from benchmarks import (
     cost_per_token,
+    family,
     floor,
     memory,
     rollout,
@@ -47,6 +48,7 @@ SCRIPTS = (
     "cost_per_token",
     "env_throughput",
     "exact_solver",
+    "family",
     "memory",
     "rollout",
     "table",
@@ -517,6 +519,24 @@ def test_trls_side_imports_nothing_of_this_project() -> None:
     assert {name.partition(".")[0] for name in imported}.isdisjoint(
         {"agents", "text_gym", "benchmarks"}
     )
+
+
+# The family
+
+
+def test_every_learner_takes_a_round_on_a_toy_and_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(family, "TOYS", {"WordCount": "word count"})
+    monkeypatch.setattr(sys, "argv", ["family.py", "--quick", "--output", str(tmp_path)])
+    family.main()
+    result = json.loads((tmp_path / "family.json").read_text(encoding="utf-8"))
+    check_schema(result)
+    shares = [one for one in result["figures"] if one["unit"] == "of the optimum"]
+    assert [one["name"] for one in shares] == [f"word count: {one.name}" for one in family.LEARNERS]
+    assert all(0.3 < one["value"] <= 1 and one["goal"] == 0.95 for one in shares)
+    assert (tmp_path / "family.png").stat().st_size > 10_000
+    assert "seed 0" in capsys.readouterr().out
 
 
 # Command lines
