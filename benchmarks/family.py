@@ -197,9 +197,7 @@ def draw(runs: Runs, episodes: int, path: Path) -> None:
     for axes in panels.flat[len(LEARNERS) :]:
         axes.set_visible(False)
     for axes, learner in zip(panels.flat, LEARNERS, strict=False):
-        for (toy, title), colour in zip(
-            TOYS.items(), ("#0072B2", "#E69F00", "#009E73"), strict=True
-        ):
+        for (toy, title), colour in zip(TOYS.items(), COLOURS, strict=False):
             curves = np.array([one.curve for one in runs[toy, learner.name]])
             places = np.linspace(0, episodes, curves.shape[1])
             axes.fill_between(
