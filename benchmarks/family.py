@@ -75,7 +75,7 @@ _ONE_STEP = {
 _DR_GRPO = {"scale_by": "nothing", "aggregation": "constant", "max_tokens": 5, "ent_coef": 0.002}
 
 LEARNERS = (
-    Learner("PPO", "PPO", {"learning_rate": 1e-3, "ent_coef": 0.03}),
+    Learner("PPO", "PPO", {"learning_rate": 1e-3, "n_epochs": 2, "ent_coef": 0.05}),
     Learner("REINFORCE", "REINFORCE", _ONE_STEP),
     Learner("REINFORCE++", "REINFORCE", {"baseline": "batch_mean", **_ONE_STEP}),
     Learner("RLOO", "RLOO", {"learning_rate": 3e-3, "n_epochs": 2, "ent_coef": 0.02}, group_size=8),
@@ -93,7 +93,9 @@ LEARNERS = (
         {"learning_rate": 3e-3, "n_epochs": 2, "kl_coef": 0.03},
         group_size=8,
     ),
-    Learner("TRPO", "TRPO", {"max_kl": 0.1, "cg_iterations": 5, "n_epochs": 4}),
+    Learner(
+        "TRPO", "TRPO", {"max_kl": 0.1, "cg_iterations": 5, "n_epochs": 4, "micro_batch_size": 256}
+    ),
     Learner(
         "ACER",
         "ACER",
