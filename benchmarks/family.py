@@ -94,7 +94,9 @@ LEARNERS = (
         group_size=8,
     ),
     Learner(
-        "TRPO", "TRPO", {"max_kl": 0.1, "cg_iterations": 5, "n_epochs": 4, "micro_batch_size": 256}
+        "TRPO",
+        "TRPO",
+        {"max_kl": 0.05, "cg_iterations": 10, "n_epochs": 4, "micro_batch_size": 256},
     ),
     Learner(
         "ACER",
