@@ -176,6 +176,19 @@ def test_a_group_size_that_does_not_divide_the_batch_is_refused(config_class: An
         config_class(n_episodes=16, batch_size=8, group_size=3)
 
 
+def test_texts_that_were_cut_off_get_no_advantage_where_they_are_filtered() -> None:
+    dapo = next(member for member in MEMBERS if member.name == "DAPO")
+    for filtered in (False, True):
+        agent = dapo.agent(filter_truncated=filtered, normalize_advantage=False, max_redraws=0)
+        rollout = agent.collect()
+        experience, _ = agent.estimate(rollout, *agent.forward(rollout.texts))
+        cut_off, paid = rollout.cut_off, experience.advantages.ne(0).any(dim=1)
+        assert cut_off.any()
+        assert not cut_off.all()
+        assert bool(paid[cut_off].any()) is not filtered
+        assert paid[~cut_off].any()
+
+
 def test_groups_of_equal_rewards_are_drawn_again_within_the_bound() -> None:
     dapo = next(member for member in MEMBERS if member.name == "DAPO")
     collected: list[int] = []

@@ -85,7 +85,8 @@ class GRPOConfig(GroupConfig):
     clip_range_high: float | None = None
     """Upper side of the clip, if different; the bound of CISPO's weights is 1 + this."""
     filter_truncated: bool = False
-    """Leaves texts that were cut off out of the loss (overlong filtering)."""
+    """Gives texts that were cut off no advantage (overlong filtering). They still count in the mean
+    of their group, in what the loss is divided by, and in the KL of the loss."""
     max_redraws: int = 0
     """Batches that are drawn at most, beyond the first, in place of groups whose rewards are all
     equal (dynamic sampling). What is still missing then stays."""
