@@ -29,7 +29,7 @@ from text_gym.rewards import (
     score,
 )
 from text_gym.rewards.sentiment import _analyzer
-from text_gym.rewards.words import fold, split_words
+from text_gym.words import fold, split_words
 
 SHIPPED = [
     WordCount(),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from text_gym.episode import Episode
 from text_gym.quoting import quoted
-from text_gym.rewards.words import fold
+from text_gym.words import fold
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from text_gym.episode import Episode
-from text_gym.rewards.words import fold, split_words
+from text_gym.words import fold, split_words
 
 KeywordMode = Literal["any", "all", "count", "fraction"]
 
@@ -27,7 +27,7 @@ class Keyword:
     """Rewards a completion for the keywords in it.
 
     Keywords match whole words, whatever their case and Unicode composition; what a word is stands
-    in `text_gym.rewards.words`. So "cat" is not found in "cats" or "cat-like", and a Chinese
+    in `text_gym.words`. So "cat" is not found in "cats" or "cat-like", and a Chinese
     keyword is found wherever its characters stand together. A keyword may have several words,
     which must follow each other, with any punctuation between.
 

@@ -12,16 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from text_gym.episode import Episode
-from text_gym.rewards.words import fold, split_words
+from text_gym.metrics.distinct import distinct_n, require_order
 
 
 @dataclass(frozen=True)
 class DistinctNgrams:
     """Rewards a completion with its distinct n-grams over all its n-grams, in (0, 1].
 
-    This is distinct-n of Li et al., 2016 (https://arxiv.org/abs/1510.03055), within one text and
-    over the number of n-grams (the paper divides by the number of words). The grams are of words,
-    as `text_gym.rewards.words` has them, whatever their case.
+    This is `text_gym.metrics.distinct_n` of one text.
 
     A completion of fewer than n words has no n-gram and hence no repetition: it earns 1. Add a
     reward of length if short texts should not be the best.
@@ -40,15 +38,9 @@ class DistinctNgrams:
     n: int = 2
 
     def __post_init__(self) -> None:
-        if not isinstance(self.n, int) or isinstance(self.n, bool) or self.n < 1:
-            raise ValueError(f"n must be an integer of at least 1, received {self.n!r}")
+        require_order(self.n)
 
     def __call__(self, episodes: Sequence[Episode]) -> NDArray[np.float64]:
         """Returns the distinct shares, shape (n_episodes,)."""
-        return np.array([self._share(episode.completion) for episode in episodes], dtype=np.float64)
-
-    def _share(self, completion: str) -> float:
-        words = split_words(fold(completion))
-        starts = range(len(words) - self.n + 1)
-        ngrams = [tuple(words[start : start + self.n]) for start in starts]
-        return len(set(ngrams)) / len(ngrams) if ngrams else 1.0
+        shares = [distinct_n([one.completion], self.n, without=1.0) for one in episodes]
+        return np.array(shares, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The number of words as a reward; what a word is stands in `text_gym.rewards.words`."""
+"""The number of words as a reward; what a word is stands in `text_gym.words`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from text_gym.episode import Episode
-from text_gym.rewards.words import split_words
+from text_gym.words import split_words
 
 
 def count_words(text: str) -> int:

@@ -1,4 +1,4 @@
-"""What a word is, in any script, for the rewards that count or compare words.
+"""What a word is, in any script, for the rewards and metrics that count or compare words.
 
 A word is a maximal run of letters and digits, in which single apostrophes and hyphens may stand
 between letters: "don't", "rock-n-roll". Chinese characters, Hiragana and Katakana are written
