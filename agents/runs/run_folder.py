@@ -123,11 +123,7 @@ class RunFolder(Callback):
         """Returns how far everything is written, after bringing it to the disk."""
         if self._events is not None:
             self._events.flush()
-        sizes = {}
-        for name in _GROWING:
-            with (self.folder / name).open("ab") as file:
-                os.fsync(file.fileno())
-                sizes[name] = file.tell()
+        sizes = {name: _size_on_disk(self.folder / name) for name in _GROWING}
         return {"sizes": sizes, "tokens": self.tokens, "seconds": self.seconds}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -199,6 +195,15 @@ class RunFolder(Callback):
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
         with (self.folder / name).open("a", encoding="utf-8", errors=_HALF_CHARACTERS) as file:
             file.write(json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _size_on_disk(path: Path) -> int:
+    """Returns the size of a file, after bringing it to the disk; 0 if there is none."""
+    if not path.exists():
+        return 0
+    with path.open("ab") as file:
+        os.fsync(file.fileno())
+        return file.tell()
 
 
 def _finite(value: Any) -> Any:
