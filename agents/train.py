@@ -29,10 +29,7 @@ def main() -> None:
     )
     preset = next(argument for argument in arguments if argument in PRESETS)
 
-    if algorithm == "sb3-ppo":
-        from agents.runs.sb3_run import run
-    else:
-        from agents.runs.pipeline import run
+    from agents.runs.pipeline import run
 
     run(preset, config)
 

@@ -49,35 +49,39 @@ def test_reward_and_bound_agree_with_the_exact_distribution() -> None:
         values = np.unique(rewards)
         masses = [np.logaddexp.reduce(said[rewards == value]) for value in values]
         exact.append(best_of_n(RewardDistribution(values, np.array(masses)), N))
-    judged = BestOfN(writer, N).evaluate(writer.frozen_copy(), environments(), 1500, seed=0)
+    evaluation = BestOfN(writer, N).evaluate(
+        writer.frozen_copy(), environments(), 1500, seed=0, kl_coef=0.1
+    )
     expected = np.mean([one.expected_reward for one in exact])
-    assert judged.reward == pytest.approx(expected, abs=2 * judged.reward_half_width)
-    assert judged.kl == pytest.approx(exact[0].kl_bound)
-    assert all(one.kl <= judged.kl for one in exact)
-    assert judged.n == N
-    assert len(judged.scores) == len(judged.prompts) == 1500
+    figures = evaluation.figures
+    assert figures["reward"] == pytest.approx(expected, abs=2 * figures["reward_half_width"])
+    assert figures["kl"] == pytest.approx(exact[0].kl_bound)
+    assert all(one.kl <= figures["kl"] for one in exact)
+    objective = figures["reward"] - 0.1 * figures["kl"]
+    assert figures["objective"] == pytest.approx(objective)
+    assert len(evaluation.scores) == len(evaluation.prompts) == 1500
 
 
 def test_the_bound_from_another_reference_adds_the_log_ratio_of_the_kept_texts() -> None:
     best, reference = BestOfN(policy(), N), policy()
     with torch.no_grad():
         reference.head.weight.mul_(0.5)
-    judged = best.evaluate(reference, environments(), 60, seed=0)
+    evaluation = best.evaluate(reference, environments(), 60, seed=0)
     kept = best.collect(environments(), 60, seed=0)
     mask = kept.texts.completion_mask
     differences = best.policy(kept.texts).log_probs - reference(kept.texts).log_probs
     ratio = float((differences * mask).sum(dim=1).mean().detach())
-    assert judged.kl == pytest.approx(math.log(4) - 3 / 4 + ratio, abs=1e-5)
+    assert evaluation.figures["kl"] == pytest.approx(math.log(4) - 3 / 4 + ratio, abs=1e-5)
 
 
-def test_a_reward_of_its_own_chooses_and_the_environment_judges() -> None:
+def test_a_reward_of_its_own_chooses_and_the_environment_evaluates() -> None:
     def against(episodes: Sequence[Any]) -> list[float]:
         return [-paid(episode.prompt, episode.completion) for episode in episodes]
 
     writer = policy()
     envs = environments()
     scores = [
-        BestOfN(writer, N, chooser).evaluate(writer, envs, 300, seed=0).reward
+        BestOfN(writer, N, chooser).evaluate(writer, envs, 300, seed=0).figures["reward"]
         for chooser in (against, None)
     ]
     assert scores[0] < scores[1] - 0.2
@@ -106,8 +110,8 @@ def test_distilled_by_supervised_training_the_policy_writes_better() -> None:
     examples = Demonstrations(kept.texts, torch.ones(len(kept)))
     SFT(writer, examples, SFTConfig(learning_rate=3e-3, n_epochs=4)).learn()
     assert float(writer(kept.texts).log_probs.sum().detach()) > alone
-    before = BestOfN(policy(), N).evaluate(writer, environments(), 300, seed=1).reward
-    after = BestOfN(writer, 2).evaluate(writer, environments(2), 300, seed=1).reward
+    before = BestOfN(policy(), N).evaluate(writer, environments(), 300, seed=1).figures["reward"]
+    after = BestOfN(writer, 2).evaluate(writer, environments(2), 300, seed=1).figures["reward"]
     # Two draws of the distilled policy are worth four of the one that it was distilled from.
     assert after > before - 0.02
 

@@ -73,7 +73,7 @@ def test_ppo_learns(config: PreTrainedConfig, options: PolicyConfig) -> None:
 
 
 @pytest.mark.parametrize("config", [GPT2, LLAMA], ids=["gpt2", "llama"])
-def test_texts_are_judged_as_on_the_cpu(config: PreTrainedConfig) -> None:
+def test_texts_are_scored_as_on_the_cpu(config: PreTrainedConfig) -> None:
     there, here = agent(config, PolicyConfig(), "cuda"), agent(config, PolicyConfig(), "cpu")
     texts = there.collect().texts
     expected, _ = here.forward(texts.to(torch.device("cpu")))
@@ -93,7 +93,7 @@ def test_prediction_and_evaluation_run() -> None:
     observations, _ = one.envs.reset(seed=0)
     actions, _ = one.predict(observations, action_masks=None)
     assert actions.shape == (4,)
-    assert evaluate(one.policy, one.reference, environments(), 8, seed=0).kl == 0
+    assert evaluate(one.policy, one.reference, environments(), 8, seed=0).figures["kl"] == 0
 
 
 def test_a_checkpoint_goes_on(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_openings_of_one_endless_word_are_left_out() -> None:
     assert openings([Review(text, True, "imdb")], half_of(text)) == []
 
 
-def test_a_run_learns_on_one_half_and_is_judged_on_the_other(fetched: Path) -> None:
+def test_a_run_learns_on_one_half_and_is_evaluated_on_the_other(fetched: Path) -> None:
     split = prompts.load_prompts("film-reviews", Console())
     reviews = read_reviews(fetched)
     assert split.train == [Prompt(text) for text in openings(reviews, "train")]

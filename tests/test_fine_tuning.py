@@ -20,7 +20,8 @@ from agents.applications.dialogue import SMALL_TALK_MODEL
 from agents.applications.fine_tuning import FineTuning
 from agents.applications.registry import PRESETS
 from agents.applications.split import Split
-from agents.evaluation.evaluate import Evaluation, evaluate
+from agents.evaluation.evaluate import evaluate
+from agents.evaluation.metrics import Evaluation
 from agents.runs import environments, models, pipeline, prompts
 from agents.runs.console import evaluations, key_values, printable, replies, run_console
 from text_gym import Prompt, small_talk
@@ -43,8 +44,9 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluation(texts: list[str]) -> Evaluation:
-    """Returns one in which all figures are one half, and every reply repeats its prompt."""
-    return Evaluation(*[0.5] * 7, prompts=texts, completions=texts, scores=[0.5] * len(texts))
+    """Returns one in which every reply repeats its prompt and earns one half."""
+    n = len(texts)
+    return Evaluation(texts, texts, [None] * n, [0.5] * n, [3] * n, [0.0] * n, [-1.0] * n)
 
 
 def test_run_writes_everything_it_promises(run_folder: Path) -> None:
@@ -147,34 +149,34 @@ def test_a_tenth_of_the_texts_of_a_file_is_held_out(tmp_path: Path) -> None:
     assert len(heldout) == 2 * 3  # every text stands there twice
     assert set(train).isdisjoint(heldout)
     assert sorted(train + heldout) == sorted(texts * 2)
-    assert split.judged is split.heldout
-    assert split.judged_as == "Held-out prompts"
+    assert split.eval_prompts is split.heldout
+    assert split.evaluated_on == "Held-out prompts"
     assert split == split_of(tmp_path, [*texts, *texts])
 
 
 @pytest.mark.parametrize("n", [1, 9])
-def test_too_few_prompts_are_judged_on_and_called_what_they_are(tmp_path: Path, n: int) -> None:
+def test_too_few_prompts_are_evaluated_on_and_called_what_they_are(tmp_path: Path, n: int) -> None:
     split = split_of(tmp_path, [f"text {number}" for number in range(n)])
     assert len(split.train) == n
     assert not split.heldout
-    assert split.judged is split.train
-    assert split.judged_as == "Prompts of training (none held out)"
-    assert prompts.load_prompts("How are you?", Console()).judged == [Prompt("How are you?")]
+    assert split.eval_prompts is split.train
+    assert split.evaluated_on == "Prompts of training (none held out)"
+    assert prompts.load_prompts("How are you?", Console()).eval_prompts == [Prompt("How are you?")]
 
 
-def test_replies_to_prompts_held_out_are_what_is_judged(
+def test_replies_to_prompts_held_out_are_what_is_evaluated(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def judged(folder: Path) -> set[str]:
+    def evaluated(folder: Path) -> set[str]:
         return {row["prompt"] for row in json.loads((folder / "replies.json").read_text())}
 
     split = prompts.load_prompts("small-talk", Console())
-    assert judged(run_folder) <= {prompt.text for prompt in split.heldout}
+    assert evaluated(run_folder) <= {prompt.text for prompt in split.heldout}
     summary = json.loads((run_folder / "summary.json").read_text())
     assert summary["heldout_prompts"] == len(split.heldout)
     capsys.readouterr()
     alone = pipeline.run("dialogue", tiny("dialogue", tmp_path, prompts="How are you?"))
-    assert judged(alone) == {"How are you?"}
+    assert evaluated(alone) == {"How are you?"}
     assert json.loads((alone / "summary.json").read_text())["heldout_prompts"] == 0
     assert "Prompts of training (none held out)" in capsys.readouterr().out
 
@@ -225,7 +227,7 @@ def test_the_replies_are_shown_on_any_terminal(width: int) -> None:
 def test_what_is_printed_is_ascii_but_for_the_texts() -> None:
     one, file = evaluation(["Fine", "Well"]), io.TextIOWrapper(io.BytesIO(), "ascii")
     console = Console(width=20, file=file)
-    console.print(key_values("a", {"name": "x" * 50}), evaluations(one, one, "judged on"))
+    console.print(key_values("a", {"name": "x" * 50}), evaluations({"a": one, "b": one}, "texts"))
     console.print(replies(one, one, width=20), replies(one, one, width=80))
     file.flush()  # raises if there is another character
 

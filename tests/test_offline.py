@@ -188,12 +188,12 @@ def test_with_lora_only_adapters_learn(make: Any) -> None:
 
 
 @both
-def test_what_is_held_out_is_judged_after_every_epoch(make: Any) -> None:
+def test_what_is_held_out_is_evaluated_after_every_epoch(make: Any) -> None:
     log, heldout = Log(), make().examples.select(torch.arange(2))
     agent = make(heldout=heldout, callbacks=(log,)).learn()
-    judged = [m["eval/loss"] for m in log.metrics if "eval/loss" in m]
-    assert len(judged) == 4
-    assert judged[-1] == agent.evaluate(heldout)["eval/loss"]
+    evaluated = [m["eval/loss"] for m in log.metrics if "eval/loss" in m]
+    assert len(evaluated) == 4
+    assert evaluated[-1] == agent.evaluate(heldout)["eval/loss"]
 
 
 class NoExamples:
@@ -236,8 +236,8 @@ def test_sft_minimises_the_weighted_nll_of_completions_per_token() -> None:
     for i, t in batch.completion_mask.nonzero().tolist():
         total -= DEMONSTRATIONS.weights[i] * logits[i, t - 1, batch.input_ids[i, t]]
         n_tokens += 1
-    judged = agent.evaluate(DEMONSTRATIONS)["eval/loss"]
-    assert judged == pytest.approx(float(total.detach()) / n_tokens)
+    evaluated = agent.evaluate(DEMONSTRATIONS)["eval/loss"]
+    assert evaluated == pytest.approx(float(total.detach()) / n_tokens)
     wanted = torch.autograd.grad(total / n_tokens, agent._parameters)
     assert_close(gradient(agent, DEMONSTRATIONS), list(wanted))
 
@@ -306,9 +306,9 @@ def test_dpo_minimises_the_logistic_loss_of_summed_log_ratios(smoothing: float) 
 
 def test_dpo_learns_what_was_preferred() -> None:
     agent = dpo(n_epochs=10).learn()
-    judged = agent.evaluate(PREFERENCES)
-    assert judged["eval/accuracy"] == 1
-    assert judged["eval/chosen_reward"] > judged["eval/rejected_reward"]
+    evaluated = agent.evaluate(PREFERENCES)
+    assert evaluated["eval/accuracy"] == 1
+    assert evaluated["eval/chosen_reward"] > evaluated["eval/rejected_reward"]
 
 
 def test_ipo_stops_at_its_optimum() -> None:
@@ -316,8 +316,8 @@ def test_ipo_stops_at_its_optimum() -> None:
     one = PREFERENCES.select(torch.tensor([0]))
     config = DPOConfig(loss="ipo", kl_coef=0.25, learning_rate=1e-2)
     agent = DPO(policy(), one, config).learn(100)
-    judged = agent.evaluate(one)
-    difference = (judged["eval/chosen_reward"] - judged["eval/rejected_reward"]) / 0.25
+    evaluated = agent.evaluate(one)
+    difference = (evaluated["eval/chosen_reward"] - evaluated["eval/rejected_reward"]) / 0.25
     assert difference == pytest.approx(2, abs=0.05)
 
 

@@ -19,8 +19,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agents import DPO, SFT, DPOConfig, PolicyConfig, SFTConfig
 from agents.algorithms.configs.names import ALGORITHMS, OFFLINE_ALGORITHMS
+from agents.applications.split import heldout_texts
 from agents.checkpoints.series import latest
 from agents.runs import offline_pipeline
+from agents.runs.models import load_language_model
 from agents.runs.offline_presets import OFFLINE_RUNS, DPORun, OfflineRun, SFTRun
 from agents.supervised.examples import encode_demonstrations, encode_preferences
 from agents.supervised.from_scratch import new_gpt2, train_tokenizer
@@ -221,6 +223,33 @@ def test_the_average_is_saved_beside_the_model(finished: Callable[[str], Path]) 
     name = "transformer.h.0.mlp.c_fc.weight"
     assert not torch.equal(models[0][name], models[1][name])
     assert not (finished("dpo") / "policy-averaged").exists()
+
+
+def test_the_average_is_evaluated_beside_the_model(finished: Callable[[str], Path]) -> None:
+    folder = finished("sft")
+    summary = json.loads((folder / "summary.json").read_text())
+    for when, name in (("after", "policy"), ("averaged", "policy-averaged")):
+        assert summary[f"loss_{when}"] == pytest.approx(heldout_loss(folder, name), rel=1e-5)
+    assert summary["loss_averaged"] != summary["loss_after"]
+    assert "averaged" not in (finished("dpo") / "summary.json").read_text()
+
+
+def heldout_loss(run: Path, name: str) -> float:
+    """Returns the loss of a model that a run saved, on the pairs that it held out."""
+    policy, tokenizer = load_language_model(str(run / name), PolicyConfig(value_network="none"))
+    rows = read_demonstrations(run.parent / "pairs.jsonl")
+    chosen = heldout_texts(row.prompt for row in rows)
+    heldout = [row for row in rows if row.prompt in chosen]
+    pairs = encode_demonstrations(heldout, tokenizer, template="{prompt}\n", max_length=32)
+    assert pairs is not None
+    return SFT(policy, pairs).evaluate(pairs)["eval/loss"]
+
+
+@every_kind
+def test_a_run_that_writes_no_texts_leaves_no_file_of_samples(
+    kind: str, finished: Callable[[str], Path]
+) -> None:
+    assert not (finished(kind) / "samples.jsonl").exists()
 
 
 @every_kind

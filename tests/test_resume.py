@@ -32,7 +32,7 @@ from agents.applications.registry import PRESETS
 from agents.checkpoints.folder import MANIFEST, CheckpointError, write_folder
 from agents.checkpoints.series import latest
 from agents.command_line.signals import exit_status
-from agents.runs import pipeline
+from agents.runs import learners, pipeline
 from agents.runs.interruption import Interruption
 from agents.runs.owner import LOCK, FolderInUse, owned
 from agents.runs.run_folder import RunFolder
@@ -144,7 +144,7 @@ class Killer:
         while process.is_alive() and not (folder / "config.json").exists():
             time.sleep(0.002)
         if self.left:
-            if self.moments.random() < 0.8:  # else while it loads, judges or restores
+            if self.moments.random() < 0.8:  # else while it loads, evaluates or restores
                 wait_for_training(process, folder)
             time.sleep(self.moments.uniform(0, 4 * self.update))
             process.kill()
@@ -658,20 +658,20 @@ def test_no_update_that_was_saved_is_made_again(
     assert made == list(range(6, N_UPDATES + 1))
 
 
-def test_the_untrained_policy_is_judged_once(
+def test_the_untrained_policy_is_evaluated_once(
     stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judged = []
-    evaluate = pipeline.evaluate
+    evaluated = []
+    evaluate = learners.evaluate
 
     def noting(*args: Any, **kwargs: Any) -> Any:
-        judged.append(evaluate(*args, **kwargs))
-        return judged[-1]
+        evaluated.append(evaluate(*args, **kwargs))
+        return evaluated[-1]
 
-    monkeypatch.setattr(pipeline, "evaluate", noting)
+    monkeypatch.setattr(learners, "evaluate", noting)
     pipeline.resume(stopped)
     summary = json.loads((stopped / "summary.json").read_text())
-    assert [one.reward for one in judged] == [summary["reward_after"]]
+    assert [one.figures["reward"] for one in evaluated] == [summary["reward_after"]]
 
 
 def test_changed_prompts_are_refused(stopped: Path) -> None:
@@ -759,7 +759,7 @@ def test_no_path_in_a_checkpoint_leads_to_a_file_of_the_user(stopped: Path, tmp_
 def test_figures_that_are_not_finite_outlive_a_stop(stopped: Path) -> None:
     path = stopped / "start.json"
     saved = json.loads(path.read_text())
-    saved["evaluation"]["perplexity"] = None
+    saved["evaluation"]["ref_log_probs"][0] = None
     path.write_text(json.dumps(saved))
     pipeline.resume(stopped)
     summary = json.loads((stopped / "summary.json").read_text(), parse_constant=pytest.fail)
@@ -769,11 +769,14 @@ def test_figures_that_are_not_finite_outlive_a_stop(stopped: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda saved: saved["evaluation"].pop("kl"),
+        lambda saved: saved["evaluation"].pop("log_ratios"),
         lambda saved: saved.pop("model"),
         lambda saved: saved["evaluation"].update(scores=["good"]),
+        lambda saved: saved["evaluation"]["prompts"].__setitem__(0, None),
+        lambda saved: saved["evaluation"]["lengths"].pop(),
+        lambda saved: saved["evaluation"].update(kl_coef="much"),
     ],
-    ids=["figure", "digest", "scores"],
+    ids=["missing", "digest", "scores", "prompt", "text", "price"],
 )
 def test_an_edited_start_is_refused_by_its_name(change: Any, stopped: Path) -> None:
     path = stopped / "start.json"

@@ -15,14 +15,15 @@ from safetensors.torch import load_file
 from agents.algorithms.configs.names import ALGORITHMS, config_for, name_of
 from agents.applications.fine_tuning import with_algorithm
 from agents.applications.registry import PRESETS
-from agents.runs.pipeline import AGENTS, run
+from agents.runs.learners import LEARNERS
+from agents.runs.pipeline import run
 from agents.runs.saved_config import described, read_config
 
 OWN = [name for name in ALGORITHMS if name != "sb3-ppo"]
 
 
-def test_every_algorithm_of_ours_can_be_named_and_run() -> None:
-    assert {ALGORITHMS[name] for name in OWN} == set(AGENTS)
+def test_every_algorithm_that_can_be_named_has_a_learner() -> None:
+    assert set(ALGORITHMS.values()) == set(LEARNERS)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -78,7 +79,7 @@ def test_help_shows_the_options_of_the_algorithm_that_is_named() -> None:
     assert "--algorithm.gae-lambda" in help_of()
 
 
-def test_an_averaged_policy_is_judged_and_saved_beside_the_other(tmp_path: Path) -> None:
+def test_an_averaged_policy_is_evaluated_and_saved_beside_the_other(tmp_path: Path) -> None:
     config = PRESETS["toy"][1]
     config = dataclasses.replace(
         config,

@@ -22,14 +22,14 @@ from agents import train
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.health_checks import TrainingStopped
 from agents.algorithms.ppo import PPO
-from agents.applications.fine_tuning import with_algorithm
+from agents.applications.fine_tuning import FineTuning, with_algorithm
 from agents.applications.registry import PRESETS
 from agents.applications.toy_policy import toy_policy
 from agents.callbacks import Callback
 from agents.policy.causal_lm import CausalLMPolicy, forward_in_chunks
 from agents.policy.config import PolicyConfig
 from agents.rollout.buffer import Rollout
-from agents.runs import pipeline, sb3_run
+from agents.runs import learners, pipeline
 from agents.sb3_baseline import hyperparameters
 from agents.sb3_baseline.agent import SB3PPO
 from agents.sb3_baseline.evaluation import write_texts
@@ -473,10 +473,10 @@ def test_small_task_is_learnt(network: Network) -> None:
     assert np.mean(scores[-3:]) > 0.9
 
 
-# Judging and running
+# Evaluating and running
 
 
-def test_texts_for_judging_are_one_per_row_and_leave_global_streams_alone() -> None:
+def test_texts_for_evaluation_are_one_per_row_and_leave_global_streams_alone() -> None:
     agent = make_agent("transformer", random_policy())
     envs = make_envs(32)
     torch.manual_seed(5)
@@ -545,7 +545,7 @@ def test_run_that_sb3_cannot_do_leaves_no_folder_behind(tmp_path: Path) -> None:
     config = with_algorithm(PRESETS["dialogue"][1], "sb3-ppo")
     config = dataclasses.replace(config, output=tmp_path / "runs")
     with pytest.raises(ValueError, match=r"kl_coef must be 0.0 .*got 0.04"):
-        sb3_run.run("dialogue", config)
+        pipeline.run("dialogue", config)
     assert not (tmp_path / "runs").exists()
 
 
@@ -555,6 +555,51 @@ def test_stopped_run_says_that_it_cannot_go_on(run_folder: Path, tmp_path: Path)
     (stopped / "config.json").write_bytes((run_folder / "config.json").read_bytes())
     with pytest.raises(FileNotFoundError, match=r"got .*stopped, of sb3-ppo;"):
         pipeline.resume(stopped)
+
+
+def small_run(output: Path, **changes: Any) -> FineTuning:
+    config = with_algorithm(PRESETS["toy"][1], "sb3-ppo")
+    sizes: dict[str, Any] = {"n_episodes": 8, "batch_size": 8, "n_epochs": 1}
+    algorithm = dataclasses.replace(config.algorithm, **{**sizes, **changes.pop("algorithm", {})})
+    small = {"total_episodes": 8, "num_envs": 4, "eval_episodes": 8, "threads": 1, "name": "run"}
+    return dataclasses.replace(config, output=output, algorithm=algorithm, **{**small, **changes})
+
+
+def test_run_is_evaluated_before_and_after_by_the_same_writer(tmp_path: Path) -> None:
+    config = small_run(tmp_path, algorithm={"learning_rate": 1e-12, "network": "mlp"})
+    folder = pipeline.run("toy", config)
+    replies = json.loads((folder / "replies.json").read_text())
+    assert [row["before"] for row in replies] == [row["after"] for row in replies]
+    assert len({row["before"] for row in replies}) > 1
+
+
+def test_run_says_where_its_time_went(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline.run("toy", small_run(tmp_path, profile=True))
+    assert "Where the time of an update goes" in capsys.readouterr().out
+
+
+def test_run_that_is_interrupted_says_that_it_cannot_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(self: SB3PPO) -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SB3PPO, "_update", interrupted)
+    with pytest.raises(SystemExit) as end:
+        pipeline.run("toy", small_run(tmp_path))
+    assert end.value.code == 130
+    error = capsys.readouterr().err
+    assert "Stopped; begin again under another --name: this learner saves no checkpoints" in error
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_run_of_several_processes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learners.processes, "world_size", lambda: 2)
+    with pytest.raises(ValueError, match="sb3-ppo must learn in one process, got 2"):
+        pipeline.run("toy", small_run(tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_broken_reward_stops_before_anything_is_learnt() -> None:

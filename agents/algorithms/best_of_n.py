@@ -9,10 +9,10 @@ Source: Stiennon et al. 2020, arXiv:2009.01325; that it is a bound, and how tigh
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +22,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from agents.algorithms.labelled import best_of_groups, reported_groups
-from agents.evaluation.evaluate import Evaluation, describe, own_log_probs
+from agents.evaluation.evaluate import describe, own_log_probs
+from agents.evaluation.metrics import Evaluation
 from agents.objectives.groups import require_groups
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.buffer import Rollout
 from agents.rollout.collect import collect_rollout
 
 RewardFunction = Callable[[Sequence[Any]], ArrayLike]
-
-
-@dataclass(frozen=True)
-class BestOfNEvaluation(Evaluation):
-    """Says how good the kept texts are.
-
-    Attributes:
-        kl: An upper bound of the KL from the reference, in nats per completion; not an estimate of
-            it, as for other policies.
-        n: Texts of which one was kept.
-    """
-
-    n: int
 
 
 class BestOfN:
@@ -51,7 +39,7 @@ class BestOfN:
         policy: Writes.
         n: Texts to a prompt, at least 2.
         reward_function: Of the finished episodes, `info["text_episode"]`; chooses. None: the reward
-            that the environments pay. One of its own can be judged by theirs.
+            that the environments pay. What it chooses can be evaluated by theirs.
 
     Raises:
         ValueError: If `n` is below 2.
@@ -68,8 +56,8 @@ class BestOfN:
         >>> sizes = dict(n_embd=16, n_layer=1, n_head=1, n_positions=24)
         >>> config = GPT2Config(vocab_size=int(envs.single_action_space.n), **sizes)
         >>> best = BestOfN(CausalLMPolicy.from_config(config), n=4)
-        >>> judged = best.evaluate(best.policy.frozen_copy(), envs, 10, seed=0)
-        >>> len(judged.scores), round(judged.kl, 3)
+        >>> evaluation = best.evaluate(best.policy.frozen_copy(), envs, 10, seed=0)
+        >>> len(evaluation.scores), round(evaluation.figures["kl"], 3)
         (10, 0.636)
     """
 
@@ -116,22 +104,29 @@ class BestOfN:
         n_episodes: int,
         *,
         seed: int,
-    ) -> BestOfNEvaluation:
-        """Judges `n_episodes` kept texts by what the environments pay for them.
+        kl_coef: float | None = None,
+    ) -> Evaluation:
+        """Evaluates `n_episodes` kept texts by what the environments pay for them.
 
         Args:
             reference: What KL and perplexity are measured against.
             envs: As for `collect`; they must report `text_episode`.
             n_episodes: Texts to keep.
             seed: Of prompts and sampling.
+            kl_coef: The price of a nat of KL in the objective; None: there is no objective.
+
+        Returns:
+            What `agents.evaluation.evaluate` does, but for `log_ratios`: their mean is an upper
+            bound of the KL from the reference, and so is `objective` a lower one.
 
         Raises:
             KeyError, ValueError: As `collect`, or if the policy does not decode as it is trained.
         """
         kept = self.collect(envs, n_episodes, seed=seed)
-        judged = vars(describe(kept, own_log_probs(self.policy, kept), reference))
-        # What `describe` calls KL is the mean of log π/π_ref over the kept texts.
-        return BestOfNEvaluation(**{**judged, "kl": self.kl_bound + judged["kl"]}, n=self.n)
+        written = describe(kept, own_log_probs(self.policy, kept), reference, kl_coef)
+        # So far they are of the policy that wrote, not of that which keeps one of n.
+        log_ratios = [self.kl_bound + one for one in written.log_ratios]
+        return dataclasses.replace(written, log_ratios=log_ratios)
 
     def _scores(self, written: Rollout) -> Tensor:
         if self.reward_function is None:

@@ -1,4 +1,4 @@
-"""The loop that every algorithm walks that learns from a file: draw, forward, loss, step, judge.
+"""The loop of every algorithm that learns from a file: draw, forward, loss, step, evaluate.
 
 An algorithm says what is minimised (`loss`), and nothing else. The file is there as a whole and
 does not change, so that where training stands is a number: the order of an epoch follows from the
@@ -42,7 +42,7 @@ class Offline(Learner[C], Generic[C, E]):
         policy: The policy to train, in place; it needs no values.
         examples: What to learn from, at least one.
         config: The hyperparameters.
-        heldout: What is judged after every epoch, and never learnt from; None: nothing.
+        heldout: What is evaluated after every epoch, and never learnt from; None: nothing.
         reference: Where an algorithm compares with one. None: a frozen copy of the policy as it
             stands.
         callbacks: Called at fixed points; every optimiser step is an update.
@@ -134,7 +134,7 @@ class Offline(Learner[C], Generic[C, E]):
             self.n_episodes += len(batch)
             self.n_updates += 1
             self.n_tokens += batch.n_tokens
-            # Judge: what was held out, at the end of every epoch.
+            # Evaluate: what was held out, at the end of every epoch.
             if self.heldout is not None and self.n_episodes % len(self.examples) == 0:
                 metrics |= self.evaluate(self.heldout)
             metrics |= {

@@ -39,8 +39,8 @@ class FineTuning:
     num_envs: int = 256
     """Replies written side by side, by all processes together."""
     eval_episodes: int = 256
-    """Replies that are judged before and after: to the prompts held out, or if there are fewer than
-    ten prompts, to those of training."""
+    """Replies that are evaluated before and after: to the prompts held out, or if there are fewer
+    than ten prompts, to those of training."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     """How the model becomes a policy, and what of it learns."""
     algorithm: AlgorithmConfig

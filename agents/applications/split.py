@@ -13,7 +13,7 @@ from text_gym import Prompt
 HELDOUT_SHARE = 0.1
 """Of the distinct prompts of a file: what is held out, rounded down."""
 HELDOUT_SEED = 0
-"""Of which they are; not that of the run, so that runs are judged on the same."""
+"""Of which they are; not that of the run, so that runs are evaluated on the same."""
 
 
 class Split(NamedTuple):
@@ -23,13 +23,13 @@ class Split(NamedTuple):
     heldout: Sequence[Prompt]
 
     @property
-    def judged(self) -> Sequence[Prompt]:
-        """What a policy is judged on: the prompts held out, or if there are none, all."""
+    def eval_prompts(self) -> Sequence[Prompt]:
+        """What a policy is evaluated on: the prompts held out, or if there are none, all."""
         return self.heldout or self.train
 
     @property
-    def judged_as(self) -> str:
-        """What the prompts that a policy is judged on are called."""
+    def evaluated_on(self) -> str:
+        """What the prompts that a policy is evaluated on are called."""
         return "Held-out prompts" if self.heldout else "Prompts of training (none held out)"
 
     def own_share(self) -> Split:

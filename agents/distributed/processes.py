@@ -1,4 +1,4 @@
-"""Several processes that learn together, each writing and judging its share of every batch.
+"""Several processes that learn together, each writing and scoring its share of every batch.
 
 `torchrun` or `accelerate launch` starts them, and `torch.distributed` connects them. Where there is
 one process, everything here does nothing. This module knows nothing of what is exchanged.

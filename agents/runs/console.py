@@ -15,7 +15,7 @@ from rich.table import Table
 
 from agents.agent import Agent
 from agents.callbacks import Callback
-from agents.evaluation.evaluate import Evaluation, paired_gain
+from agents.evaluation.metrics import METRICS, Evaluation, paired_gains
 
 _REPLIES = "Replies to the same prompts"
 _FIGURES = {"reward": "rollout/score_mean", "KL": "rollout/kl"}
@@ -83,54 +83,51 @@ def key_values(title: str, values: Mapping[str, Any]) -> Table:
     return table
 
 
-def before_and_after(
-    before: Mapping[str, float], after: Mapping[str, float], judged_as: str
-) -> Table:
-    """Returns the same figures before and after, side by side.
+def side_by_side(title: str, rows: Mapping[str, Mapping[str, str]]) -> Table:
+    """Returns figures of several policies, a column for each.
 
     Args:
-        before: Of the policy that training started from, by the names of metrics.
-        after: Of the policy that it ended with.
-        judged_as: What it was judged on.
+        title: Says what they were evaluated on.
+        rows: The cells by column, by what the figure is called; a cell may be missing.
     """
-    table = Table(title=judged_as, title_justify="left", title_style="bold", box=None)
-    for heading in ("", "before", "after"):
-        table.add_column(heading, justify="left" if not heading else "right", overflow="fold")
-    for name in before:
-        values = (f"{one[name]:.4f}" for one in (before, after))
-        table.add_row(name.removeprefix("eval/"), *values)
-    return table
-
-
-def evaluations(
-    before: Evaluation, after: Evaluation, title: str, *, averaged: Evaluation | None = None
-) -> Table:
-    """Returns the figures before and after, side by side.
-
-    Args:
-        before: Of the policy that training started from.
-        after: Of the policy that it ended with.
-        title: Names the prompts.
-        averaged: Of the averaged policy, if there is one.
-    """
-    judged = {"before": before, "after": after} | ({"averaged": averaged} if averaged else {})
+    headings = dict.fromkeys(heading for cells in rows.values() for heading in cells)
     table = Table(title=title, title_justify="left", title_style="bold", box=None)
-    for heading in ("", *judged):
-        table.add_column(heading, justify="left" if not heading else "right", overflow="fold")
-    for name, label, digits in (
-        ("reward", "reward", 3),
-        ("reward_half_width", "  +/- (95 %)", 3),
-        ("kl", "KL (nats per reply)", 2),
-        ("length", "tokens per reply", 1),
-        ("perplexity", "perplexity under the reference", 1),
-        ("distinct_2", "distinct-2", 3),
-        ("largest_share", "share of the commonest reply", 3),
-    ):
-        table.add_row(label, *(f"{getattr(one, name):.{digits}f}" for one in judged.values()))
-    gains = [paired_gain(before, one) for one in list(judged.values())[1:]]
-    intervals = (f"{gain.mean:+.3f} +/- {gain.half_width:.3f}" for gain in gains)
-    table.add_row("gain, prompt by prompt (95 %)", "", *intervals)
+    table.add_column("", overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right", overflow="fold")
+    for label, cells in rows.items():
+        table.add_row(label, *(cells.get(heading, "") for heading in headings))
     return table
+
+
+def evaluations(evaluated: Mapping[str, Evaluation], title: str) -> Table:
+    """Returns the figures of several policies, and what each gained on the first.
+
+    Args:
+        evaluated: By what the policies are called; the first is the one that training started from.
+        title: Names the prompts.
+    """
+    rows = {
+        metric.label: {
+            heading: _cell(one.figures, name, metric.digits)
+            for heading, one in evaluated.items()
+            if name in one.figures
+        }
+        for name, metric in METRICS.items()
+    }
+    before, *_ = evaluated.values()
+    for heading, one in list(evaluated.items())[1:]:
+        for name, gain in paired_gains(before, one).items():
+            cell = f"{gain.mean:+.3f} +/- {gain.half_width:.3f}"
+            rows.setdefault(f"paired gain, {name}", {})[heading] = cell
+    return side_by_side(f"{title} (+/-: 95 %)", {label: row for label, row in rows.items() if row})
+
+
+def _cell(figures: Mapping[str, float], name: str, digits: int) -> str:
+    """Returns a figure, with half of its interval where it has one."""
+    half_width = figures.get(f"{name}_half_width")
+    interval = "" if half_width is None else f" +/- {half_width:.{digits}f}"
+    return f"{figures[name]:.{digits}f}{interval}"
 
 
 def replies(before: Evaluation, after: Evaluation, *, width: int, n: int = 10) -> Table:

@@ -15,15 +15,12 @@ from safetensors import SafetensorError
 
 from agents.agent import Agent
 from agents.algorithms.health_checks import TrainingStopped
-from agents.checkpoints.folder import replace_folder
 from agents.checkpoints.series import latest
 from agents.command_line.command import command_line, end, trouble
 from agents.command_line.signals import exit_status
 from agents.distributed import processes
-from agents.policy.causal_lm import CausalLMPolicy
 from agents.runs.console import printable, run_console
 from agents.runs.run_folder import RunFolder
-from text_gym import HuggingFaceTokenizer
 
 CHECKPOINTS = "checkpoints"
 SUMMARY = "summary.json"
@@ -55,38 +52,38 @@ def restore_latest(
         console.print(f"Going on after {agent.n_episodes:,} episodes, from {checkpoint.name}")
 
 
-def save_model(policy: CausalLMPolicy, tokenizer: Any, folder: Path) -> None:
-    """Writes a model and its tokenizer, if it is one that transformers reads, whole or not."""
-
-    def fill(partial: Path) -> None:
-        policy.save_pretrained(partial)
-        if isinstance(tokenizer, HuggingFaceTokenizer):
-            tokenizer.tokenizer.save_pretrained(partial)
-
-    replace_folder(folder, fill)
-
-
 @contextmanager
-def advice_on_going_on(folder: Path) -> Iterator[None]:
-    """Ends the program with what happened and how to go on, where a run that began stops inside."""
+def advice_on_going_on(folder: Path, *, resumable: bool = True) -> Iterator[None]:
+    """Ends the program with what happened and how to go on, where a run that began stops inside.
+
+    Args:
+        folder: Of the run.
+        resumable: Whether it has checkpoints to go on from.
+    """
     try:
         yield
     except TrainingStopped as reason:
         kept = latest(folder / CHECKPOINTS)
         where = "no checkpoint was saved yet" if kept is None else f"last good checkpoint: {kept}"
-        status, lines = 1, [f"Training stopped: {reason} ({where})"]
+        status, lines = 1, [f"Training stopped: {reason}" + (f" ({where})" if resumable else "")]
     except (KeyboardInterrupt, OSError, SafetensorError) as error:
         refused = trouble(error)
         if not (folder / "config.json").exists():
             raise  # there is nothing yet to go on with
-        n = processes.world_size()
-        again = command_line("agents.resume", str(folder), n_processes=n)
+        again = _advice(folder, resumable=resumable)
         if isinstance(error, KeyboardInterrupt):
-            status, lines = exit_status(error), [f"Stopped; go on with: {again}"]
+            status, lines = exit_status(error), [f"Stopped; {again}"]
         elif refused is not None:
-            status, lines = 1, [refused, f"When that is mended, go on with: {again}"]
+            status, lines = 1, [refused, f"When that is mended, {again}"]
         else:
             raise
     else:
         return
     end(status, *(lines if processes.is_main() else ()))
+
+
+def _advice(folder: Path, *, resumable: bool) -> str:
+    if not resumable:
+        return "begin again under another --name: this learner saves no checkpoints"
+    n = processes.world_size()
+    return f"go on with: {command_line('agents.resume', str(folder), n_processes=n)}"

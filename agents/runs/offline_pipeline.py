@@ -1,4 +1,4 @@
-"""A whole run that learns from a file: load, judge, learn, judge again, write down; and going on.
+"""A whole run that learns from a file: load, evaluate, learn, evaluate again; and going on.
 
 As `agents.runs.pipeline`, without prompts, rewards and environments. Killed at any moment and
 resumed, a run writes what it would have written.
@@ -19,7 +19,6 @@ import torch
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-import text_gym
 from agents.algorithms.configs.dpo import DPOConfig
 from agents.algorithms.configs.names import name_of
 from agents.algorithms.configs.sft import SFTConfig
@@ -34,18 +33,18 @@ from agents.distributed import processes
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.runs.console import (
     ProgressBar,
-    before_and_after,
     key_values,
     printable,
     run_console,
+    side_by_side,
 )
+from agents.runs.final_policies import final_policies, save_model
 from agents.runs.going_on import (
     CHECKPOINTS,
     SUMMARY,
     advice_on_going_on,
     is_finished,
     restore_latest,
-    save_model,
 )
 from agents.runs.interruption import Interruption
 from agents.runs.models import load_language_model
@@ -54,7 +53,7 @@ from agents.runs.owner import new_folder, owned, require_name, require_new
 from agents.runs.run_folder import RunFolder, draw_losses
 from agents.runs.saved_config import anchored_model, described, read_offline_config
 from agents.runs.start import FILE, digest_of_parameters
-from agents.runs.summary import run_name
+from agents.runs.summary import circumstances, figures_of, run_name
 from agents.supervised.examples import encode_demonstrations, encode_preferences
 from agents.supervised.pair_files import read_demonstrations, read_preferences
 from text_gym import HuggingFaceTokenizer
@@ -128,9 +127,14 @@ class _Loaded(NamedTuple):
     left_out: int
 
     @property
-    def judged(self) -> Any:
-        """What the policy is judged on: what is held out, or if there is nothing, all."""
+    def eval_pairs(self) -> Any:
+        """What the policy is evaluated on: what is held out, or if there is nothing, all."""
         return self.train if self.heldout is None else self.heldout
+
+    @property
+    def evaluated_on(self) -> str:
+        """What the pairs that the policy is evaluated on are called."""
+        return "Pairs of training (none held out)" if self.heldout is None else "Held-out pairs"
 
 
 def _load(config: OfflineRun, device: torch.device) -> _Loaded:
@@ -162,7 +166,7 @@ def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bo
     console = run_console(quiet=not processes.is_main())
     config = dataclasses.replace(config, threads=loaded.threads)
     start = _start(config, loaded.policy)
-    before = _judgement(folder, start) if resumed else None
+    before = _evaluation(folder, start) if resumed else None
     progress, interruption = ProgressBar(console, {"loss": "train/loss"}), Interruption()
     checkpoints = Checkpoints(
         folder / CHECKPOINTS, every=config.checkpoint_every, keep=config.keep_checkpoints
@@ -182,21 +186,23 @@ def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bo
             at_the_end.callback(record.close)
             agent.callbacks.insert(0, record)
         console.print(key_values(f"{type(agent).__name__}: {config.data}", _header(config, loaded)))
-        before = before or agent.evaluate(loaded.judged)
+        before = before or agent.evaluate(loaded.eval_pairs)
         if record is not None:
             record.write_json(FILE, {**start, "evaluation": before})
-        restore_latest(agent, folder, record, console)
+        if resumed:
+            restore_latest(agent, folder, record, console)
         with interruption.deferred():
             agent.learn()
         interruption.stop_if_asked()
-        after = agent.evaluate(loaded.judged)
+        evaluated = {"before": before}
+        for when, name in final_policies(agent.average):
+            evaluated[when] = agent.evaluate(loaded.eval_pairs)
+            if record is not None:
+                save_model(agent.policy, loaded.tokenizer, folder / name)
         if record is not None:
-            _save(agent, loaded.tokenizer, folder)
-            figures = _summary(agent, loaded, before, after, record.seconds)
+            figures = _summary(agent, loaded, evaluated, record.seconds)
             record.write_json(SUMMARY, figures)  # the last: a run that has it is finished
-            judged_as = "Pairs of training (none held out)"
-            judged_as = judged_as if loaded.heldout is None else "Held-out pairs"
-            console.print(before_and_after(before, after, judged_as))
+            console.print(side_by_side(loaded.evaluated_on, _rows(evaluated)))
             console.print(f"Written to {printable(str(folder))}/")
     return folder
 
@@ -225,8 +231,8 @@ def _start(config: OfflineRun, policy: nn.Module) -> dict[str, str]:
     return {"data": data, "model": digest_of_parameters(policy)}
 
 
-def _judgement(folder: Path, start: Mapping[str, str]) -> dict[str, float] | None:
-    """Returns how the untrained policy was judged, if it was.
+def _evaluation(folder: Path, start: Mapping[str, str]) -> dict[str, float] | None:
+    """Returns the evaluation of the untrained policy, if there is one.
 
     Raises:
         ValueError: If the run started from something else.
@@ -249,35 +255,26 @@ def _judgement(folder: Path, start: Mapping[str, str]) -> dict[str, float] | Non
     return evaluation
 
 
-def _save(agent: Offline[Any, Any], tokenizer: HuggingFaceTokenizer, folder: Path) -> None:
-    save_model(agent.policy, tokenizer, folder / "policy")
-    if agent.average:
-        with agent.average.in_place():
-            save_model(agent.policy, tokenizer, folder / "policy-averaged")
+def _rows(evaluated: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, str]]:
+    """Returns the cells of a table of figures."""
+    return {
+        name.removeprefix("eval/"): {when: f"{one[name]:.4f}" for when, one in evaluated.items()}
+        for name in evaluated["before"]
+    }
 
 
 def _summary(
     agent: Offline[Any, Any],
     loaded: _Loaded,
-    before: Mapping[str, float],
-    after: Mapping[str, float],
+    evaluated: Mapping[str, Mapping[str, float]],
     seconds: float,
 ) -> dict[str, Any]:
-    compared = {
-        f"{name.removeprefix('eval/')}_{when}": value
-        for when, figures in (("before", before), ("after", after))
-        for name, value in figures.items()
-    }
+    figures = figures_of(evaluated)
     return {
-        **compared,
+        **{name.removeprefix("eval/"): value for name, value in figures.items()},
         "pairs": len(loaded.train),
         "heldout_pairs": 0 if loaded.heldout is None else len(loaded.heldout),
         "left_out": loaded.left_out,
-        "episodes": agent.n_episodes,
-        "updates": agent.n_updates,
         "tokens": agent.n_tokens,
-        "seconds": seconds,
-        "seed": agent.seed,
-        "threads": torch.get_num_threads(),
-        "versions": {"torch": torch.__version__, "text_gym": text_gym.__version__},
+        **circumstances(agent, seconds),
     }

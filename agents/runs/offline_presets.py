@@ -24,7 +24,8 @@ class OfflineRun:
     """`small-talk` (the model in this package), `smollm2` (SmolLM2-135M-Instruct, after `python -m
     agents.fetch smollm2`), or a folder, hub id or GGUF file of a causal language model."""
     data: Path
-    """File of JSON lines. A tenth of its prompts is held out, and judged before and after."""
+    """File of JSON lines. A tenth of its prompts is held out, and evaluated
+    before and after."""
     prompt_template: str = "{prompt}\n"
     """What the policy sees of a prompt."""
     max_length: int | None = None

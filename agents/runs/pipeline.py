@@ -1,4 +1,4 @@
-"""A whole fine-tuning run: load, judge, learn, judge again, write down; and going on with one.
+"""A whole fine-tuning run: load, evaluate, learn, evaluate again, write down; and going on.
 
 This pipeline is where `text_gym` and the agents meet; the algorithm itself knows neither prompts
 nor rewards. Killed at any moment and resumed, a run writes what it would have written.
@@ -17,24 +17,15 @@ from gymnasium.vector import VectorEnv
 from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
-from agents.algorithms.acer import ACER
+from agents.agent import Agent
 from agents.algorithms.configs.names import name_of
-from agents.algorithms.expert_iteration import ExpertIteration
-from agents.algorithms.grpo import GRPO
-from agents.algorithms.policy_gradient import PolicyGradient
-from agents.algorithms.ppo import PPO
-from agents.algorithms.reinforce import REINFORCE
-from agents.algorithms.rloo import RLOO
-from agents.algorithms.trajectory_balance import TrajectoryBalance
-from agents.algorithms.trpo import TRPO
 from agents.applications.fine_tuning import FineTuning
 from agents.applications.split import Split
 from agents.callbacks import BestScore
 from agents.checkpoints.series import Checkpoints
 from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
-from agents.evaluation.evaluate import Evaluation, evaluate
-from agents.policy.causal_lm import CausalLMPolicy
+from agents.evaluation.metrics import Evaluation
 from agents.runs.console import (
     ProgressBar,
     evaluations,
@@ -44,15 +35,16 @@ from agents.runs.console import (
     run_console,
 )
 from agents.runs.environments import make_envs, make_reward
+from agents.runs.final_policies import final_policies
 from agents.runs.going_on import (
     CHECKPOINTS,
     SUMMARY,
     advice_on_going_on,
     is_finished,
     restore_latest,
-    save_model,
 )
 from agents.runs.interruption import Interruption
+from agents.runs.learners import LEARNERS, Learner
 from agents.runs.models import load_policy
 from agents.runs.owner import new_folder, owned, require_name, require_new
 from agents.runs.profile import Profile, TimedReward
@@ -60,13 +52,7 @@ from agents.runs.prompts import load_prompts
 from agents.runs.run_folder import RunFolder
 from agents.runs.saved_config import anchored, described, read_config
 from agents.runs.start import FILE, Start
-from agents.runs.summary import figures_of, header, paired_replies, run_name, summary
-
-AGENTS: Mapping[type, type[PolicyGradient[Any]]] = {
-    agent.config_class: agent
-    for agent in (PPO, REINFORCE, RLOO, GRPO, TrajectoryBalance, ExpertIteration, TRPO, ACER)
-}
-"""The algorithm that each config is of."""
+from agents.runs.summary import header, paired_replies, run_name, summary
 
 
 def run(preset: str, config: FineTuning) -> Path:
@@ -102,7 +88,7 @@ def resume(folder: Path) -> Path:
     preset, config = read_config(folder)
     if is_finished(folder):
         return folder
-    if type(config.algorithm) not in AGENTS:
+    if not LEARNERS[type(config.algorithm)].resumable:
         raise FileNotFoundError(
             "folder must be of a run of our own algorithms, which save checkpoints, got "
             f"{folder}, of {name_of(config.algorithm)}; train it again under another name"
@@ -119,11 +105,12 @@ class _Loaded(NamedTuple):
 
     threads: int
     split: Split
-    policy: CausalLMPolicy
+    start: Start
     tokenizer: Any
     reward: TimedReward
-    envs: VectorEnv[Any, Any, Any]
     eval_envs: VectorEnv[Any, Any, Any]
+    learner: Learner
+    agent: Any
 
 
 def _load(config: FineTuning, device: torch.device) -> _Loaded:
@@ -133,6 +120,7 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
     num_envs = processes.share_of(config.num_envs, "num_envs")
     split = load_prompts(config.prompts, run_console(quiet=not processes.is_main()))
     policy, tokenizer = load_policy(config)
+    start = Start.of(split, policy)
     policy.to(device)
     reward = TimedReward(make_reward(config))
     words = (tokenizer, policy.end_of_text_ids)
@@ -144,99 +132,98 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
         reward,
         group_size=getattr(config.algorithm, "group_size", 1),
     )
-    eval_envs = make_envs(config, split.judged, *words, config.eval_episodes, reward)
-    return _Loaded(threads, split, policy, tokenizer, reward, envs, eval_envs)
+    eval_envs = make_envs(config, split.eval_prompts, *words, config.eval_episodes, reward)
+    learner = LEARNERS[type(config.algorithm)]
+    agent = learner.build(policy, envs, eval_envs, config)
+    return _Loaded(threads, split, start, tokenizer, reward, eval_envs, learner, agent)
 
 
 def _carry_out(
     preset: str, config: FineTuning, loaded: _Loaded, folder: Path, *, resumed: bool
 ) -> Path:
     console = run_console(quiet=not processes.is_main())
-    threads, split, policy, tokenizer, reward, envs, eval_envs = loaded
-    config = dataclasses.replace(config, threads=threads)
-    start = Start.of(split, policy)
-    start = start.found_in(folder) if resumed else start
+    split, learner, agent = loaded.split, loaded.learner, loaded.agent
+    config = dataclasses.replace(config, threads=loaded.threads)
+    start = loaded.start.found_in(folder) if resumed else loaded.start
     progress, best, interruption = ProgressBar(console), BestScore(), Interruption()
-    checkpoints = Checkpoints(
-        folder / CHECKPOINTS, every=config.checkpoint_every, keep=config.keep_checkpoints
-    )
-    profile = Profile(reward)
-    callbacks = [progress, best, profile, interruption, checkpoints]
-    agent = AGENTS[type(config.algorithm)](policy, envs, config.algorithm, callbacks=callbacks)
-    with advice_on_going_on(folder), interruption, ExitStack() as at_the_end:
+    profile = Profile(loaded.reward)
+    agent.callbacks += [progress, best, profile, interruption]
+    if learner.resumable:
+        agent.callbacks.append(_checkpoints(config, folder))
+    advice = advice_on_going_on(folder, resumable=learner.resumable)
+    with advice, interruption, ExitStack() as at_the_end:
         at_the_end.callback(progress.close)
         record = None
         if processes.is_main():  # of several processes, the first one writes and prints
             record = _record(preset, config, folder, resumed=resumed)
             at_the_end.callback(record.close)
             agent.callbacks.insert(0, record)
-        console.print(
-            key_values(f"{type(agent).__name__}: {preset}", header(config, split, policy))
-        )
-        before = start.evaluation or _judged(agent, eval_envs, config)
+        title = f"{type(agent).__name__}: {preset}"
+        console.print(key_values(title, header(config, split, agent.policy)))
+        before = start.evaluation or learner.evaluate(agent, loaded.eval_envs, config)
         if record is not None:
-            record.write_json(FILE, dataclasses.asdict(start.judged(before)))
-        restore_latest(agent, folder, record, console)
+            record.write_json(FILE, dataclasses.asdict(start.evaluated(before)))
+        if resumed:
+            restore_latest(agent, folder, record, console)
         with interruption.deferred():
             agent.learn(config.total_episodes)
         interruption.stop_if_asked()
-        after = _judged(agent, eval_envs, config)
-        averaged = _averaged(agent, eval_envs, config, tokenizer, folder)
+        evaluated = {"before": before} | _final_evaluations(loaded, config, folder)
         if record is not None:
-            save_model(agent.policy, tokenizer, folder / "policy")
-            record.write_json("replies.json", paired_replies(before, after))
-            figures = summary(before, after, agent, record.tokens, record.seconds)
-            if averaged is not None:
-                figures |= figures_of(averaged, "averaged")
-            figures |= {"best_score": best.score, "best_score_episodes": best.n_episodes}
-            figures["heldout_prompts"] = len(split.heldout)
-            record.write_json(SUMMARY, figures)  # the last: a run that has it is finished
-            _show(console, record, agent, (before, after, averaged), split.judged_as)
+            _write(record, agent, evaluated, best, split)
+            _show(console, record, agent, evaluated, split.evaluated_on)
             if config.profile and profile.updates:
                 console.print(profile.table())
     return folder
+
+
+def _final_evaluations(loaded: _Loaded, config: FineTuning, folder: Path) -> dict[str, Evaluation]:
+    """Evaluates and saves the policies that the run ends with."""
+    learner, agent, evaluated = loaded.learner, loaded.agent, {}
+    for when, name in final_policies(agent.average):
+        evaluated[when] = learner.evaluate(agent, loaded.eval_envs, config)
+        if processes.is_main():
+            learner.save(agent, loaded.tokenizer, folder / name)
+    return evaluated
+
+
+def _checkpoints(config: FineTuning, folder: Path) -> Checkpoints:
+    every, keep = config.checkpoint_every, config.keep_checkpoints
+    return Checkpoints(folder / CHECKPOINTS, every=every, keep=keep)
 
 
 def _record(preset: str, config: FineTuning, folder: Path, *, resumed: bool) -> RunFolder:
     return RunFolder(folder) if resumed else RunFolder.created(folder, described(preset, config))
 
 
+def _write(
+    record: RunFolder,
+    agent: Agent,
+    evaluated: Mapping[str, Evaluation],
+    best: BestScore,
+    split: Split,
+) -> None:
+    record.write_json("replies.json", paired_replies(evaluated["before"], evaluated["after"]))
+    figures = summary(evaluated, agent, record.tokens, record.seconds)
+    figures |= {"best_score": best.score, "best_score_episodes": best.n_episodes}
+    figures["heldout_prompts"] = len(split.heldout)
+    record.write_json(SUMMARY, figures)  # the last: a run that has it is finished
+
+
 def _show(
     console: Console,
     record: RunFolder,
-    agent: PolicyGradient[Any],
-    judged: tuple[Evaluation, Evaluation, Evaluation | None],
-    judged_as: str,
+    agent: Agent,
+    evaluated: Mapping[str, Evaluation],
+    title: str,
 ) -> None:
-    before, after, averaged = judged
-    figures = evaluations(before, after, judged_as, averaged=averaged)
-    console.print(replies(before, after, width=console.width), figures, sep="\n")
+    console.print(
+        replies(evaluated["before"], evaluated["after"], width=console.width),
+        evaluations(evaluated, title),
+        sep="\n",
+    )
     console.print(
         f"{agent.n_episodes:,} episodes, {record.tokens:,} tokens in {record.seconds:.1f} s: "
         f"{record.tokens / record.seconds:,.0f} tokens/s. "
         f"Written to {printable(str(record.folder))}/"
     )
-
-
-def _judged(
-    agent: PolicyGradient[Any], envs: VectorEnv[Any, Any, Any], config: FineTuning
-) -> Evaluation:
-    seed = config.algorithm.seed
-    return evaluate(agent.policy, agent.reference, envs, config.eval_episodes, seed=seed)
-
-
-def _averaged(
-    agent: PolicyGradient[Any],
-    envs: VectorEnv[Any, Any, Any],
-    config: FineTuning,
-    tokenizer: Any,
-    folder: Path,
-) -> Evaluation | None:
-    """Judges and saves the averaged policy beside the other, if the run averages."""
-    if not agent.average:
-        return None
-    with agent.average.in_place():
-        evaluation = _judged(agent, envs, config)
-        if processes.is_main():
-            save_model(agent.policy, tokenizer, folder / "policy-averaged")
-    return evaluation

@@ -1,4 +1,4 @@
-"""The prompts that a run names, and which of them are held out for judging it."""
+"""The prompts that a run names, and which of them are held out for evaluation."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -19,17 +19,30 @@ from torch import nn
 
 from agents.applications.split import Split
 from agents.checkpoints.plain_values import require_form
-from agents.evaluation.evaluate import Evaluation
+from agents.evaluation.metrics import Evaluation
 from text_gym import Prompt
 
 FILE = "start.json"
-_TEXTS: dict[str, Any] = {"prompts": [""], "completions": [""], "scores": [0.0]}
-_FIGURES = {field.name for field in dataclasses.fields(Evaluation)} - _TEXTS.keys()
+_FORM: dict[str, Any] = {
+    "prompts": [""],
+    "completions": [""],
+    "references": [""],
+    "scores": [0.0],
+    "lengths": [0],
+    "log_ratios": [0.0],
+    "ref_log_probs": [0.0],
+    "kl_coef": 0.0,
+}
+"""Of an evaluation."""
+_NUMBERS = ("scores", "log_ratios", "ref_log_probs")
+"""What may not have been finite, which is null in the file."""
+_NULLS: dict[str, Any] = {**dict.fromkeys(_NUMBERS, 0.0), "references": "", "kl_coef": 0.0}
+"""What null is checked as, where it may stand: there may be no expected answer and no price too."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Identifies prompts and model by SHA-256, and holds the judgement of the untrained policy."""
+    """Identifies prompts and model by SHA-256, and holds the evaluation of the untrained policy."""
 
     prompts: str
     heldout: str
@@ -38,13 +51,13 @@ class Start:
 
     @classmethod
     def of(cls, split: Split, policy: nn.Module) -> Self:
-        """Returns the start of a run that is not judged yet."""
+        """Returns the start of a run that is not evaluated yet."""
         return cls(
             _of_prompts(split.train), _of_prompts(split.heldout), digest_of_parameters(policy)
         )
 
     def found_in(self, folder: Path) -> Self:
-        """Returns this start with the judgement that a run's folder holds, if it was judged.
+        """Returns this start with the evaluation that a run's folder holds, if there is one.
 
         Raises:
             ValueError: If that run started from something else.
@@ -59,10 +72,10 @@ class Start:
                     f"a run must go on with what it started from, but {name} has changed since: "
                     f"SHA-256 {getattr(self, name)[:12]}… where {path} has {saved[name][:12]}…"
                 )
-        return self.judged(saved["evaluation"])
+        return self.evaluated(saved["evaluation"])
 
-    def judged(self, evaluation: Evaluation) -> Self:
-        """Returns this start with a judgement."""
+    def evaluated(self, evaluation: Evaluation) -> Self:
+        """Returns this start with an evaluation."""
         return dataclasses.replace(self, evaluation=evaluation)
 
 
@@ -75,16 +88,28 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         require_form(saved, {"prompts": "", "heldout": "", "model": "", "evaluation": {}}, "start")
-        figures = saved["evaluation"]
-        # A figure that was not finite is null in the file.
-        numbers = {name: 0.0 if value is None else value for name, value in figures.items()}
-        require_form(numbers, dict.fromkeys(_FIGURES, 0.0) | _TEXTS, "evaluation")
+        return {**saved, "evaluation": _evaluation(saved["evaluation"])}
     except ValueError as error:
         raise ValueError(f"{path} must hold what the run wrote: {error}") from error
-    restored: dict[str, Any] = {
-        name: math.nan if value is None else value for name, value in figures.items()
-    }
-    return {**saved, "evaluation": Evaluation(**restored)}
+
+
+def _evaluation(saved: Mapping[str, Any]) -> Evaluation:
+    """Returns an evaluation from what JSON made of it.
+
+    Raises:
+        ValueError: If it is not one.
+    """
+    filled = {name: _filled(value, _NULLS.get(name)) for name, value in saved.items()}
+    require_form(filled, _FORM, "evaluation")
+    numbers = {name: _filled(saved[name], math.nan) for name in _NUMBERS}
+    return Evaluation(**{**saved, **numbers})
+
+
+def _filled(value: Any, filling: Any) -> Any:
+    """Returns a value with something in the place of null, in a list too."""
+    if isinstance(value, list):
+        return [_filled(one, filling) for one in value]
+    return filling if value is None else value
 
 
 def _of_prompts(prompts: Sequence[Prompt]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ import text_gym
 from agents.agent import Agent
 from agents.applications.fine_tuning import FineTuning
 from agents.applications.split import Split
-from agents.evaluation.evaluate import Evaluation, paired_gain
+from agents.evaluation.metrics import Evaluation, paired_gains
 
 
 def run_name(preset: str, seed: int) -> str:
@@ -33,40 +34,52 @@ def header(config: FineTuning, split: Split, policy: nn.Module) -> dict[str, Any
 
 
 def summary(
-    before: Evaluation, after: Evaluation, agent: Agent, tokens: int, seconds: float
+    evaluated: Mapping[str, Evaluation], agent: Agent, tokens: int, seconds: float
 ) -> dict[str, Any]:
-    """Returns the figures before and after, and what the training between them took.
+    """Returns the figures of each policy, and what the training between them took.
 
     Args:
-        before: Of the policy that training started from.
-        after: Of the policy that it ended with.
+        evaluated: The policies that training started from and ended with, `before` and `after`, and
+            any others.
         agent: What learnt.
         tokens: Tokens written in training.
         seconds: Of training.
     """
-    gain = paired_gain(before, after)
+    after = evaluated["after"]
     return {
-        **figures_of(before, "before"),
-        **figures_of(after, "after"),
-        "reward_gain": gain.mean,
-        "reward_gain_half_width": gain.half_width,
-        "kl": after.kl,
+        **figures_of({when: one.figures for when, one in evaluated.items()}),
+        **{
+            f"{name}_gain{part}": value
+            for name, gain in paired_gains(evaluated["before"], after).items()
+            for part, value in (("", gain.mean), ("_half_width", gain.half_width))
+        },
+        "kl": after.figures["kl"],
         "eval_episodes": len(after.scores),
+        "tokens": tokens,
+        "tokens_per_second": tokens / seconds,
+        **circumstances(agent, seconds),
+    }
+
+
+def circumstances(agent: Agent, seconds: float) -> dict[str, Any]:
+    """Returns how far training went, and on what: whatever was learnt."""
+    return {
         "episodes": agent.n_episodes,
         "updates": agent.n_updates,
-        "tokens": tokens,
         "seconds": seconds,
-        "tokens_per_second": tokens / seconds,
         "seed": agent.seed,
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "text_gym": text_gym.__version__},
     }
 
 
-def figures_of(evaluation: Evaluation, when: str) -> dict[str, float]:
-    """Returns the figures of one evaluation, as `FIGURE_WHEN`."""
-    names = ("reward", "reward_half_width", "kl", "length", "perplexity", "distinct_2")
-    return {f"{name}_{when}": getattr(evaluation, name) for name in (*names, "largest_share")}
+def figures_of(evaluated: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Returns the figures of several evaluations, as `FIGURE_WHEN`."""
+    return {
+        f"{name}_{when}": value
+        for when, figures in evaluated.items()
+        for name, value in figures.items()
+    }
 
 
 def paired_replies(before: Evaluation, after: Evaluation) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.policies import ActorCriticPolicy
 
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.diagnostics import timing_metrics
@@ -85,6 +86,9 @@ class SB3PPO:
         True
     """
 
+    average: None = None
+    """It averages no weights; runs ask."""
+
     def __init__(
         self,
         network: Network,
@@ -123,6 +127,11 @@ class SB3PPO:
         )
         self.model.set_logger(Logger(folder=None, output_formats=[]))
         start_like(self.model.policy, network, start)
+
+    @property
+    def policy(self) -> ActorCriticPolicy:
+        """What learns: SB3's own."""
+        return self.model.policy
 
     @property
     def seed(self) -> int:

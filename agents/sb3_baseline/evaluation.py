@@ -1,4 +1,4 @@
-"""Letting one of Stable-Baselines3's policies write texts to be judged."""
+"""Letting one of Stable-Baselines3's policies write texts to be evaluated."""
 
 from __future__ import annotations
 

@@ -1,0 +1,147 @@
+"""What an evaluation is, and the figures that are reported of it: `METRICS`.
+
+A new figure is one entry there: console, summary and comparison list what they find. This module
+does not know how texts came to be written, nor by whom.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from agents.evaluation.intervals import Interval, mean_interval
+from text_gym.metrics import distinct_n
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Holds what a policy wrote, and what the reward and two policies say of it, text by text.
+
+    Attributes:
+        prompts: In the order in which the episodes started.
+        completions: The texts written.
+        references: The expected answers; None where a prompt came without.
+        scores: Their rewards.
+        lengths: Tokens that the policy chose.
+        log_ratios: log π(y)/π_ref(y) of each text, in nats.
+        ref_log_probs: log π_ref(y) of each text, in nats.
+        kl_coef: The price of a nat of KL that the objective has; None: it is not known.
+
+    Raises:
+        ValueError: If the lists are not of equally many texts, at least one.
+
+    Example:
+        >>> texts = dict(prompts=["Hi"] * 2, completions=["so so", "oh"], references=[None] * 2)
+        >>> said = dict(lengths=[2, 1], log_ratios=[1.0, 0.0], ref_log_probs=[-2.0, -1.0])
+        >>> figures = Evaluation(**texts, scores=[2.0, 1.0], **said, kl_coef=0.5).figures
+        >>> figures["reward"], figures["kl"], figures["objective"], figures["length"]
+        (1.5, 0.5, 1.25, 1.5)
+    """
+
+    prompts: Sequence[str]
+    completions: Sequence[str]
+    references: Sequence[str | None]
+    scores: Sequence[float]
+    lengths: Sequence[int]
+    log_ratios: Sequence[float]
+    ref_log_probs: Sequence[float]
+    kl_coef: float | None = None
+
+    def __post_init__(self) -> None:
+        """Checks that everything is there of every text."""
+        sizes = {name: len(part) for name, part in vars(self).items() if isinstance(part, Sequence)}
+        if len(set(sizes.values())) != 1 or not len(self.prompts):
+            raise ValueError(f"an evaluation must be of the same texts throughout, got {sizes}")
+
+    @property
+    def objectives(self) -> list[float] | None:
+        """R - β log π(y)/π_ref(y) of each text, whose mean estimates E[R] - β KL(π ‖ π_ref)."""
+        beta = self.kl_coef
+        if beta is None:
+            return None
+        pairs = zip(self.scores, self.log_ratios, strict=True)
+        return [score - beta * ratio for score, ratio in pairs]
+
+    @cached_property
+    def figures(self) -> Mapping[str, float]:
+        """The values of `METRICS` by name, those left out that do not apply.
+
+        A metric with a value for each text is averaged, and `NAME_half_width` is half of the mean's
+        95 % confidence interval.
+        """
+        figures: dict[str, float] = {}
+        for name, metric in METRICS.items():
+            value = metric.of(self)
+            if isinstance(value, Sequence):
+                figures[name], figures[f"{name}_half_width"] = mean_interval(value)
+            elif value is not None:
+                figures[name] = value
+        return figures
+
+
+class Metric(NamedTuple):
+    """Describes a figure.
+
+    Attributes:
+        label: For people.
+        digits: To show, after the point.
+        of: What was written → the value of each text, or one of all texts together; None where the
+            metric does not apply.
+    """
+
+    label: str
+    digits: int
+    of: Callable[[Evaluation], Sequence[float] | float | None]
+
+
+def _perplexity(evaluation: Evaluation) -> float:
+    return math.exp(-sum(evaluation.ref_log_probs) / sum(evaluation.lengths))
+
+
+def _largest_share(evaluation: Evaluation) -> float:
+    return max(Counter(evaluation.completions).values()) / len(evaluation.completions)
+
+
+METRICS: Mapping[str, Metric] = {
+    "reward": Metric("reward", 3, lambda one: one.scores),
+    "kl": Metric("KL (nats per reply)", 2, lambda one: one.log_ratios),
+    "objective": Metric("objective (R - beta KL)", 3, lambda one: one.objectives),
+    "length": Metric("tokens per reply", 1, lambda one: one.lengths),
+    "perplexity": Metric("reference's perplexity", 1, _perplexity),
+    "distinct_2": Metric("distinct-2", 3, lambda one: distinct_n(one.completions, 2)),
+    "largest_share": Metric("commonest reply's share", 3, _largest_share),
+}
+"""What is reported, in this order, by the names that summaries have."""
+
+COMPARED = ("reward", "objective")
+"""Metrics whose gain is reported too: of these, more is better."""
+
+
+def paired_gains(before: Evaluation, after: Evaluation) -> dict[str, Interval]:
+    """Compares two policies on the same prompts, one text each, by every metric of `COMPARED`.
+
+    What a prompt makes easy or hard for both cancels in the differences, prompt by prompt, so that
+    their mean has a narrower interval than the two means.
+
+    Raises:
+        ValueError: If the prompts differ, or there are fewer than two.
+    """
+    if list(before.prompts) != list(after.prompts) or len(before.prompts) < 2:
+        raise ValueError(
+            "before and after must be of the same two prompts or more, got "
+            f"{_first(before.prompts)}... and {_first(after.prompts)}..."
+        )
+    gains = {}
+    for name in COMPARED:
+        old, new = METRICS[name].of(before), METRICS[name].of(after)
+        if isinstance(old, Sequence) and isinstance(new, Sequence):
+            gains[name] = mean_interval([b - a for a, b in zip(old, new, strict=True)])
+    return gains
+
+
+def _first(prompts: Sequence[str]) -> list[str]:
+    return [prompt[:100] for prompt in prompts[:3]]
