@@ -85,8 +85,8 @@ class Profile(Callback):
     def table(self) -> Table:
         """Returns the mean seconds of an update, by stage and part, with their shares."""
         # What a learner does not measure counts among the other work of its stage.
-        seconds = {name: [one.get(name, 0.0) for one in self.updates] for name in _names()}
-        mean = {name: float(np.mean(each)) for name, each in seconds.items()}
+        measured = {name: [one.get(name, 0.0) for one in self.updates] for name in _names()}
+        mean = {name: float(np.mean(each)) for name, each in measured.items()}
         table = Table(title="Where the time of an update goes", title_justify="left", box=None)
         table.add_column("")
         table.add_column("seconds", justify="right")
