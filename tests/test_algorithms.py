@@ -11,15 +11,25 @@ import torch
 from torch import distributed
 from torch.testing import assert_close
 
-from agents import Callback, CausalLMPolicy, GRPOConfig, PolicyConfig, RLOOConfig
+from agents import (
+    Callback,
+    CausalLMPolicy,
+    GRPOConfig,
+    PolicyConfig,
+    REINFORCEConfig,
+    RLOOConfig,
+)
 from agents.policy.causal_lm import VALUE_HEAD_FILE
 from agents.rollout.buffer import Rollout
 from tests.members import GROUP_SIZE, MEMBERS, Member
 from text_gym import CharTokenizer
-from text_gym.constraints import BannedTokens
+from text_gym.constraints import BannedTokens, Constraint, MinimumLength
 from text_gym.wrappers.vector import Constrain
 
 every_member = pytest.mark.parametrize("member", MEMBERS, ids=str)
+replaying = pytest.mark.parametrize(
+    "member", [m for m in MEMBERS if m.algorithm in ("ACER", "TrajectoryBalance")], ids=str
+)
 with_groups = pytest.mark.parametrize("member", [m for m in MEMBERS if m.needs_groups], ids=str)
 
 
@@ -174,6 +184,67 @@ def test_groups_of_another_size_are_refused(member: Member) -> None:
 def test_a_group_size_that_does_not_divide_the_batch_is_refused(config_class: Any) -> None:
     with pytest.raises(ValueError, match="group_size must be a divisor of n_episodes=16, got 3"):
         config_class(n_episodes=16, batch_size=8, group_size=3)
+
+
+class Excluding(CharTokenizer):
+    """Has ids that stand for no text."""
+
+    def __init__(self, *excluded: int) -> None:
+        super().__init__("abc")
+        self.excluded_token_ids = frozenset(excluded)
+
+
+@replaying
+@pytest.mark.parametrize(
+    ("now", "message"),
+    [
+        ((1, 2), "differs at 1 of 4 tokens, the first 2"),
+        ((), "differs at 1 of 4 tokens, the first 1"),
+    ],
+)
+def test_replay_under_another_vocabulary_mask_is_refused(
+    member: Member, now: tuple[int, ...], message: str, tmp_path: Path
+) -> None:
+    def agent(*excluded: int) -> Any:
+        envs = member.environments(["a", "aa"], tokenizer=Excluding(*excluded))
+        return member.agent(envs=envs)
+
+    agent(1).learn(32).save(tmp_path)
+    agent(1).restore(tmp_path).learn(48)
+    with pytest.raises(ValueError, match=f"envs must have the vocabulary mask .*{message}"):
+        agent(*now).restore(tmp_path)
+
+
+@replaying
+def test_replay_under_other_constraints_is_refused(member: Member, tmp_path: Path) -> None:
+    def agent(*constraints: Constraint) -> Any:
+        return member.agent(envs=Constrain(member.environments(["a", "aa"]), constraints))
+
+    agent(BannedTokens([1]), MinimumLength(2)).learn(32).save(tmp_path)
+    agent(BannedTokens([1]), MinimumLength(2)).restore(tmp_path).learn(48)
+    with pytest.raises(ValueError, match=r"number 1 was another .* MinimumLength\(n_tokens=3\)"):
+        agent(BannedTokens([1]), MinimumLength(3)).restore(tmp_path)
+    with pytest.raises(ValueError, match=r"constraints must be the 2 of the state, got 1"):
+        agent(BannedTokens([1])).restore(tmp_path)
+
+
+@replaying
+def test_texts_with_masks_are_not_replayed_beside_texts_without(member: Member) -> None:
+    agent = member.agent().learn(16)
+    agent.envs = Constrain(agent.envs, BannedTokens([1]))
+    before = parameters(agent)
+    with pytest.raises(
+        ValueError, match="action_mask as for the 1 batches to replay, False, got T"
+    ):
+        agent.learn(32)
+    assert_close(parameters(agent), before, rtol=0, atol=0)
+
+
+def test_an_option_of_values_is_refused_where_none_are_learnt() -> None:
+    with pytest.raises(ValueError, match=r"vf_coef must be left out with .*'batch_mean'.*got 0\.5"):
+        REINFORCEConfig(baseline="batch_mean", vf_coef=0.5)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'vf_coef'"):
+        RLOOConfig(vf_coef=0.5)  # type: ignore[call-arg]
 
 
 def test_texts_that_were_cut_off_get_no_advantage_where_they_are_filtered() -> None:

@@ -606,6 +606,15 @@ def test_a_state_of_a_vector_keeps_every_row() -> None:
         envs_of(2, DISABLED).set_state(state)
 
 
+def test_a_state_of_other_constraints_is_refused() -> None:
+    state = Constrain(env_of(NoRepeatNgram(1)), [MinimumLength(3), BannedTokens([A])]).get_state()
+    other = Constrain(env_of(NoRepeatNgram(1)), [MinimumLength(3), BannedTokens([B])])
+    with pytest.raises(ValueError, match=r"number 1 was another one than BannedTokens\(.*1"):
+        other.set_state(state)
+    with pytest.raises(ValueError, match="constraints must be the 2 of the state, got 1"):
+        Constrain(env_of(NoRepeatNgram(1)), MinimumLength(3)).set_state(state)
+
+
 def test_feedback_goes_under_and_over() -> None:
     for env in (
         Feedback(env_of(MinimumLength(1)), lambda prompt, completion: 7.0),

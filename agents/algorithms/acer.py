@@ -32,7 +32,7 @@ from agents.policy.causal_lm import ActionValues, PolicyOutputs, forward_in_chun
 from agents.policy.model.module_copy import copy_sharing_fixed
 from agents.rollout.buffer import Rollout
 
-_REPLAY, _AVERAGE = "replay.", "average_policy."
+_AVERAGE = "average_policy."
 
 
 class _Choices(NamedTuple):
@@ -67,7 +67,7 @@ class ACER(PolicyGradient[ACERConfig]):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self._replay = Replay(self.config.replay_size)
+        self._replay = Replay(self.config.replay_size, self._vocabulary_mask)
         self._average_policy = copy_sharing_fixed(self.policy).requires_grad_(False)
         self._averages = dict(self._average_policy.named_parameters())
 
@@ -111,26 +111,20 @@ class ACER(PolicyGradient[ACERConfig]):
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns averaged parameters, the averaged policy, and what is remembered."""
-        replay = {f"{_REPLAY}{name}": part for name, part in self._replay.tensors().items()}
         learning = self.policy.trainable_parameters()
         average = {
             f"{_AVERAGE}{name}": part for name, part in self._averages.items() if name in learning
         }
-        return super().tensors() | average | replay
+        return super().tensors() | average | self._replay.tensors()
 
     @torch.no_grad()
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Goes on from what `tensors` returned."""
-        left = dict(tensors)
+        left = self._replay.load_tensors(tensors, self.policy.device)
         learning = self.policy.trainable_parameters()
         for name, part in self._averages.items():
             if name in learning:
                 part.copy_(left.pop(f"{_AVERAGE}{name}"))
-        replay = {name: left.pop(name) for name in list(left) if name.startswith(_REPLAY)}
-        device = self.policy.device
-        self._replay.load_tensors(
-            {name.removeprefix(_REPLAY): part.to(device) for name, part in replay.items()}
-        )
         super().load_tensors(left)
 
     def _experience(self, remembered: Remembered, now: PolicyOutputs) -> Experience:

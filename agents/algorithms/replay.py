@@ -2,7 +2,8 @@
 
 Keeps whole batches, the newest ones, and gives batches of whole groups drawn from all of them. What
 is kept is what no later policy changes: the texts, their rewards, the reference's log-probs, and
-whatever the algorithm adds. This module does not know what is learnt from them.
+whatever the algorithm adds. Texts that were written under other masks are refused: what the policy
+says of them now would be about other choices. This module does not know what is learnt from them.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.algorithms.experience import selected
@@ -58,17 +61,30 @@ class Replay:
 
     Args:
         size: Batches, at least 1.
+        vocabulary_mask: The tokens that the environments can use, (V,); None: all, or they do not
+            say.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, vocabulary_mask: NDArray[np.bool_] | None = None) -> None:
         self._batches: deque[Remembered] = deque(maxlen=size)
+        self._vocabulary_mask = vocabulary_mask
 
     def __len__(self) -> int:
         """Returns the number of batches that are remembered."""
         return len(self._batches)
 
     def add(self, batch: Remembered) -> None:
-        """Remembers a batch; the oldest one makes room."""
+        """Remembers a batch; the oldest one makes room.
+
+        Raises:
+            ValueError: If it has action masks and the others have none, or the other way round.
+        """
+        if self._batches and _masked(batch) != _masked(self._batches[-1]):
+            now, then = _masked(batch), _masked(self._batches[-1])
+            raise ValueError(
+                f"envs must report action_mask as for the {len(self)} batches to replay, {then}, "
+                f"got {now}"
+            )
         self._batches.append(batch)
 
     def draw(self, n_groups: int, generator: torch.Generator) -> Remembered:
@@ -85,32 +101,67 @@ class Replay:
         return joint.select(rows)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns everything that is remembered, by name: `NUMBER.FIELD`."""
-        return {
-            f"{number}.{name}": tensor
+        """Returns everything that is remembered, by name: `replay.NUMBER.FIELD`."""
+        fields = {
+            f"{_PREFIX}{number}.{name}": tensor
             for number, batch in enumerate(self._batches)
             for name, tensor in _fields(batch).items()
         }
+        if self._vocabulary_mask is not None:
+            fields[_VOCABULARY] = torch.from_numpy(self._vocabulary_mask)
+        return fields
 
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Remembers what `tensors` returned.
+    def load_tensors(
+        self, tensors: Mapping[str, Tensor], device: torch.device
+    ) -> dict[str, Tensor]:
+        """Remembers what `tensors` returned, on a device, and returns what is none of it.
 
         Raises:
-            ValueError: If a batch lacks a field or has another, or they do not fit together.
+            ValueError: If a batch lacks a field or has another, they do not fit together, or the
+                environments had another vocabulary mask.
         """
+        left = dict(tensors)
+        saved = left.pop(_VOCABULARY, None)
+        _require_same_vocabulary(
+            None if saved is None else saved.numpy(force=True), self._vocabulary_mask
+        )
         batches: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in tensors.items():
-            number, _, name = key.partition(".")
-            batches.setdefault(int(number), {})[name] = tensor
+        for key in [key for key in left if key.startswith(_PREFIX)]:
+            number, _, name = key.removeprefix(_PREFIX).partition(".")
+            batches.setdefault(int(number), {})[name] = left.pop(key).to(device)
         self._batches.clear()
         for _, fields in sorted(batches.items()):
             self._batches.append(_batch(fields))
+        return left
 
 
+_PREFIX = "replay."
+_VOCABULARY = f"{_PREFIX}vocabulary_mask"
 _MASKS = ("mask_table", "mask_numbers")
 _TOKENS = ("input_ids", "attention_mask", "completion_mask")
 _TENSORS = ("rewards", "ref_log_probs", "group_ids", "truncated")
 _EXTRA = "extra:"
+
+
+def _masked(batch: Remembered) -> bool:
+    return batch.texts.action_masks is not None
+
+
+def _require_same_vocabulary(
+    saved: NDArray[np.bool_] | None, own: NDArray[np.bool_] | None
+) -> None:
+    known: Any = saved if own is None else own
+    if known is None:
+        return
+    everything = np.ones_like(known)
+    differing = np.flatnonzero(
+        (everything if saved is None else saved) != (everything if own is None else own)
+    )
+    if differing.size:
+        raise ValueError(
+            "envs must have the vocabulary mask of the texts to replay, got one that differs at "
+            f"{differing.size} of {len(known)} tokens, the first {differing[0]}"
+        )
 
 
 def _fields(batch: Remembered) -> dict[str, Tensor]:

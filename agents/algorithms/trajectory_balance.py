@@ -31,8 +31,6 @@ from agents.objectives.trajectory_balance import (
 from agents.policy.causal_lm import PolicyOutputs, forward_in_chunks
 from agents.rollout.buffer import Rollout
 
-_REPLAY = "replay."
-
 
 class TrajectoryBalance(GroupPolicyGradient[TrajectoryBalanceConfig]):
     """Fine-tunes a policy towards the optimum of E[R] - β KL, on new texts and on earlier ones.
@@ -61,7 +59,7 @@ class TrajectoryBalance(GroupPolicyGradient[TrajectoryBalanceConfig]):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self._replay = Replay(self.config.replay_size)
+        self._replay = Replay(self.config.replay_size, self._vocabulary_mask)
 
     def estimate(
         self, rollout: Rollout, old: PolicyOutputs, ref_log_probs: Tensor
@@ -117,17 +115,11 @@ class TrajectoryBalance(GroupPolicyGradient[TrajectoryBalanceConfig]):
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns the averaged parameters and what is remembered."""
-        replay = {f"{_REPLAY}{name}": part for name, part in self._replay.tensors().items()}
-        return super().tensors() | replay
+        return super().tensors() | self._replay.tensors()
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Goes on from what `tensors` returned."""
-        replay = {name: part for name, part in tensors.items() if name.startswith(_REPLAY)}
-        device = self.policy.device
-        self._replay.load_tensors(
-            {name.removeprefix(_REPLAY): part.to(device) for name, part in replay.items()}
-        )
-        super().load_tensors({n: part for n, part in tensors.items() if n not in replay})
+        super().load_tensors(self._replay.load_tensors(tensors, self.policy.device))
 
     def _experience(self, remembered: Remembered) -> Experience:
         """Returns remembered texts as the policy sees them now."""

@@ -64,7 +64,8 @@ class Vocabulary:
 class Constraint:
     """Restricts the texts that may be written; derive from one of the four kinds below.
 
-    Constraints are immutable, hashable and picklable; copying one gives the same object.
+    Constraints are immutable, hashable and picklable; copying one gives the same object. Their
+    `repr` says all that they restrict: by it a saved state tells them apart.
     """
 
     def __copy__(self) -> Self:

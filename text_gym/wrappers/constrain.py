@@ -6,6 +6,7 @@ vector alike; the wrappers tell it what is written and publish its masks.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,16 +42,37 @@ def inner_constrain(env: Any) -> Any:
     return env
 
 
-def recorded(texts: Sequence[Text | None]) -> dict[str, Any]:
-    """Returns the texts of all rows in lists; survives JSON and pickle."""
-    return {"texts": [text and [text.prompt_ids.tolist(), text.tokens] for text in texts]}
+def recorded(composition: Composition, texts: Sequence[Text | None]) -> dict[str, Any]:
+    """Returns the constraints and the texts of all rows in lists; survives JSON and pickle."""
+    return {
+        "constraints": [_digest(one) for one in composition.constraints],
+        "texts": [text and [text.prompt_ids.tolist(), text.tokens] for text in texts],
+    }
 
 
 def replayed(composition: Composition, state: Mapping[str, Any], rows: int) -> list[Text | None]:
-    """Returns the texts of a state; raises ValueError if it is of another number of rows."""
+    """Returns the texts of a state.
+
+    Raises:
+        ValueError: If it is of another number of rows, or of other constraints.
+    """
+    own, saved = recorded(composition, ())["constraints"], state["constraints"]
+    for number, constraint in enumerate(composition.constraints):
+        if own[number] not in saved[number : number + 1]:
+            raise ValueError(
+                f"constraints must be those of the state, but number {number} was another one "
+                f"than {constraint}"
+            )
+    if len(own) != len(saved):
+        raise ValueError(f"constraints must be the {len(saved)} of the state, got {len(own)}")
     if len(state["texts"]) != rows:
         raise ValueError(f"state must be of {rows} rows, got {len(state['texts'])}")
     return [text and composition.replay(*text) for text in state["texts"]]
+
+
+def _digest(constraint: Constraint) -> str:
+    """Returns few characters that tell constraints apart: some hold long lists of texts."""
+    return hashlib.sha256(repr(constraint).encode()).hexdigest()[:16]
 
 
 def constraints_of(env: Any) -> list[Constraint]:
@@ -134,14 +156,14 @@ class Constrain(gym.Wrapper[Observation, int, Observation, int], RecordConstruct
         return self.masks.read().view(np.bool_)
 
     def get_state(self) -> dict[str, Any]:
-        """Returns the text being written, and nothing of the environment inside."""
-        return recorded([self._text])
+        """Returns constraints and the text being written; nothing of the environment inside."""
+        return recorded(self.composition, [self._text])
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from a state that `get_state` returned.
 
         Raises:
-            ValueError: If it is the state of a vector of more than one row.
+            ValueError: If it is of other constraints, or of a vector of more than one row.
         """
         (self._text,) = replayed(self.composition, state, 1)
         # What is inside may get its state only after this.

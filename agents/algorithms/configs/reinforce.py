@@ -40,3 +40,5 @@ class REINFORCEConfig(PolicyGradientConfig):
         self._require_one_of("baseline", "value", "batch_mean")
         self._require("gamma", "in [0, 1]", 0 <= self.gamma <= 1)
         self._require("vf_coef", "at least 0", self.vf_coef >= 0)
+        without = "left out with baseline='batch_mean', which has no values"
+        self._require("vf_coef", without, self.learns_values or self.vf_coef == type(self).vf_coef)

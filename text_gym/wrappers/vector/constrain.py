@@ -96,14 +96,14 @@ class Constrain(TextWrapper, RecordConstructorArgs):
         return self.masks.read().view(np.bool_)
 
     def get_state(self) -> dict[str, Any]:
-        """Returns the texts being written, and nothing of the environments inside."""
-        return recorded(self._texts)
+        """Returns constraints and the texts being written; nothing of the environments inside."""
+        return recorded(self.composition, self._texts)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from a state that `get_state` returned.
 
         Raises:
-            ValueError: If it is the state of another number of rows.
+            ValueError: If it is the state of another number of rows, or of other constraints.
         """
         self._texts = replayed(self.composition, state, self.num_envs)
         # What is inside may get its state only after this.
