@@ -20,10 +20,22 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
-import agents
-from agents import Callback, CausalLMPolicy, PolicyConfig, collect_rollout
+from agents import (
+    ACER,
+    GRPO,
+    PPO,
+    REINFORCE,
+    RLOO,
+    TRPO,
+    Callback,
+    CausalLMPolicy,
+    ExpertIteration,
+    TrajectoryBalance,
+    collect_rollout,
+)
 from benchmarks import command_line
 from benchmarks.figures import Figure, figure, write_result
+from benchmarks.learner import Learner
 from benchmarks.tasks import gpt2
 from text_gym import TextGenVectorEnv
 from text_gym.prompt_sources import GroupedPrompts
@@ -42,28 +54,6 @@ REACHED = 0.95
 SHARED: Mapping[str, Any] = {"n_episodes": 256, "batch_size": 64, "kl_coef": 0.0}
 
 
-class Learner(NamedTuple):
-    """Says how one algorithm learns, whatever the toy.
-
-    Attributes:
-        name: In figures.
-        algorithm: Of `agents`.
-        settings: Of its config, beside those of all learners.
-        group_size: Texts of a prompt; 0: the algorithm compares none.
-    """
-
-    name: str
-    algorithm: str
-    settings: Mapping[str, Any]
-    group_size: int = 0
-
-    def config(self, seed: int) -> Any:
-        """Returns the hyperparameters."""
-        group = {"group_size": self.group_size} if self.group_size else {}
-        config_class = getattr(agents, f"{self.algorithm}Config")
-        return config_class(**{**SHARED, **group, **self.settings, "seed": seed})
-
-
 _ONE_STEP = {
     "learning_rate": 3e-3,
     "lr_schedule": "constant",
@@ -75,32 +65,32 @@ _ONE_STEP = {
 _DR_GRPO = {"scale_by": "nothing", "aggregation": "constant", "max_tokens": 5, "ent_coef": 0.002}
 
 LEARNERS = (
-    Learner("PPO", "PPO", {"learning_rate": 1e-3, "n_epochs": 2, "ent_coef": 0.05}),
-    Learner("REINFORCE", "REINFORCE", _ONE_STEP),
-    Learner("REINFORCE++", "REINFORCE", {"baseline": "batch_mean", **_ONE_STEP}),
-    Learner("RLOO", "RLOO", {"learning_rate": 3e-3, "n_epochs": 2, "ent_coef": 0.02}, group_size=8),
-    Learner("GRPO", "GRPO", {"learning_rate": 3e-3, "n_epochs": 2, "ent_coef": 0.02}, group_size=8),
-    Learner("Dr. GRPO", "GRPO", {"learning_rate": 3e-3, "n_epochs": 2, **_DR_GRPO}, group_size=8),
+    Learner("PPO", PPO, {"learning_rate": 1e-3, "n_epochs": 2, "ent_coef": 0.05}),
+    Learner("REINFORCE", REINFORCE, _ONE_STEP),
+    Learner("REINFORCE++", REINFORCE, {"baseline": "batch_mean", **_ONE_STEP}),
+    Learner("RLOO", RLOO, {"learning_rate": 3e-3, "n_epochs": 2, "ent_coef": 0.02}, group_size=8),
+    Learner("GRPO", GRPO, {"learning_rate": 3e-3, "n_epochs": 2, "ent_coef": 0.02}, group_size=8),
+    Learner("Dr. GRPO", GRPO, {"learning_rate": 3e-3, "n_epochs": 2, **_DR_GRPO}, group_size=8),
     Learner(
         "trajectory balance",
-        "TrajectoryBalance",
+        TrajectoryBalance,
         {"learning_rate": 3e-3, "kl_coef": 0.03},
         group_size=8,
     ),
     Learner(
         "expert iteration",
-        "ExpertIteration",
+        ExpertIteration,
         {"learning_rate": 3e-3, "n_epochs": 2, "kl_coef": 0.03},
         group_size=8,
     ),
     Learner(
         "TRPO",
-        "TRPO",
+        TRPO,
         {"max_kl": 0.05, "cg_iterations": 10, "n_epochs": 4, "micro_batch_size": 256},
     ),
     Learner(
         "ACER",
-        "ACER",
+        ACER,
         {"learning_rate": 2e-3, "batch_size": 128, "ent_coef": 0.02, "replay_size": 8},
     ),
 )
@@ -140,7 +130,7 @@ def envs_of(toy: str, num_envs: int, group_size: int = 0) -> VectorEnv[Any, Any,
     return TextGenVectorEnv(num_envs, **task, autoreset_mode="Disabled")
 
 
-def policy_of(envs: VectorEnv[Any, Any, Any], config: Any) -> CausalLMPolicy:
+def policy_of(envs: VectorEnv[Any, Any, Any], learner: Learner, config: Any) -> CausalLMPolicy:
     """Returns the untrained policy, with the values that the algorithm learns."""
     return gpt2(
         layers=LAYERS,
@@ -149,19 +139,16 @@ def policy_of(envs: VectorEnv[Any, Any, Any], config: Any) -> CausalLMPolicy:
         vocab_size=int(envs.single_action_space.n),  # type: ignore[attr-defined]
         max_length=envs.single_observation_space["input_ids"].shape[0],  # type: ignore[index]
         seed=config.seed,
-        options=PolicyConfig(
-            value_network="shared" if config.learns_values else "none",
-            action_values=config.learns_action_values,
-        ),
+        options=learner.options(config),
     )
 
 
 def run(toy: str, learner: Learner, seed: int, episodes: int) -> Run:
     """Trains one learner on one toy, and has it write texts that it is judged by."""
-    config, curve = learner.config(seed), Curve()
+    config, curve = learner.config(**SHARED, seed=seed), Curve()
     envs = envs_of(toy, config.n_episodes, learner.group_size)
-    policy = policy_of(envs, config)
-    agent = getattr(agents, learner.algorithm)(policy, envs, config, callbacks=[curve])
+    policy = policy_of(envs, learner, config)
+    agent = learner.agent(policy, envs, config, callbacks=[curve])
     start = process_time()  # the machine may be busy with something else
     agent.learn(episodes)
     seconds = process_time() - start

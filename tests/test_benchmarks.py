@@ -44,12 +44,14 @@ from text_gym import Episode
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = (
+    "ablations",
     "busy_machine",
     "cost_per_token",
     "env_throughput",
     "exact_solver",
     "family",
     "memory",
+    "regret",
     "rollout",
     "table",
     "update",

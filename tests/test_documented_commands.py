@@ -79,11 +79,13 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/exact_solver.py": "--characters 2 --steps 2 --output .",
         "python benchmarks/table.py": "--page page.md",
         # These measure for minutes; tests/test_benchmarks.py has their parts.
+        "python benchmarks/ablations.py": "--help",
         "python benchmarks/architectures.py": "--help",
         "python benchmarks/busy_machine.py": "--help",
         "python benchmarks/cost_per_token.py": "--help",
         "python benchmarks/family.py": "--help",
         "python benchmarks/memory.py": "--help",
+        "python benchmarks/regret.py": "--help",
         "python benchmarks/rollout.py": "--help",
         "python benchmarks/sb3_baseline.py": "--help",
         "python benchmarks/update.py": "--help",
