@@ -495,18 +495,18 @@ def in_two_processes(work: Callable[[], Any], folder: Path) -> list[int | None]:
 def test_two_processes_stop_together_and_go_on_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def config(name: str) -> FineTuning:
-        return small(tmp_path, name, num_envs=4, total_episodes=48)
+    # Made here, because they write the file of prompts that both processes read.
+    configs = [small(tmp_path, name, num_envs=4, total_episodes=48) for name in ("one", "other")]
 
     def interrupt() -> None:
         if distributed.get_rank() == 1:
             signal.raise_signal(signal.SIGINT)
 
     one, other = tmp_path / "one", tmp_path / "other"
-    assert in_two_processes(lambda: pipeline.run("toy", config("one")), tmp_path) == [0, 0]
+    assert in_two_processes(lambda: pipeline.run("toy", configs[0]), tmp_path) == [0, 0]
     with monkeypatch.context() as patch:
         patch.setattr(PPO, "update", at_update(3, interrupt))
-        assert in_two_processes(lambda: pipeline.run("toy", config("other")), tmp_path) == [
+        assert in_two_processes(lambda: pipeline.run("toy", configs[1]), tmp_path) == [
             130,
             130,
         ]
