@@ -19,7 +19,7 @@ from agents import (
     REINFORCEConfig,
     RLOOConfig,
 )
-from agents.policy.causal_lm import VALUE_HEAD_FILE
+from agents.policy.value_files import VALUE_HEAD_FILE
 from agents.rollout.buffer import Rollout
 from tests.members import GROUP_SIZE, MEMBERS, Member
 from text_gym import CharTokenizer
@@ -117,6 +117,17 @@ def test_micro_batches_add_up(member: Member) -> None:
     for name, tensor in parameters(whole).items():
         # TRPO's equations are solved by iterations that amplify rounding.
         assert_close(parameters(parts)[name], tensor, rtol=0, atol=1e-6)
+
+
+@every_member
+def test_an_optimiser_step_reads_each_text_once(member: Member) -> None:
+    agent = member.agent()
+    rollout = agent.collect()
+    experience, _ = agent.estimate(rollout, *agent.forward(rollout.texts))
+    read: list[int] = []
+    agent.policy.trunk.register_forward_hook(lambda *_: read.append(1))
+    agent._accumulate(experience)
+    assert len(read) == 1
 
 
 @every_member

@@ -28,9 +28,10 @@ from transformers import (
 from transformers.activations import NewGELUActivation
 
 from agents.policy.action_masks import ActionMasks
-from agents.policy.causal_lm import VALUE_HEAD_FILE, CausalLMPolicy
+from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.model.pretrained import fuse_activations
 from agents.policy.token_batch import TokenBatch
+from agents.policy.value_files import VALUE_HEAD_FILE
 
 V, L = 9, 12
 SIZES = {

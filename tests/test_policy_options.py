@@ -22,11 +22,12 @@ from transformers import (
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.ppo import PPO
 from agents.callbacks import Callback
-from agents.policy.causal_lm import VALUE_NETWORK_FILE, CausalLMPolicy
+from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.config import PolicyConfig
 from agents.policy.model import lora
 from agents.policy.model.blocks import blocks_of
 from agents.policy.token_batch import TokenBatch
+from agents.policy.value_files import VALUE_NETWORK_FILE
 from text_gym import CharTokenizer, TextGenVectorEnv
 
 V, L = 4, 12
@@ -405,7 +406,7 @@ def test_adapters_may_be_left_out_of_what_is_saved(
     with torch.no_grad():
         for name, part in loaded.trainable_parameters().items():
             part.copy_(learnt[name])
-    assert all(map(torch.equal, loaded(some_texts()), policy(some_texts())))
+    assert_close(loaded(some_texts()), policy(some_texts()), rtol=0, atol=0)
 
 
 def test_adapters_are_a_function_of_their_seed() -> None:
@@ -459,7 +460,7 @@ def test_without_peft_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_autocast_rounds_every_forward_pass_alike(config: Callable[[], PreTrainedConfig]) -> None:
     policy, exact, texts = policy_of(config(), AUTOCAST), policy_of(config()), some_texts()
     statistics = policy(texts)
-    assert all(part.dtype == torch.float32 for part in statistics)
+    assert all(part.dtype == torch.float32 for part in statistics if part is not None)
     assert_close(statistics.log_probs, exact(texts).log_probs, rtol=0.1, atol=0.1)
     assert not torch.equal(statistics.log_probs, exact(texts).log_probs)
     hidden = policy.hidden_states(texts.input_ids, torch.ones_like(texts.input_ids))
@@ -490,4 +491,4 @@ def test_inside_one_autocast_numbers_are_the_same() -> None:
         alone = policy(texts)
         with policy.autocasting():
             together = policy(texts)
-    assert all(map(torch.equal, alone, together))
+    assert_close(alone, together, rtol=0, atol=0)

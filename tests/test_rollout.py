@@ -23,7 +23,8 @@ from agents import PPO, PPOConfig
 from agents.evaluation.evaluate import evaluate
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.buffer import Rollout
-from agents.rollout.collect import collect_rollout, vocabulary_mask, warn_of_unheeded_ends
+from agents.rollout.collect import collect_rollout
+from agents.rollout.fit import vocabulary_mask, warn_of_unheeded_ends
 from agents.rollout.timer import Timer
 from text_gym import CharTokenizer, TextGenEnv, TextGenVectorEnv
 from text_gym.constraints import MinimumLength

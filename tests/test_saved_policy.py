@@ -100,9 +100,7 @@ def teach(policy: CausalLMPolicy) -> None:
 @torch.no_grad()
 def said(policy: CausalLMPolicy) -> dict[str, Tensor]:
     """All that a policy says of some texts."""
-    parts = {"logits": policy.distributions(TEXTS), **policy(TEXTS)._asdict()}
-    if policy.options.action_values:
-        parts |= policy.action_values(TEXTS)._asdict()
+    parts = policy(TEXTS, distributions=True)._asdict()
     return {name: part for name, part in parts.items() if part is not None}
 
 
@@ -253,7 +251,7 @@ def test_adapters_that_a_model_brings_learn_and_are_merged_when_it_is_saved(
     policy = CausalLMPolicy(adapted(config(), **changes), PolicyConfig(value_network=values))
     before = said(policy)
     teach(policy)
-    assert not torch.equal(said(policy)["logits"], before["logits"])
+    assert not torch.equal(said(policy)["distributions"], before["distributions"])
     learning = policy.trainable_parameters()
     assert all(any(part in name for part in ("lora_", "bias", "value_")) for name in learning)
     assert_close(saved_and_loaded(policy, tmp_path), said(policy), rtol=0, atol=1e-5)
@@ -265,10 +263,10 @@ def test_adapters_that_a_model_brings_learn_and_are_merged_when_it_is_saved(
 @pytest.mark.parametrize("changes", [{}, {"use_dora": True}])
 def test_a_frozen_copy_of_adapters_stays_behind(changes: dict[str, Any]) -> None:
     policy = CausalLMPolicy(adapted(llama(), **changes))
-    reference, before = policy.frozen_copy(), said(policy)["logits"]
-    assert torch.equal(said(reference)["logits"], before)
+    reference, before = policy.frozen_copy(), said(policy)["distributions"]
+    assert torch.equal(said(reference)["distributions"], before)
     teach(policy)
-    assert torch.equal(said(reference)["logits"], before)
+    assert torch.equal(said(reference)["distributions"], before)
 
 
 def test_a_frozen_copy_keeps_magnitudes_that_learnt_alone() -> None:
@@ -277,7 +275,7 @@ def test_a_frozen_copy_keeps_magnitudes_that_learnt_alone() -> None:
         for name, part in policy.trainable_parameters().items():
             if "magnitude" in name:
                 part *= 2
-    assert torch.equal(said(policy.frozen_copy())["logits"], said(policy)["logits"])
+    assert torch.equal(said(policy.frozen_copy())["distributions"], said(policy)["distributions"])
 
 
 def test_an_adapter_that_is_loaded_frozen_learns(tmp_path: Path) -> None:

@@ -11,44 +11,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from agents.algorithms.configs.acer import ACERConfig
-from agents.algorithms.diagnostics import Statistic, Statistics, movement_statistics
+from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
 from agents.algorithms.policy_gradient import Credit, PolicyGradient
 from agents.algorithms.replay import Remembered, Replay
 from agents.objectives.kl import kl_penalised_rewards
 from agents.objectives.retrace import retrace_targets
-from agents.objectives.statistics import ratio_statistics
 from agents.objectives.truncated_importance import (
     bias_corrected_objective,
     trust_region_projection,
 )
-from agents.policy.causal_lm import ActionValues, PolicyOutputs, forward_in_chunks
+from agents.policy.causal_lm import PolicyOutputs, forward_in_chunks
 from agents.policy.model.module_copy import copy_sharing_fixed
 from agents.rollout.buffer import Rollout
 
 _AVERAGE = "average_policy."
 
 
-class _Choices(NamedTuple):
-    """What the policy says of a micro-batch now, per choice (N,) or (N, V), or per text (B, T)."""
-
-    log_probs: Tensor
-    q_values: Tensor
-    behaviour_log_probs: Tensor
-    actions: Tensor
-    targets: Tensor
-
-
 class ACER(PolicyGradient[ACERConfig]):
     """Fine-tunes a policy on feedback, on new texts and on earlier ones.
 
-    Arguments and attributes are those of `PolicyGradient`; the policy must have action values.
+    Arguments and attributes are those of `EpisodicLearner`; the policy must have action values.
 
     Example:
         >>> import gymnasium as gym, text_gym
@@ -93,11 +82,63 @@ class ACER(PolicyGradient[ACERConfig]):
         """Credits nothing yet: Retrace is computed in every step, from the Q of that step."""
         return Credit(torch.zeros_like(rewards))
 
+    @property
+    def needs_distributions(self) -> bool:
+        """Whole distributions and action values are what a step is made of."""
+        return True
+
     def loss(
         self, batch: Experience, new: PolicyOutputs, totals: StepTotals
     ) -> tuple[Tensor, Statistics]:
-        """Is not used: `_forward` needs whole distributions."""
-        raise NotImplementedError
+        """Returns a loss whose gradient is bent into the trust region, and the error of Q."""
+        assert new.distributions is not None
+        assert new.action_values is not None
+        # Gradients with respect to normalised logits are those with respect to any others.
+        logits = new.distributions.detach().requires_grad_()
+        log_probs = logits.log_softmax(dim=-1)
+        actions = batch.texts.input_ids[batch.texts.completion_mask]
+        behaviour = self._behaviour(batch, log_probs)
+        targets = self._targets(batch, new, log_probs.detach(), behaviour)
+        wanted = self._objective(log_probs, behaviour, actions, new.action_values, targets)
+        (ascent,) = torch.autograd.grad(wanted.sum(), logits)
+        step = self._in_trust_region(ascent, batch, log_probs)
+        bound = (step != ascent).any(dim=-1).float().mean().item()
+        chosen_q = new.action_values.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+        q_loss = 0.5 * (chosen_q - targets).square().sum() / totals.n_tokens
+        # The value of the first term is 0; its gradient with respect to the logits is the step.
+        moved = -(step * (new.distributions - new.distributions.detach())).sum() / totals.n_tokens
+        return moved + self.config.vf_coef * q_loss, {
+            "value_loss": Statistic(q_loss.item()),
+            "trust_region_fraction": Statistic(batch.n_tokens / totals.n_tokens * bound),
+        }
+
+    def _objective(
+        self,
+        log_probs: Tensor,
+        behaviour: Tensor,
+        actions: Tensor,
+        q_values: Tensor,
+        targets: Tensor,
+    ) -> Tensor:
+        """Returns what is maximised at each choice, (N,), entropy included."""
+        config = self.config
+        objective = bias_corrected_objective(
+            log_probs, behaviour, actions, q_values.detach(), targets, config.max_weight
+        )
+        entropies = -(log_probs.exp() * log_probs.clamp(min=-1e4)).sum(dim=-1)
+        return objective + config.ent_coef * entropies
+
+    @torch.no_grad()
+    def _in_trust_region(self, ascent: Tensor, part: Experience, log_probs: Tensor) -> Tensor:
+        """Returns a direction (N, V) that hardly leads away from the averaged policy."""
+        average = self._average_policy.distributions(part.texts).exp()
+        max_kl = math.inf if self.config.max_kl is None else self.config.max_kl
+        return trust_region_projection(ascent, log_probs.exp() - average, max_kl)
+
+    def _behaviour(self, part: Experience, log_probs: Tensor) -> Tensor:
+        """Returns log μ of every token at every choice, (N, V)."""
+        mask = part.texts.completion_mask
+        return part.extras["behaviour_log_probs"][mask].to(log_probs.dtype)
 
     def update(self, experience: Experience) -> dict[str, float]:
         """Learns from the new batch, then from batches drawn from all that are remembered."""
@@ -157,52 +198,15 @@ class ACER(PolicyGradient[ACERConfig]):
             everywhere[rows, :width] = block
         return everywhere
 
-    def _forward(self, part: Experience, totals: StepTotals) -> tuple[Tensor, Statistics]:
-        """Returns a micro-batch's loss, whose gradient is bent into the trust region."""
-        config, mask = self.config, part.texts.completion_mask
-        outputs = self.policy.action_values(part.texts)
-        logits = outputs.logits.detach().requires_grad_()
-        log_probs = logits.log_softmax(dim=-1)
-        choices = self._choices(part, outputs, log_probs)
-        objective = bias_corrected_objective(
-            log_probs,
-            choices.behaviour_log_probs,
-            choices.actions,
-            choices.q_values.detach(),
-            choices.targets,
-            config.max_weight,
-        )
-        entropies = -(log_probs.exp() * log_probs.clamp(min=-1e4)).sum(dim=-1)
-        wanted = (objective + config.ent_coef * entropies).sum()
-        (ascent,) = torch.autograd.grad(wanted, logits)
-        with torch.no_grad():
-            average = self._average_policy.distributions(part.texts).exp()
-            max_kl = math.inf if config.max_kl is None else config.max_kl
-            step = trust_region_projection(ascent, log_probs.exp() - average, max_kl)
-            bound = (step != ascent).any(dim=-1).float().mean().item()
-        chosen_q = choices.q_values.gather(-1, choices.actions.unsqueeze(-1)).squeeze(-1)
-        q_loss = 0.5 * (chosen_q - choices.targets).square().sum() / totals.n_tokens
-        # The value of the first term is 0; its gradient with respect to the logits is the step.
-        moved = -(step * (outputs.logits - outputs.logits.detach())).sum() / totals.n_tokens
-        loss = moved + config.vf_coef * q_loss
-        share = part.n_tokens / totals.n_tokens
-        now = torch.zeros_like(part.old_log_probs)
-        now[mask] = log_probs.detach().gather(-1, choices.actions.unsqueeze(-1)).squeeze(-1)
-        ratios = ratio_statistics(now, part.old_log_probs, mask)
-        return loss, {
-            "loss": Statistic(loss.item()),
-            "value_loss": Statistic(q_loss.item()),
-            "trust_region_fraction": Statistic(share * bound),
-            **movement_statistics(ratios, float(entropies.detach().mean()), share),
-        }
-
     @torch.no_grad()
     def _targets(
-        self, part: Experience, outputs: ActionValues, log_probs: Tensor, behaviour: Tensor
+        self, part: Experience, new: PolicyOutputs, log_probs: Tensor, behaviour: Tensor
     ) -> Tensor:
         """Returns Q^ret of every choice, (N,), by the policy and the Q of now."""
-        mask, actions = part.texts.completion_mask, part.texts.input_ids
-        chosen = actions[mask].unsqueeze(-1)
+        assert new.action_values is not None
+        assert new.bootstrap_values is not None
+        mask = part.texts.completion_mask
+        chosen = part.texts.input_ids[mask].unsqueeze(-1)
 
         def placed(values: Tensor) -> Tensor:
             everywhere = values.new_zeros(mask.shape)
@@ -218,25 +222,18 @@ class ACER(PolicyGradient[ACERConfig]):
             mask,
             self.kl_controller.kl_coef,
         )
-        values = (log_probs.exp() * outputs.q_values).sum(dim=-1)
+        values = (log_probs.exp() * new.action_values).sum(dim=-1)
         truncated = part.extras["truncated"]
         targets = retrace_targets(
             rewards,
-            placed(outputs.q_values.gather(-1, chosen).squeeze(-1)),
+            placed(new.action_values.gather(-1, chosen).squeeze(-1)),
             placed(values),
             (now - then).exp(),
             mask,
-            torch.where(truncated, outputs.bootstrap_values.to(rewards.dtype), 0),
+            torch.where(truncated, new.bootstrap_values.to(rewards.dtype), 0),
             gamma=self.config.gamma,
         )
         return targets[mask]
-
-    def _choices(self, part: Experience, outputs: ActionValues, log_probs: Tensor) -> _Choices:
-        mask = part.texts.completion_mask
-        behaviour = part.extras["behaviour_log_probs"][mask].to(log_probs.dtype)
-        targets = self._targets(part, outputs, log_probs.detach(), behaviour)
-        actions = part.texts.input_ids[mask]
-        return _Choices(log_probs, outputs.q_values, behaviour, actions, targets)
 
     @torch.no_grad()
     def _step(self, statistics: Statistics) -> float:

@@ -21,13 +21,13 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from agents.algorithms.labelled import best_of_groups, reported_groups
+from agents.algorithms.labelled import best_of_groups
 from agents.evaluation.evaluate import describe, own_log_probs
 from agents.evaluation.metrics import Evaluation
-from agents.objectives.groups import require_groups
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.buffer import Rollout
 from agents.rollout.collect import collect_rollout
+from agents.rollout.groups import reported_groups
 
 RewardFunction = Callable[[Sequence[Any]], ArrayLike]
 
@@ -92,9 +92,7 @@ class BestOfN:
         generator = torch.Generator(self.policy.device).manual_seed(seed)
         total = self.n * n_episodes
         written = collect_rollout(self.policy, envs, total, generator, seed=seed)
-        group_ids = reported_groups(written)
-        require_groups(group_ids, size=self.n)
-        kept = best_of_groups(self._scores(written), group_ids)
+        kept = best_of_groups(self._scores(written), reported_groups(written, self.n))
         return written.select(kept).to(self.policy.device)
 
     def evaluate(

@@ -17,20 +17,21 @@ from torch import Tensor
 from agents.algorithms.configs.expert_iteration import ExpertIterationConfig
 from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
-from agents.algorithms.policy_gradient import Credit, GroupPolicyGradient
+from agents.algorithms.policy_gradient import Credit, PolicyGradient
 from agents.objectives.credit import over_tokens
 from agents.objectives.group_weights import best_weights, exponential_weights
 from agents.objectives.losses import entropy_loss
 from agents.objectives.policy_losses import policy_gradient_loss
 from agents.policy.causal_lm import PolicyOutputs
 from agents.rollout.buffer import Rollout
+from agents.rollout.groups import reported_groups
 
 
-class ExpertIteration(GroupPolicyGradient[ExpertIterationConfig]):
+class ExpertIteration(PolicyGradient[ExpertIterationConfig]):
     """Fine-tunes a policy by imitation of its own texts, the better ones more than the others.
 
-    Arguments and attributes are those of `PolicyGradient`; the environments must report `group_id`,
-    as those with `GroupedPrompts` do.
+    Arguments and attributes are those of `EpisodicLearner`; the environments must report
+    `group_id`, as those with `GroupedPrompts` do.
 
     Example:
         >>> import gymnasium as gym, text_gym
@@ -56,7 +57,7 @@ class ExpertIteration(GroupPolicyGradient[ExpertIterationConfig]):
 
         Credit is the weight times the group's size, so that its mean over texts is 1.
         """
-        scores, group_ids = rewards.sum(dim=1), self.groups(rollout)
+        scores, group_ids = rewards.sum(dim=1), reported_groups(rollout, self.config.group_size)
         if self.config.select_by == "weight":
             weights = exponential_weights(scores, group_ids, self.kl_controller.kl_coef)
         else:

@@ -11,7 +11,7 @@ from torch import Tensor
 from agents.algorithms.configs.groups import GRPOConfig
 from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
-from agents.algorithms.policy_gradient import Credit, GroupPolicyGradient
+from agents.algorithms.policy_gradient import Credit, PolicyGradient
 from agents.objectives.aggregation import normaliser, weighted, without_truncated
 from agents.objectives.credit import group_relative_advantages, over_tokens
 from agents.objectives.groups import informative_groups
@@ -19,13 +19,14 @@ from agents.objectives.losses import PolicyLoss, clipped_surrogate_loss, entropy
 from agents.objectives.policy_losses import clipped_weight_loss, sequence_surrogate_loss
 from agents.policy.causal_lm import PolicyOutputs
 from agents.rollout.buffer import Rollout, concatenated_rollouts
+from agents.rollout.groups import reported_groups
 
 
-class GRPO(GroupPolicyGradient[GRPOConfig]):
+class GRPO(PolicyGradient[GRPOConfig]):
     """Fine-tunes a policy on feedback by comparing the texts of each prompt.
 
-    Arguments and attributes are those of `PolicyGradient`; the environments must report `group_id`,
-    as those with `GroupedPrompts` do.
+    Arguments and attributes are those of `EpisodicLearner`; the environments must report
+    `group_id`, as those with `GroupedPrompts` do.
 
     Example:
         >>> import gymnasium as gym, text_gym
@@ -48,13 +49,13 @@ class GRPO(GroupPolicyGradient[GRPOConfig]):
 
     def collect(self) -> Rollout:
         """Draws groups again whose rewards are all equal, within the bound that the config sets."""
-        rollout = super().collect()
+        rollout, size = super().collect(), self.config.group_size
         for _ in range(self.config.max_redraws):
-            informative = informative_groups(rollout.scores, self.groups(rollout))
+            informative = informative_groups(rollout.scores, reported_groups(rollout, size))
             if bool(informative.all()):
                 break
             again = super().collect()
-            new = informative_groups(again.scores, self.groups(again))
+            new = informative_groups(again.scores, reported_groups(again, size))
             kept, drawn = informative.nonzero().squeeze(1), new.nonzero().squeeze(1)
             # Groups start as a whole, one after the other, so that a cut never divides one.
             drawn = drawn[: len(rollout) - len(kept)]
@@ -67,9 +68,9 @@ class GRPO(GroupPolicyGradient[GRPOConfig]):
 
     def advantages(self, rollout: Rollout, rewards: Tensor, old: PolicyOutputs) -> Credit:
         """Compares each text's reward with the mean of its group, in units of a spread."""
-        scale_by = self.config.scale_by
+        groups = reported_groups(rollout, self.config.group_size)
         advantages = group_relative_advantages(
-            rewards.sum(dim=1), self.groups(rollout), scale_by=scale_by
+            rewards.sum(dim=1), groups, scale_by=self.config.scale_by
         )
         mask = rollout.texts.completion_mask
         if self.config.filter_truncated:

@@ -11,6 +11,7 @@ from torch import Tensor
 from agents.algorithms.examples import Demonstrations, Preferences
 from agents.objectives.groups import require_groups
 from agents.rollout.buffer import Rollout
+from agents.rollout.groups import reported_groups
 
 
 def group_rows(group_ids: Tensor) -> list[Tensor]:
@@ -81,17 +82,3 @@ def best_against_worst(rollout: Rollout) -> Preferences:
         weights=torch.ones(len(pairs), device=chosen.device),
         margins=scores[chosen] - scores[rejected],
     )
-
-
-def reported_groups(rollout: Rollout) -> Tensor:
-    """Returns the group of each episode, (B,).
-
-    Raises:
-        ValueError: If the environment reported none.
-    """
-    if rollout.group_ids is None:
-        raise ValueError(
-            "envs must report the group_id of every episode at reset, and do not; "
-            "prompts=GroupedPrompts(prompts, size=k) gives it"
-        )
-    return rollout.group_ids

@@ -23,7 +23,7 @@ from agents.rollout.buffer import Rollout
 class PPO(PolicyGradient[PPOConfig]):
     """Fine-tunes a policy on feedback by PPO, held near a frozen reference by a KL penalty.
 
-    Arguments and attributes are those of `PolicyGradient`.
+    Arguments and attributes are those of `EpisodicLearner`.
 
     Example:
         >>> import gymnasium as gym, text_gym

@@ -25,7 +25,7 @@ from agents.rollout.buffer import Rollout
 class REINFORCE(PolicyGradient[REINFORCEConfig]):
     """Fine-tunes a policy on feedback by the plain policy gradient.
 
-    Arguments and attributes are those of `PolicyGradient`.
+    Arguments and attributes are those of `EpisodicLearner`.
 
     Example:
         >>> import gymnasium as gym, text_gym

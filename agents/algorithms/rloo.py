@@ -12,19 +12,20 @@ from torch import Tensor
 from agents.algorithms.configs.groups import RLOOConfig
 from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
-from agents.algorithms.policy_gradient import Credit, GroupPolicyGradient
+from agents.algorithms.policy_gradient import Credit, PolicyGradient
 from agents.objectives.credit import leave_one_out_advantages, over_tokens
 from agents.objectives.losses import entropy_loss
 from agents.objectives.policy_losses import sequence_surrogate_loss
 from agents.policy.causal_lm import PolicyOutputs
 from agents.rollout.buffer import Rollout
+from agents.rollout.groups import reported_groups
 
 
-class RLOO(GroupPolicyGradient[RLOOConfig]):
+class RLOO(PolicyGradient[RLOOConfig]):
     """Fine-tunes a policy on feedback by REINFORCE with a leave-one-out baseline.
 
-    Arguments and attributes are those of `PolicyGradient`; the environments must report `group_id`,
-    as those with `GroupedPrompts` do.
+    Arguments and attributes are those of `EpisodicLearner`; the environments must report
+    `group_id`, as those with `GroupedPrompts` do.
 
     Example:
         >>> import gymnasium as gym, text_gym
@@ -47,8 +48,8 @@ class RLOO(GroupPolicyGradient[RLOOConfig]):
 
     def advantages(self, rollout: Rollout, rewards: Tensor, old: PolicyOutputs) -> Credit:
         """Compares each text's reward, less its KL penalty, with the mean of the others."""
-        scores = rewards.sum(dim=1)
-        advantages = leave_one_out_advantages(scores, self.groups(rollout))
+        groups = reported_groups(rollout, self.config.group_size)
+        advantages = leave_one_out_advantages(rewards.sum(dim=1), groups)
         return Credit(over_tokens(advantages, rollout.texts.completion_mask))
 
     def loss(

@@ -18,7 +18,7 @@ from torch import Tensor
 from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
 from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
-from agents.algorithms.policy_gradient import Credit, GroupPolicyGradient
+from agents.algorithms.policy_gradient import Credit, PolicyGradient
 from agents.algorithms.replay import Remembered, Replay
 from agents.objectives.credit import over_tokens
 from agents.objectives.losses import entropy_loss
@@ -30,13 +30,14 @@ from agents.objectives.trajectory_balance import (
 )
 from agents.policy.causal_lm import PolicyOutputs, forward_in_chunks
 from agents.rollout.buffer import Rollout
+from agents.rollout.groups import reported_groups
 
 
-class TrajectoryBalance(GroupPolicyGradient[TrajectoryBalanceConfig]):
+class TrajectoryBalance(PolicyGradient[TrajectoryBalanceConfig]):
     """Fine-tunes a policy towards the optimum of E[R] - β KL, on new texts and on earlier ones.
 
-    Arguments and attributes are those of `PolicyGradient`; the environments must report `group_id`,
-    as those with `GroupedPrompts` do.
+    Arguments and attributes are those of `EpisodicLearner`; the environments must report
+    `group_id`, as those with `GroupedPrompts` do.
 
     Example:
         >>> import gymnasium as gym, text_gym
@@ -71,7 +72,7 @@ class TrajectoryBalance(GroupPolicyGradient[TrajectoryBalanceConfig]):
                 rollout.texts,
                 rollout.rewards,
                 ref_log_probs,
-                self.groups(rollout),
+                reported_groups(rollout, self.config.group_size),
                 rollout.truncated,
             )
         )
@@ -85,7 +86,8 @@ class TrajectoryBalance(GroupPolicyGradient[TrajectoryBalanceConfig]):
         mask, beta = rollout.texts.completion_mask, self.kl_controller.kl_coef
         scores = rollout.scores.to(rewards.dtype)
         log_ratios = (scores - rewards.sum(dim=1)) / beta
-        return self._targets(log_ratios, scores, self.groups(rollout), mask)
+        groups = reported_groups(rollout, self.config.group_size)
+        return self._targets(log_ratios, scores, groups, mask)
 
     def loss(
         self, batch: Experience, new: PolicyOutputs, totals: StepTotals

@@ -43,7 +43,7 @@ from agents.rollout.buffer import Rollout
 class TRPO(PolicyGradient[TRPOConfig]):
     """Fine-tunes a policy on feedback by steps that stay in a trust region.
 
-    Arguments and attributes are those of `PolicyGradient`. Of a value function on the policy's own
+    Arguments and attributes are those of `EpisodicLearner`. Of a value function on the policy's own
     trunk only the head learns: what the policy shares with it moves within the region alone.
 
     Example:
@@ -159,9 +159,9 @@ class TRPO(PolicyGradient[TRPOConfig]):
         size = self.config.micro_batch_size or self.config.batch_size
         return [] if shard is None else list(shard.split(size))
 
-    def _surrogate(self, part: Experience, n_tokens: int) -> Tensor:
+    def _surrogate(self, part: Experience, log_probs: Tensor, n_tokens: int) -> Tensor:
         """Returns a micro-batch's share of (1/n) Σ A π/π_old."""
-        log_ratio = self.policy(part.texts).log_probs - part.old_log_probs
+        log_ratio = log_probs - part.old_log_probs
         mask = part.texts.completion_mask
         return masked_sum(torch.where(mask, log_ratio, 0).exp() * part.advantages, mask) / n_tokens
 
@@ -171,7 +171,7 @@ class TRPO(PolicyGradient[TRPOConfig]):
         value = torch.zeros((), dtype=torch.float64)
         gradient = torch.zeros_like(parameters_to_vector(parameters)).detach()
         for part in parts:
-            surrogate = self._surrogate(part, n_tokens)
+            surrogate = self._surrogate(part, self.policy(part.texts).log_probs, n_tokens)
             value += surrogate.item()
             gradient += flat_gradient(surrogate, parameters)
         return float(processes.all_reduce_sum(value)), processes.all_reduce_sum(gradient)
@@ -199,9 +199,9 @@ class TRPO(PolicyGradient[TRPOConfig]):
     ) -> tuple[float, float]:
         both = torch.zeros(2, dtype=torch.float64)
         for part, distributions in zip(parts, old, strict=True):
-            both[0] += self._surrogate(part, n_tokens).item()
-            now = self.policy.distributions(part.texts)
-            both[1] += exact_kl(distributions, now).sum().item() / n_tokens
+            now = self.policy(part.texts, distributions=True)
+            both[0] += self._surrogate(part, now.log_probs, n_tokens).item()
+            both[1] += exact_kl(distributions, now.distributions).sum().item() / n_tokens
         surrogate, kl = processes.all_reduce_sum(both).tolist()
         return surrogate, kl
 

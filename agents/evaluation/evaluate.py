@@ -17,8 +17,9 @@ from agents.objectives.kl import sequence_kl
 from agents.objectives.masked import masked_sum
 from agents.policy.causal_lm import CausalLMPolicy, forward_in_chunks
 from agents.rollout.buffer import Rollout
-from agents.rollout.collect import collect_rollout, warn_of_unheeded_ends
+from agents.rollout.collect import collect_rollout
 from agents.rollout.decoding.probe import sampling_tolerance
+from agents.rollout.fit import warn_of_unheeded_ends
 
 _CHUNK = 64
 

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from agents.objectives.kl import exact_kl
-from agents.policy import categorical
+from agents.policy import categorical, value_files
+from agents.policy.action_masks import ActionMasks
 from agents.policy.config import PolicyConfig
 from agents.policy.model import lora
 from agents.policy.model.blocks import blocks_of, freeze_lowest, recomputed
@@ -28,17 +27,6 @@ from agents.policy.model.output_layer import log_probs_and_entropies
 from agents.policy.model.pretrained import end_of_text_ids, fuse_activations, load_model, new_model
 from agents.policy.model.supported_model import linear_head, longest_text, require_supported
 from agents.policy.token_batch import TokenBatch, stacked
-
-VALUE_HEAD_FILE = "value_head.safetensors"
-VALUE_NETWORK_FILE = "value_network.safetensors"
-_ADDITIONS = (
-    VALUE_HEAD_FILE,
-    VALUE_NETWORK_FILE,
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "adapter_model.bin",
-)
-"""Files that would be loaded on top of a model, should an earlier one have left them beside it."""
 
 
 class PolicyOutputs(NamedTuple):
@@ -52,12 +40,19 @@ class PolicyOutputs(NamedTuple):
         entropies: (B, T), of the distributions they were drawn from, in nats.
         values: (B, T), of the states they were chosen in; None without a value function.
         bootstrap_values: (B,), of the states after the last token; None without a value function.
+        distributions: (N, V), the log-probs of every token at the N choices, in the order of
+            `completion_mask`, those of tokens that were not allowed very low; None unless asked
+            for.
+        action_values: (N, V), Q of every token there, allowed or not; None unless asked for, and of
+            a policy without them. `bootstrap_values` are then Σ_a π(a) Q(a), without gradient.
     """
 
     log_probs: Tensor
     entropies: Tensor
     values: Tensor | None = None
     bootstrap_values: Tensor | None = None
+    distributions: Tensor | None = None
+    action_values: Tensor | None = None
 
     def to(self, device: torch.device) -> PolicyOutputs:
         """Returns the outputs on a device."""
@@ -68,20 +63,6 @@ class PolicyOutputs(NamedTuple):
         """Returns the outputs for several batches as one, in their order."""
         fields = zip(*parts, strict=True)
         return cls(*(None if field[0] is None else stacked(field) for field in fields))  # type: ignore[arg-type]
-
-
-class ActionValues(NamedTuple):
-    """What a policy with action values says about N choices in B texts.
-
-    Attributes:
-        logits: (N, V), at the policy's temperature, those of excluded tokens very low.
-        q_values: (N, V), Q of every token, allowed or not.
-        bootstrap_values: (B,), Σ_a π(a) Q(a) after the last token, without gradient.
-    """
-
-    logits: Tensor
-    q_values: Tensor
-    bootstrap_values: Tensor
 
 
 class CausalLMPolicy(nn.Module):
@@ -178,13 +159,10 @@ class CausalLMPolicy(nn.Module):
         options = _with(
             options, temperature=temperature, dtype=dtype and str(dtype).removeprefix("torch.")
         )
-        separate = options.value_network != "none" and (path / VALUE_NETWORK_FILE).exists()
+        separate = options.value_network != "none" and value_files.has_value_network(path)
         options = _with(options, value_network="separate" if separate else None)
         policy = cls(load_model(source, getattr(torch, options.dtype)), options)
-        if policy.value_trunk is not None and separate:
-            lora.load_plain(policy.value_trunk, load_file(path / VALUE_NETWORK_FILE))
-        if policy.value_head is not None and (path / VALUE_HEAD_FILE).exists():
-            _load_value_head(policy.value_head, load_file(path / VALUE_HEAD_FILE))
+        value_files.load_values(path, policy.value_head, policy.value_trunk)
         return policy
 
     def save_pretrained(self, folder: str | Path, *, merge: bool = True) -> None:
@@ -196,15 +174,9 @@ class CausalLMPolicy(nn.Module):
                 those who keep `trainable_parameters` elsewhere.
         """
         folder = Path(folder)
-        for name in _ADDITIONS:
-            (folder / name).unlink(missing_ok=True)
+        value_files.remove_additions(folder)
         lora.plain(self.model, merge=merge).save_pretrained(folder)
-        if self.value_head is not None:
-            save_file(self.value_head.state_dict(), folder / VALUE_HEAD_FILE)
-        if self.value_trunk is not None:
-            save_file(
-                lora.plain(self.value_trunk, merge=merge).state_dict(), folder / VALUE_NETWORK_FILE
-            )
+        value_files.save_values(folder, self.value_head, self.value_trunk, merge=merge)
 
     def frozen_copy(self) -> CausalLMPolicy:
         """Returns a copy that does not learn: the reference of a KL penalty.
@@ -279,83 +251,68 @@ class CausalLMPolicy(nn.Module):
             values: Tensor = self.value_head(hidden.to(self.value_head.weight.dtype))
         return values if self.options.action_values else values.squeeze(-1)
 
-    def forward(self, texts: TokenBatch) -> PolicyOutputs:
+    def forward(self, texts: TokenBatch, *, distributions: bool = False) -> PolicyOutputs:
         """Scores the chosen tokens of B texts, with one forward per text.
 
         The output layer, which dominates for large vocabularies, is applied at chosen positions
         only, and never to all of them at once.
+
+        Args:
+            texts: What was written.
+            distributions: Whether whole distributions are wanted too, and with them action values,
+                of batches whose logits fit in memory.
         """
         hidden = self._read_texts(self.trunk, texts)
         mask = texts.completion_mask
         chosen = mask.flatten().nonzero().squeeze(1)
-        # The state of a choice is the hidden state before it, in the same row: never position 0.
-        states = hidden.flatten(0, 1).index_select(0, chosen - 1)
-        masks = texts.action_masks
+        states, masks = _states(hidden, chosen), _masks(texts, chosen)
         log_probs, entropies = log_probs_and_entropies(
             states,
             self.head.weight,
             self.head.bias,
             texts.input_ids.flatten()[chosen],
             temperature=self.temperature,
-            masks=None
-            if masks is None
-            else masks._replace(numbers=masks.numbers.flatten()[chosen]),
+            masks=masks,
         )
         outputs = PolicyOutputs(
             log_probs=_placed(log_probs, chosen, mask.shape),
             entropies=_placed(entropies, chosen, mask.shape),
         )
-        if self.value_head is None or self.options.action_values:
+        if distributions:
+            outputs = outputs._replace(distributions=self._distributions(states, masks))
+        if self.value_head is None or (self.options.action_values and not distributions):
             return outputs
-        valued = hidden if self.value_trunk is None else self._read_texts(self.value_trunk, texts)
-        if self.value_trunk is not None:
-            states = valued.flatten(0, 1).index_select(0, chosen - 1)
-        last = texts.attention_mask.sum(dim=1) - 1
-        return outputs._replace(
-            values=_placed(self.values(states), chosen, mask.shape),
-            bootstrap_values=self.values(valued[torch.arange(len(last), device=last.device), last]),
-        )
+        return outputs._replace(**self._values(texts, hidden, states, chosen))
 
     def distributions(self, texts: TokenBatch) -> Tensor:
-        """Returns the log-probs of every token where one was chosen, (N, V).
-
-        N choices in the order of `completion_mask`; tokens that were not allowed are all but
-        impossible. For what needs whole distributions, on batches whose logits fit in memory.
-        """
-        hidden = self._read_texts(self.trunk, texts)
+        """Returns the `distributions` of `PolicyOutputs` alone, (N, V)."""
         chosen = texts.completion_mask.flatten().nonzero().squeeze(1)
-        states = hidden.flatten(0, 1).index_select(0, chosen - 1)
-        masks = texts.action_masks
-        allowed = None if masks is None else masks.table[masks.numbers.flatten()[chosen]]
+        states = _states(self._read_texts(self.trunk, texts), chosen)
+        return self._distributions(states, _masks(texts, chosen))
+
+    def _distributions(self, states: Tensor, masks: ActionMasks | None) -> Tensor:
+        allowed = None if masks is None else masks.table[masks.numbers]
         return self.logits(states, allowed).log_softmax(dim=-1)
 
-    def action_values(self, texts: TokenBatch) -> ActionValues:
-        """Returns distributions and action values where a token was chosen, and at the end.
-
-        Only with `PolicyConfig(action_values=True)`, on batches whose logits fit in memory.
-        """
-        hidden = self._read_texts(self.trunk, texts)
-        valued = hidden if self.value_trunk is None else self._read_texts(self.value_trunk, texts)
-        chosen = texts.completion_mask.flatten().nonzero().squeeze(1)
-        masks = texts.action_masks
-        allowed = None if masks is None else masks.table[masks.numbers.flatten()[chosen]]
-        states, q_states = (
-            part.flatten(0, 1).index_select(0, chosen - 1) for part in (hidden, valued)
-        )
+    def _values(
+        self, texts: TokenBatch, hidden: Tensor, states: Tensor, chosen: Tensor
+    ) -> dict[str, Tensor]:
+        """Returns values of the states (N, H) of choices and after the last token, by name."""
+        valued = hidden
+        if self.value_trunk is not None:
+            valued = self._read_texts(self.value_trunk, texts)
+            states = _states(valued, chosen)
         last = texts.attention_mask.sum(dim=1) - 1
         rows = torch.arange(len(last), device=last.device)
+        if not self.options.action_values:
+            return {
+                "values": _placed(self.values(states), chosen, texts.completion_mask.shape),
+                "bootstrap_values": self.values(valued[rows, last]),
+            }
         with torch.no_grad():
             probs = self.logits(hidden[rows, last]).softmax(dim=-1)
             final = (probs * self.values(valued[rows, last])).sum(dim=-1)
-        return ActionValues(self.logits(states, allowed), self.values(q_states), final)
-
-    def kl_from(self, reference: CausalLMPolicy, texts: TokenBatch) -> Tensor:
-        """Returns KL(π ‖ π_ref) over the vocabulary where a token was chosen, (B, T), in nats."""
-        with torch.no_grad():
-            ref_log_probs = reference.distributions(texts)
-        kl = exact_kl(self.distributions(texts), ref_log_probs)
-        mask = texts.completion_mask
-        return _placed(kl, mask.flatten().nonzero().squeeze(1), mask.shape)
+        return {"action_values": self.values(states), "bootstrap_values": final}
 
     def _read(
         self, trunk: PreTrainedModel, input_ids: Tensor, mask: Tensor, **kwargs: Any
@@ -392,6 +349,17 @@ def _widened(values: Tensor, width: int) -> Tensor:
     return functional.pad(values, (0, missing)) if missing else values
 
 
+def _states(hidden: Tensor, chosen: Tensor) -> Tensor:
+    """Returns what N tokens were chosen in, (N, H): the hidden state before each, in its row."""
+    return hidden.flatten(0, 1).index_select(0, chosen - 1)  # never position 0
+
+
+def _masks(texts: TokenBatch, chosen: Tensor) -> ActionMasks | None:
+    """Returns the masks in force at N choices, with `numbers` (N,)."""
+    masks = texts.action_masks
+    return None if masks is None else masks._replace(numbers=masks.numbers.flatten()[chosen])
+
+
 def _placed(values: Tensor, chosen: Tensor, shape: torch.Size) -> Tensor:
     """Returns a tensor (B, T) with `values` (N,) at the `chosen` of its elements, 0 elsewhere."""
     return values.new_zeros(shape.numel()).scatter(0, chosen, values).view(shape)
@@ -413,16 +381,6 @@ def _zero_value_head(head: nn.Linear, n_values: int) -> nn.Linear:
     nn.init.zeros_(value_head.weight)
     nn.init.zeros_(value_head.bias)
     return value_head
-
-
-def _load_value_head(value_head: nn.Linear, state: dict[str, Tensor]) -> None:
-    n_values, shape = value_head.out_features, tuple(state["weight"].shape)
-    if shape != tuple(value_head.weight.shape):
-        raise ValueError(
-            f"action_values must be as saved: the policy's value head gives {n_values} value(s), "
-            f"but the saved one has weights {shape}"
-        )
-    value_head.load_state_dict(state)
 
 
 def _let_learn(model: PreTrainedModel, options: PolicyConfig) -> None:

@@ -1,0 +1,95 @@
+"""Whether environments are such as a policy can write in, and what they say of themselves.
+
+Asked before the first text is written; this module writes none.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from numpy.typing import NDArray
+
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.rollout.decoding.probe import require_exact_decoding
+
+
+def autoreset_mode(envs: VectorEnv[Any, Any, Any]) -> AutoresetMode:
+    """Returns the environments' autoreset mode.
+
+    Raises:
+        ValueError: If it is NEXT_STEP, whose reset steps would enter the batch as if they were
+            decisions, or unknown; or if a finished row cannot idle under DISABLED.
+    """
+    mode = envs.metadata.get("autoreset_mode")
+    if mode is AutoresetMode.DISABLED and isinstance(
+        envs.unwrapped, SyncVectorEnv | AsyncVectorEnv
+    ):
+        raise ValueError(
+            "envs must let a finished row idle under DISABLED, which Gymnasium's own vector "
+            f"environments do not; give {type(envs.unwrapped).__name__} autoreset mode SAME_STEP"
+        )
+    if mode not in (AutoresetMode.DISABLED, AutoresetMode.SAME_STEP):
+        raise ValueError(f"envs must have autoreset mode DISABLED or SAME_STEP, got {mode}")
+    return AutoresetMode(mode)
+
+
+def vocabulary_mask(envs: VectorEnv[Any, Any, Any]) -> NDArray[np.bool_] | None:
+    """Returns the tokens that are ever of use, (V,): the environments' own `vocabulary_mask`.
+
+    Returns:
+        None if they all are, or if the environments, like many, do not say.
+    """
+    told = _told(envs, "vocabulary_mask")
+    return told[0] if told else None
+
+
+def _told(envs: VectorEnv[Any, Any, Any], name: str) -> Sequence[Any]:
+    """Returns what the environments say under a name, of each or of all; nothing if they do not."""
+    inner = envs.unwrapped
+    if not isinstance(inner, SyncVectorEnv | AsyncVectorEnv):
+        return [getattr(inner, name)] if hasattr(inner, name) else []
+    return inner.get_attr(name) if all(inner.call("has_wrapper_attr", name)) else []
+
+
+def require_fit(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]) -> None:
+    """Raises ValueError unless a policy can write in the environments, as it will be trained."""
+    autoreset_mode(envs)
+    actions = envs.single_action_space
+    if not isinstance(actions, spaces.Discrete) or actions.n != policy.vocab_size:
+        raise ValueError(
+            f"envs must have one action per output of the policy, Discrete({policy.vocab_size}), "
+            f"got {actions}; HuggingFaceTokenizer(..., vocab_size={policy.vocab_size}) pads a "
+            "vocabulary"
+        )
+    length = text_length(envs)
+    if policy.max_length is not None and length > policy.max_length:
+        raise ValueError(
+            f"envs must have texts of at most {policy.max_length} tokens, the policy's positions, "
+            f"got {length}"
+        )
+    require_exact_decoding(policy, length)
+
+
+def warn_of_unheeded_ends(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]) -> None:
+    """Warns if the model has several end-of-text tokens and some do not end the texts of `envs`.
+
+    Of environments that do not tell by `end_of_text_ids` which tokens end a text, nothing is said.
+    """
+    ids, told = policy.end_of_text_ids, _told(envs, "end_of_text_ids")
+    unheeded = sorted(set(ids).difference(*told)) if told else []
+    if len(ids) > 1 and unheeded:
+        warnings.warn(
+            f"the model's generation config ends a text at each of the tokens {list(ids)}, but in "
+            f"the environment {unheeded} do not: give it stop_token_ids={unheeded}",
+            stacklevel=3,
+        )
+
+
+def text_length(envs: VectorEnv[Any, Any, Any]) -> int:
+    """Returns L, the most tokens of a text."""
+    return int(envs.single_observation_space["input_ids"].shape[0])  # type: ignore[index]
