@@ -118,13 +118,13 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None
     path = tmp_path / "feedback.sqlite"
     with Store(path) as store:
         store.items.add([item()])
-        store._database.write("PRAGMA max_page_count = 40")
+        store._database.write("PRAGMA max_page_count = 26")
         acknowledged = []
         with pytest.raises(sqlite3.OperationalError, match="full"):
             for number in range(2000):
                 store.judgements.add(judgement(str(number), f"ann {number}"))
                 acknowledged.append(str(number))
-        store._database.write("PRAGMA max_page_count = 4000")
+        store._database.write("PRAGMA max_page_count = 2600")
         store.judgements.add(judgement("after", "ann"))
     with Store(path) as again:
         assert [one.id for one in again.judgements.all()] == [*acknowledged, "after"]
