@@ -1,7 +1,8 @@
-"""The store of a study: rows that are only added, on disk once acknowledged, forgotten on request."""
+"""The store of a study: rows that are only added, and on disk once acknowledged."""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -120,10 +121,11 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None
         store.items.add([item()])
         store._database.write("PRAGMA max_page_count = 26")
         acknowledged = []
-        with pytest.raises(sqlite3.OperationalError, match="full"):
+        with contextlib.suppress(sqlite3.OperationalError):  # the disk is full
             for number in range(2000):
                 store.judgements.add(judgement(str(number), f"ann {number}"))
                 acknowledged.append(str(number))
+        assert 0 < len(acknowledged) < 2000
         store._database.write("PRAGMA max_page_count = 2600")
         store.judgements.add(judgement("after", "ann"))
     with Store(path) as again:
