@@ -135,6 +135,17 @@ def test_rankings_recover_the_scores_that_choix_finds() -> None:
     assert pairs.weight.sum() == pytest.approx(400 * 3)
 
 
+def test_the_unit_of_scores_adds_nothing_to_their_errors() -> None:
+    # One annotator's skill is 1 by definition, however little was known of it before.
+    _, given = planted(np.random.default_rng(5), 10, 60, [1.0])
+    known = fit_bradley_terry(given, FLAT)
+    unknown = fit_bradley_terry(given, FLAT._replace(skill_sd=0.75))
+    np.testing.assert_allclose(unknown.scores, known.scores, atol=1e-2)
+    np.testing.assert_allclose(unknown.score_errors, known.score_errors, rtol=1e-2)
+    assert unknown.skills[0] == pytest.approx(1.0)
+    assert unknown.skill_errors[0] == pytest.approx(0.0, abs=1e-3)
+
+
 def test_what_won_every_time_has_a_finite_score() -> None:
     fit = fit_bradley_terry(comparisons([0] * 9, [1] * 9, [1] * 9))
     assert np.isfinite(fit.scores).all()
@@ -239,11 +250,11 @@ def test_an_unknown_error_rate_is_refused() -> None:
 
 
 def test_a_majority_does_not_depend_on_sides() -> None:
-    votes = majority(comparisons([3, 1, 3, 0], [1, 3, 1, 2], [-1, 1, 1, 0], weight=[1, 1, 1, 2]))
+    votes = majority(comparisons([3, 1, 3, 0], [1, 3, 1, 2], [-1, 1, -1, 0], weight=[1, 1, 2, 2]))
     assert list(zip(votes.first, votes.second, strict=True)) == [(0, 2), (1, 3)]
-    assert votes.for_first.tolist() == [0, 2]
+    assert votes.for_first.tolist() == [0, 4]
     assert votes.winner.tolist() == [0, 1]
-    np.testing.assert_allclose(votes.share, [0.5, 2 / 3])
+    np.testing.assert_allclose(votes.share, [0.5, 1.0])
 
 
 def test_ratings_are_freed_of_who_happened_to_rate() -> None:

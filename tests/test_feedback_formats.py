@@ -372,6 +372,10 @@ def test_preferences_from_elsewhere_become_items(tmp_path: Path) -> None:
 # Bad files
 
 
+JUDGED = (
+    '{"id": "1", "annotator": "a", "item": "i", "order": [0, 1], "answer": {"tie": true}, '
+    '"shown_at": 0, "answered_at": 1'
+)
 GOOD = '{"prompt": "a", "chosen": "b", "rejected": "c"}\n'
 
 
@@ -423,6 +427,16 @@ GOOD = '{"prompt": "a", "chosen": "b", "rejected": "c"}\n'
             plain.read,
             '{"judgement": {"id": "1", "who": "x"}}',
             "a judgement has the fields .* 'who'",
+        ),
+        (
+            plain.read,
+            f'{{"judgement": {JUDGED}, "guideline_version": true}}}}',
+            "must be a int, got True",
+        ),
+        (
+            plain.read,
+            f'{{"judgement": {JUDGED}, "order": [0, 2]}}}}',
+            "order must be the numbers from 0",
         ),
         (label_studio.read, '{"id": 1}', "must hold a JSON array"),
         (label_studio.read, "[{}]", "entry 1: data is missing"),
