@@ -1,0 +1,122 @@
+"""Simulated annotators: the odds of their answers, and how they read pages."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from text_gym.feedback.answers import Preferred, Tie
+from text_gym.feedback.simulated.answering import Manner, compare, rank, rate
+from text_gym.feedback.simulated.pages import parse_page
+
+DRAWS = 4000
+
+
+def share_of_left(rewards: tuple[float, float], manner: Manner, given: int = 0) -> float:
+    chance = np.random.default_rng(0)
+    answers = [compare(rewards, manner, given, chance) for _ in range(DRAWS)]
+    return answers.count(Preferred(0)) / DRAWS
+
+
+# Odds. Of 4,000 draws a share has a standard error of at most 0.008.
+
+
+@pytest.mark.parametrize(
+    ("rewards", "manner", "share"),
+    [
+        ((1.0, 0.0), Manner(), 1 / (1 + math.exp(-1))),
+        ((1.0, 0.0), Manner(skill=2.0), 1 / (1 + math.exp(-2))),
+        ((0.0, 5.0), Manner(accuracy=0.75), 0.25),
+        ((0.1, 0.0), Manner(accuracy=0.75), 0.75),
+        ((1.0, 0.0), Manner(accuracy=0.75, spam=1.0), 0.5),
+        ((9.0, 0.0), Manner(spam=0.5), 0.75),
+        ((0.0, 0.0), Manner(side_bias=1.0), 1 / (1 + math.exp(-1))),
+        ((0.0, 0.0), Manner(tie=0.0), 1 / 3),
+    ],
+)
+def test_the_odds_are_those_that_were_asked_for(
+    rewards: tuple[float, float], manner: Manner, share: float
+) -> None:
+    assert share_of_left(rewards, manner) == pytest.approx(share, abs=0.03)
+
+
+def test_attention_fades() -> None:
+    tired = Manner(skill=2.0, drift=math.log(2) / 10)
+    assert share_of_left((1.0, 0.0), tired, given=10) == pytest.approx(0.731, abs=0.03)
+
+
+def test_nobody_ties_unless_they_would() -> None:
+    chance = np.random.default_rng(0)
+    assert Tie() not in [compare((0.0, 0.0), Manner(), 0, chance) for _ in range(100)]
+
+
+def test_rankings_begin_with_the_best_as_often_as_plackett_and_luce_say() -> None:
+    chance = np.random.default_rng(0)
+    rewards = [0.0, 1.0, 2.0]
+    best = [rank(rewards, Manner(), 0, chance).places.index(1) for _ in range(DRAWS)]
+    expected = np.exp(rewards) / np.exp(rewards).sum()
+    np.testing.assert_allclose(np.bincount(best) / DRAWS, expected, atol=0.03)
+
+
+def test_ratings_rise_with_the_reward_and_stay_on_the_scale() -> None:
+    chance = np.random.default_rng(0)
+    means = [
+        np.mean([rate(reward, 1, 5, Manner(), 0, chance) for _ in range(500)])
+        for reward in (-2.0, 0.0, 2.0)
+    ]
+    assert means[0] < means[1] - 0.5 < means[2] - 1.0
+    assert means[1] == pytest.approx(3.0, abs=0.15)
+    ends = {rate(reward, 1, 5, Manner(), 0, chance) for reward in (-99.0, 99.0)}
+    assert ends == {1, 5}
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"spam": 1.5}, r"spam must lie in \[0, 1\], got 1.5"),
+        ({"accuracy": 1.0}, "accuracy must lie"),
+    ],
+)
+def test_a_manner_that_is_none_is_refused(fault: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Manner(**fault)
+
+
+# Pages
+
+
+def test_a_page_is_read_as_a_browser_reads_it() -> None:
+    page = parse_page(
+        "/judge",
+        200,
+        """<p id="prompt" class="text big">2 &lt; 3<br>?</p>
+        <form method="post" action="/judge">
+          <input type="hidden" name="csrf" value="k&amp;y">
+          <input type="radio" name="side" value="left">
+          <input type="radio" name="side" value="right" checked>
+          <textarea name="reason">
+because</textarea>
+          <select name="strength">
+            <option value="">-</option><option value="2" selected>2</option>
+          </select>
+          <input name="off" value="1" disabled>
+          <button name="answer" value="tie">Equal</button><button>Send</button>
+        </form>
+        <p class="text">after</p>""",
+    )
+    (form,) = page.forms
+    assert (form.method, form.action) == ("post", "/judge")
+    assert form.fields == {"csrf": "k&y", "side": "right", "reason": "because", "strength": "2"}
+    assert form.choices == {
+        "side": ["left", "right"],
+        "strength": ["", "2"],
+        "answer": ["tie"],
+    }
+    assert page.text("prompt") == "2 < 3?"
+    assert [element.text for element in page.of_class("text")] == ["2 < 3?", "after"]
+    assert page.form_with("answer") is form
+    assert page.form_with("undo") is None
+    with pytest.raises(KeyError, match="nowhere"):
+        page.text("nowhere")
