@@ -7,6 +7,11 @@ import pytest
 
 from text_gym.feedback.agreement.krippendorff import krippendorff_alpha, krippendorff_interval
 from text_gym.feedback.agreement.pairwise import pair_counts
+from text_gym.feedback.answers import Answer, Places, Preferred, Ratings
+from text_gym.feedback.collected import Collected
+from text_gym.feedback.items import Completion, Item
+from text_gym.feedback.judgements import Judgement
+from text_gym.feedback.opinions import opinions
 from text_gym.feedback.proportion import wilson
 from text_gym.feedback.quality_rules import known_answers, one_side, repeats, too_fast
 
@@ -134,3 +139,42 @@ def test_wrong_known_answers_stop_only_beyond_doubt() -> None:
 def test_answers_that_change_when_sides_do_stop() -> None:
     assert repeats([False] * 8, least=0.5, confidence=0.95) == ("repeats", 0.0, 0.5)
     assert repeats([True, False] * 8, least=0.5, confidence=0.95) is None
+
+
+# From judgements to numbers
+
+
+def compared(name: str, items: str, who: str, answer: Answer, order: tuple[int, ...]) -> Judgement:
+    return Judgement(name, who, items, order, answer, 0.0, 1.0, 1)
+
+
+def test_opinions_do_not_depend_on_sides() -> None:
+    items = [Item("1", "?", (Completion("a"), Completion("b")))]
+    said = [
+        compared("j1", "1", "ann", Preferred(0), (0, 1)),
+        compared("j2", "1", "bob", Preferred(0), (1, 0)),
+        compared("j3", "1", "cid", Preferred(1), (0, 1)),
+    ]
+    found = opinions(Collected(items, said))["comparisons"]
+    assert (found.values[0], found.values[1], found.values[2]) == (1, 1, -1)
+    assert found.annotators.tolist() == [0, 1, 2]
+    assert pair_counts(found.units, found.values, found.annotators).overall == pytest.approx(1 / 3)
+
+
+def test_opinions_of_rankings_are_of_pairs_and_those_of_ratings_of_scales() -> None:
+    items = [
+        Item("1", "?", (Completion("a"), Completion("b"), Completion("c"))),
+        Item("2", "?", (Completion("a"),)),
+    ]
+    said = [
+        compared("j1", "1", "ann", Places((1, 2, 3)), (0, 1, 2)),
+        compared("j2", "1", "bob", Places((1, 3, 2)), (2, 1, 0)),
+        compared("j3", "2", "ann", Ratings({"help": 4}), (0,)),
+    ]
+    found = opinions(Collected(items, said))
+    ranked, rated = found["comparisons"], found["help"]
+    assert pair_counts(ranked.units, ranked.values, ranked.annotators).overall == pytest.approx(
+        2 / 3
+    )
+    assert (rated.level, rated.values.tolist()) == ("interval", [4.0])
+    assert opinions(Collected([], [])) == {}
