@@ -30,6 +30,7 @@ from agents import (
     Callback,
     CausalLMPolicy,
     ExpertIteration,
+    PolicyConfig,
     TrajectoryBalance,
     collect_rollout,
 )
@@ -130,16 +131,16 @@ def envs_of(toy: str, num_envs: int, group_size: int = 0) -> VectorEnv[Any, Any,
     return TextGenVectorEnv(num_envs, **task, autoreset_mode="Disabled")
 
 
-def policy_of(envs: VectorEnv[Any, Any, Any], learner: Learner, config: Any) -> CausalLMPolicy:
-    """Returns the untrained policy, with the values that the algorithm learns."""
+def policy_of(envs: VectorEnv[Any, Any, Any], seed: int, options: PolicyConfig) -> CausalLMPolicy:
+    """Returns the untrained policy."""
     return gpt2(
         layers=LAYERS,
         width=WIDTH,
         heads=HEADS,
         vocab_size=int(envs.single_action_space.n),  # type: ignore[attr-defined]
         max_length=envs.single_observation_space["input_ids"].shape[0],  # type: ignore[index]
-        seed=config.seed,
-        options=learner.options(config),
+        seed=seed,
+        options=options,
     )
 
 
@@ -147,15 +148,20 @@ def run(toy: str, learner: Learner, seed: int, episodes: int) -> Run:
     """Trains one learner on one toy, and has it write texts that it is judged by."""
     config, curve = learner.config(**SHARED, seed=seed), Curve()
     envs = envs_of(toy, config.n_episodes, learner.group_size)
-    policy = policy_of(envs, learner, config)
+    policy = policy_of(envs, seed, learner.options(config))
     agent = learner.agent(policy, envs, config, callbacks=[curve])
     start = process_time()  # the machine may be busy with something else
     agent.learn(episodes)
     seconds = process_time() - start
+    shares = [score / OPTIMAL_RETURN for score in curve.scores]
+    return Run(share_of(policy, toy, seed), shares, seconds)
+
+
+def share_of(policy: CausalLMPolicy, toy: str, seed: int) -> float:
+    """Returns the mean reward of fresh texts, as a share of the optimum."""
     generator = torch.Generator().manual_seed(seed)
     fresh = collect_rollout(policy, envs_of(toy, 256), JUDGED, generator, seed=seed)
-    share = fresh.scores.mean().item() / OPTIMAL_RETURN
-    return Run(share, [score / OPTIMAL_RETURN for score in curve.scores], seconds)
+    return fresh.scores.mean().item() / OPTIMAL_RETURN
 
 
 Runs = Mapping[tuple[str, str], Sequence[Run]]

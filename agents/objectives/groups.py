@@ -20,7 +20,9 @@ def group_sizes(group_ids: Tensor) -> Tensor:
         >>> group_sizes(torch.tensor([7, 2, 7]))
         tensor([2, 1, 2])
     """
-    return _together(group_ids).sum(dim=1)
+    _require_numbers(group_ids)
+    _, places, counts = group_ids.unique(return_inverse=True, return_counts=True)
+    return counts[places]
 
 
 def group_sum(x: Tensor, group_ids: Tensor) -> Tensor:
@@ -105,12 +107,16 @@ def require_groups(group_ids: Tensor, *, size: int | None = None) -> None:
 
 
 def _together(group_ids: Tensor) -> Tensor:
+    _require_numbers(group_ids)
+    return group_ids[:, None] == group_ids
+
+
+def _require_numbers(group_ids: Tensor) -> None:
     if group_ids.ndim != 1 or group_ids.is_floating_point():
         raise ValueError(
             f"group_ids must be integers of shape (B,), but are {group_ids.dtype} of shape "
             f"{tuple(group_ids.shape)}"
         )
-    return group_ids[:, None] == group_ids
 
 
 def _require_shape(x: Tensor, group_ids: Tensor) -> None:
