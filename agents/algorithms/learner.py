@@ -14,8 +14,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from agents.algorithms.configs.offline import OfflineConfig
-from agents.algorithms.configs.policy_gradient import PolicyGradientConfig
+from agents.algorithms.configs.steps import StepsConfig
 from agents.algorithms.weight_average import WeightAverage
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
@@ -23,7 +22,7 @@ from agents.distributed import processes
 from agents.objectives.schedules import SCHEDULES
 from agents.policy.causal_lm import CausalLMPolicy
 
-C = TypeVar("C", bound=PolicyGradientConfig | OfflineConfig)
+C = TypeVar("C", bound=StepsConfig)
 
 
 class Learner(ABC, Generic[C]):

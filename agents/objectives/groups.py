@@ -22,7 +22,8 @@ def group_sizes(group_ids: Tensor) -> Tensor:
     """
     _require_numbers(group_ids)
     _, places, counts = group_ids.unique(return_inverse=True, return_counts=True)
-    return counts[places]
+    sizes: Tensor = counts[places]
+    return sizes
 
 
 def group_sum(x: Tensor, group_ids: Tensor) -> Tensor:

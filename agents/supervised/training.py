@@ -3,6 +3,7 @@
 Any transformers causal language model will do. This module knows no text, no tokenizer and no
 environment; `agents.supervised.sequences` prepares its input. Sequences are padded on the right
 and attention is causal, so that no token sees padding and the model needs no attention mask.
+Why it has a loop of its own is in docs/decisions/0014.
 """
 
 from __future__ import annotations

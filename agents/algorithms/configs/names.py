@@ -18,6 +18,7 @@ from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.configs.reinforce import REINFORCEConfig
 from agents.algorithms.configs.sb3_ppo import SB3PPOConfig
 from agents.algorithms.configs.sft import SFTConfig
+from agents.algorithms.configs.steps import StepsConfig
 from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
 from agents.algorithms.configs.trpo import TRPOConfig
 
@@ -87,7 +88,7 @@ def config_for(name: str, preset: PolicyGradientConfig) -> PolicyGradientConfig:
     return config_class(**carried)
 
 
-def name_of(config: PolicyGradientConfig | OfflineConfig) -> str:
+def name_of(config: StepsConfig) -> str:
     """Returns the name of the algorithm that a config is of."""
     known = {**ALGORITHMS, **OFFLINE_ALGORITHMS}
     return next(name for name, kind in known.items() if type(config) is kind)

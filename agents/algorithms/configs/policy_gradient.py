@@ -5,13 +5,14 @@ Imports no torch, so that a command line can be built from it and print its help
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from agents.algorithms.configs.steps import StepsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyGradientConfig:
+class PolicyGradientConfig(StepsConfig):
     """Sets how episodes are collected and how parameters move.
 
     Defaults follow Ziegler et al. 2019 (arXiv:1909.08593) and its code,
@@ -23,25 +24,14 @@ class PolicyGradientConfig:
         ValueError: If a field breaks its rule; the message names both.
     """
 
-    learning_rate: float = 1e-5
-    """Of Adam. For models of a few million parameters trained from scratch, 3e-4 (SB3) fits."""
-    lr_schedule: Literal["constant", "linear"] = "linear"
-    """Multiplies the learning rate, from 1 at the start to its value at `total_episodes`."""
-    adam_epsilon: float = 1e-5
-    """Added to the root of Adam's second moment (baselines, SB3, CleanRL)."""
     n_episodes: int = 256
     """Episodes collected per update; at least the number of environments."""
     n_epochs: int = 4
     """Passes over the episodes per update."""
     batch_size: int = 64
     """Episodes per optimiser step."""
-    micro_batch_size: int | None = None
-    """Episodes per forward pass, those of similar length together; None: the whole batch. Changes
-    memory and the work lost to padding, not the gradient."""
     ent_coef: float = 0.0
     """Weight of the entropy bonus."""
-    max_grad_norm: float = 1.0
-    """Gradients are scaled down to this global norm (TRL, OpenRLHF)."""
     target_kl: float | None = None
     """Stops the epochs of an update once the KL per token from the sampling policy exceeds 1.5
     times this (SB3); None: never."""
@@ -62,37 +52,23 @@ class PolicyGradientConfig:
     """Episodes in which the adaptive controller's largest error moves `kl_coef` by a fifth."""
     normalize_advantage: bool = True
     """Scales and shifts advantages to mean 0 and variance 1 over the tokens of the batch."""
-    ema_decay: float | None = None
-    """Share of the old average that an optimiser step leaves in the moving average of the
-    parameters, which is evaluated and saved beside them (WARP, arXiv:2406.16768); None: none."""
-    seed: int = 0
-    """Of sampling and shuffling."""
 
     def __post_init__(self) -> None:
         """Checks every field against its rule."""
-        for name in ("n_episodes", "n_epochs", "batch_size"):
-            self._require(name, "at least 1", getattr(self, name) >= 1)
-        for name in ("learning_rate", "adam_epsilon", "max_grad_norm", "kl_horizon"):
-            self._require(name, "above 0", getattr(self, name) > 0)
+        super().__post_init__()
+        self._require("n_episodes", "at least 1", self.n_episodes >= 1)
+        self._require("kl_horizon", "above 0", self.kl_horizon > 0)
         for name in ("ent_coef", "kl_coef"):
             self._require(name, "at least 0", getattr(self, name) >= 0)
         self._require_none_or_positive("target_kl", "kl_target")
-        self._require_one_of("lr_schedule", "constant", "linear")
         self._require_one_of("kl_in", "reward", "loss")
         self._require_one_of("kl_estimator", "k1", "k2", "k3", "exact")
-        decay = self.ema_decay
-        self._require("ema_decay", "None or in (0, 1)", decay is None or 0 < decay < 1)
-        micro = self.micro_batch_size
-        self._require("micro_batch_size", "None or at least 1", micro is None or micro >= 1)
         at_most = f"at most n_episodes={self.n_episodes}"
         self._require("batch_size", at_most, self.batch_size <= self.n_episodes)
         if self.kl_target is not None:
             self._require("kl_coef", "above 0 where kl_target is given", self.kl_coef > 0)
             smallest = 0.2 * self.n_episodes  # or one update could take kl_coef to 0
             self._require("kl_horizon", f"above {smallest}", self.kl_horizon > smallest)
-        for name, value in vars(self).items():
-            # A config is written to JSON, which has no other floats.
-            self._require(name, "finite", not isinstance(value, float) or math.isfinite(value))
 
     @property
     def learns_values(self) -> bool:
@@ -103,16 +79,3 @@ class PolicyGradientConfig:
     def learns_action_values(self) -> bool:
         """Whether it is one of states and tokens; see `PolicyConfig.action_values`."""
         return False
-
-    def _require(self, name: str, rule: str, holds: bool) -> None:
-        if not holds:
-            raise ValueError(f"{name} must be {rule}, got {getattr(self, name)!r}")
-
-    def _require_none_or_positive(self, *names: str) -> None:
-        for name in names:
-            value = getattr(self, name)
-            self._require(name, "None or above 0", value is None or value > 0)
-
-    def _require_one_of(self, name: str, *choices: Any) -> None:
-        rule = " or ".join(map(repr, choices))
-        self._require(name, rule, getattr(self, name) in choices)
