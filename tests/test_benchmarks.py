@@ -29,6 +29,7 @@ from benchmarks import (
     family,
     floor,
     memory,
+    offline_family,
     rollout,
     table,
     tasks,
@@ -51,6 +52,7 @@ SCRIPTS = (
     "exact_solver",
     "family",
     "memory",
+    "offline_family",
     "regret",
     "rollout",
     "table",
@@ -539,6 +541,20 @@ def test_every_learner_takes_a_round_on_a_toy_and_is_drawn(
     assert all(0.3 < one["value"] <= 1 and one["goal"] == 0.95 for one in shares)
     assert (tmp_path / "family.png").stat().st_size > 10_000
     assert "seed 0" in capsys.readouterr().out
+
+
+def test_given_texts_are_learnt_from_on_a_toy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline_family, "TOYS", {"WordCount": "word count"})
+    monkeypatch.setattr(sys, "argv", ["offline_family.py", "--quick", "--output", str(tmp_path)])
+    offline_family.main()
+    result = json.loads((tmp_path / "offline_family.json").read_text(encoding="utf-8"))
+    check_schema(result)
+    shares = {one["name"].split(": ")[1]: one["value"] for one in result["figures"][:5]}
+    assert list(shares) == ["untrained", "best of 8", "best of 64", "SFT", "DPO"]
+    untrained = shares.pop("untrained")
+    assert all(untrained + 0.02 < share <= 1 for share in shares.values())
 
 
 # Command lines

@@ -85,6 +85,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/cost_per_token.py": "--help",
         "python benchmarks/family.py": "--help",
         "python benchmarks/memory.py": "--help",
+        "python benchmarks/offline_family.py": "--help",
         "python benchmarks/regret.py": "--help",
         "python benchmarks/rollout.py": "--help",
         "python benchmarks/sb3_baseline.py": "--help",
