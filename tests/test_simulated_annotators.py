@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from text_gym.feedback.answers import Preferred, Tie
 from text_gym.feedback.simulated.answering import Manner, compare, rank, rate
 from text_gym.feedback.simulated.pages import parse_page
+from text_gym.feedback.simulated.visiting import Visit, Visitor
+from text_gym.rewards.function import as_reward_function
 
 DRAWS = 4000
 
@@ -120,3 +123,84 @@ because</textarea>
     assert page.form_with("undo") is None
     with pytest.raises(KeyError, match="nowhere"):
         page.text("nowhere")
+
+
+# Visits
+
+
+class FakeSite:
+    """A study of three items behind a consent page, as pages alone."""
+
+    def __init__(self, form: str, texts: tuple[str, ...] = ("long text", "x")) -> None:
+        self.form, self.texts, self.sent = form, texts, list[dict[str, str]]()
+        self.agreed = False
+
+    def get(self, url: str) -> SimpleNamespace:
+        return self.page()
+
+    def post(self, url: str, *, data: dict[str, str]) -> SimpleNamespace:
+        if "go_on" in data:
+            self.agreed = True
+        else:
+            self.sent.append(data)
+        return self.page()
+
+    def page(self) -> SimpleNamespace:
+        html = '<form method="post"><button name="go_on" value="yes">I agree</button></form>'
+        if self.agreed:
+            texts = "".join(f'<div class="completion">{text}</div>' for text in self.texts)
+            lease = f'<input type="hidden" name="lease" value="lease {len(self.sent)}">'
+            html = f'<p id="prompt">Say</p>{texts}<form method="post">{lease}{self.form}</form>'
+        if len(self.sent) == 3:
+            html = "<p>Thank you.</p>"
+        return SimpleNamespace(url="http://study/", status_code=200, text=html)
+
+
+def longer(prompt: str, completion: str) -> float:
+    return float(len(completion))
+
+
+def visit_to(site: FakeSite, most: int | None = None) -> Visit:
+    visitor = Visitor(
+        site, as_reward_function(longer), Manner(skill=99.0), np.random.default_rng(0)
+    )
+    return visitor.visit("/", most)
+
+
+def button(name: str, *values: str) -> str:
+    return "".join(f'<button name="{name}" value="{value}"></button>' for value in values)
+
+
+def test_a_visit_goes_from_consent_to_the_end() -> None:
+    site = FakeSite(button("answer", "left", "right", "tie", "skip"))
+    visit = visit_to(site)
+    assert visit.judged == ["lease 0", "lease 1", "lease 2"]
+    assert site.sent[0] == {"lease": "lease 0", "answer": "left"}
+    assert visit.page.forms == []
+
+
+def test_a_visit_ends_when_the_person_wants() -> None:
+    assert len(visit_to(FakeSite(button("answer", "left", "right")), most=2).judged) == 2
+
+
+def test_rankings_ratings_and_corrections_are_filled_in() -> None:
+    send = button("answer", "send")
+    ranked = FakeSite("".join(button(f"place-{at}", "1", "2", "3") for at in (1, 2, 3)) + send)
+    ranked.texts = ("mid", "longest", "s")
+    visit_to(ranked)
+    assert ranked.sent[0] | {"lease": ""} == {
+        "lease": "", "answer": "send", "place-1": "2", "place-2": "1", "place-3": "3"
+    }  # fmt: skip
+    rated = FakeSite(button("rating-help", "1", "2", "3", "4", "5") + send, ("long text",))
+    visit_to(rated)
+    assert rated.sent[0]["rating-help"] == "5"
+    corrected = FakeSite('<textarea name="text">as is</textarea>' + send, ("as is",))
+    visit_to(corrected)
+    assert corrected.sent[0]["text"] == "as is"
+
+
+def test_a_refusal_ends_the_visit_with_its_address() -> None:
+    site = FakeSite("")
+    site.page = lambda: SimpleNamespace(url="http://study/", status_code=403, text="")  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match=r"the server refuses http://study/: status 403"):
+        visit_to(site)
