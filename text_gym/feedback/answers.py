@@ -120,6 +120,44 @@ def answer_from_json(value: Any) -> Answer:
     )
 
 
+def require_fit(
+    answer: Answer, mode: Mode, count: int, scales: Mapping[str, tuple[int, int]]
+) -> None:
+    """Checks that an answer is one that a mode asks for.
+
+    Args:
+        answer: What was said.
+        mode: Of the study.
+        count: How many completions were shown.
+        scales: Lowest and highest number, by the name of the scale.
+
+    Raises:
+        ValueError: If it is not; says what it must be.
+
+    Example:
+        >>> require_fit(Places((1, 3)), "rank", 2, {})
+        Traceback (most recent call last):
+        ValueError: places must be 2 numbers from 1 to 2, got (1, 3)
+    """
+    match mode, answer:
+        case _, Skip():
+            return
+        case "compare", Tie() | BothBad():
+            return
+        case "compare", Preferred(completion) if completion in range(count):
+            return
+        case "rank", Places(places):
+            if len(places) != count or not set(places) <= set(range(1, count + 1)):
+                raise ValueError(f"places must be {count} numbers from 1 to {count}, got {places}")
+            return
+        case "rate", Ratings(ratings):
+            _require_on_scales(ratings, scales)
+            return
+        case "correct", Correction():
+            return
+    raise ValueError(f"an answer must suit the mode {mode}, got {quoted(answer)}")
+
+
 def agrees(answer: Answer, expected: Answer) -> bool:
     """Tells whether an answer is right, given the one that is known to be.
 
@@ -139,6 +177,19 @@ def agrees(answer: Answer, expected: Answer) -> bool:
 
 def _best(places: tuple[int, ...]) -> set[int]:
     return {at for at, place in enumerate(places) if place == min(places)}
+
+
+def _require_on_scales(ratings: Mapping[str, int], scales: Mapping[str, tuple[int, int]]) -> None:
+    if ratings.keys() != scales.keys():
+        raise ValueError(
+            f"ratings must be on {', '.join(map(quoted, scales))}, got {quoted(dict(ratings))}"
+        )
+    for name, rating in ratings.items():
+        lowest, highest = scales[name]
+        if not lowest <= rating <= highest:
+            raise ValueError(
+                f"a rating on {quoted(name)} must be {lowest} to {highest}, got {rating}"
+            )
 
 
 def _is_number(value: Any) -> bool:

@@ -122,6 +122,11 @@ class StudyConfig:
             raise ValueError(f"scales must be some, of different names, got {quoted(names)}")
 
     @property
+    def bounds(self) -> Mapping[str, tuple[int, int]]:
+        """Lowest and highest number of each scale, by name."""
+        return {scale.name: (scale.lowest, scale.highest) for scale in self.scales}
+
+    @property
     def asked(self) -> str:
         """What the page asks."""
         return self.question or QUESTIONS[self.mode]

@@ -64,10 +64,10 @@ class Database:
         with self._lock:
             return self._connection.execute(statement, values).fetchall()
 
-    def first(self, statement: str, *values: Any) -> Row | None:
-        """Returns the first row of a query, or None."""
+    def first(self, statement: str, *values: Any, **named: Any) -> Row | None:
+        """Returns the first row of a query, or None; values by place, or by name."""
         with self._lock:
-            row: Row | None = self._connection.execute(statement, values).fetchone()
+            row: Row | None = self._connection.execute(statement, named or values).fetchone()
             return row
 
     def write(self, statement: str, *values: Any) -> int:

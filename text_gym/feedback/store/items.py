@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 
+from text_gym.feedback.answers import Answer
 from text_gym.feedback.items import Item, Purpose, item_from_json, item_to_json
 from text_gym.feedback.store.database import Database
 from text_gym.quoting import quoted
@@ -46,6 +47,10 @@ class Items:
             purpose,
         )
         return [item_from_json(json.loads(content)) for (content,) in rows]
+
+    def expected(self, purpose: Purpose) -> dict[str, Answer]:
+        """Returns the answers that are known, by item, of one purpose."""
+        return {item.id: item.expected for item in self.all(purpose) if item.expected is not None}
 
     def score(self, scores: Mapping[str, float]) -> None:
         """Says which items come first: those of the highest score; the others have 0.

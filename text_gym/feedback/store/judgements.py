@@ -59,6 +59,15 @@ class Judgements:
         row = self._database.first(f"SELECT {_COLUMNS} FROM judgements WHERE id = ?", judgement)
         return None if row is None else _judgement(row)
 
+    def latest(self, annotator: str) -> Judgement | None:
+        """Returns the last judgement somebody gave; None if they have taken it back, or none is."""
+        row = self._database.first(
+            f"SELECT {_COLUMNS}, id IN (SELECT judgement FROM undos) FROM judgements "
+            "WHERE annotator = ? ORDER BY number DESC LIMIT 1",
+            annotator,
+        )
+        return None if row is None or row[-1] else _judgement(row[:-1])
+
     def undone(self) -> Mapping[str, float]:
         """Returns the ids of the judgements that were taken back, with the time."""
         return dict(self._database.all("SELECT judgement, at FROM undos"))
@@ -70,6 +79,15 @@ class Judgements:
     def standing(self, annotator: str | None = None, item: str | None = None) -> list[Judgement]:
         """Returns the judgements that were not taken back, in order."""
         return self._of("standing", annotator, item)
+
+    def work(self, annotator: str) -> list[Judgement]:
+        """Returns what somebody said and did not take back, without tutorial and exam, in order."""
+        rows = self._database.all(
+            f"SELECT {_COLUMNS} FROM standing WHERE annotator = ? AND item IN "
+            "(SELECT id FROM items WHERE purpose IN ('work', 'gold')) ORDER BY number",
+            annotator,
+        )
+        return list(map(_judgement, rows))
 
     def counted(self, annotator: str | None = None, item: str | None = None) -> list[Judgement]:
         """Returns one opinion per person and item: no repeats, no skips, nobody excluded."""
