@@ -204,3 +204,40 @@ def test_a_refusal_ends_the_visit_with_its_address() -> None:
     site.page = lambda: SimpleNamespace(url="http://study/", status_code=403, text="")  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match=r"the server refuses http://study/: status 403"):
         visit_to(site)
+
+
+def test_who_is_told_to_wait_waits_and_asks_again() -> None:
+    site, waited = FakeSite(button("answer", "left", "right")), list[float]()
+    ask = site.post
+
+    def post(url: str, *, data: dict[str, str]) -> SimpleNamespace:
+        too_fast = len(site.sent) == 1 and 1.0 not in waited
+        return (
+            SimpleNamespace(url=url, status_code=429, text="") if too_fast else ask(url, data=data)
+        )
+
+    site.post = post  # type: ignore[method-assign]
+    visitor = Visitor(
+        site, as_reward_function(longer), Manner(), np.random.default_rng(0), sleep=waited.append
+    )
+    assert visitor.visit("/").judged == ["lease 0", "lease 1", "lease 2"]
+    assert waited.count(1.0) == 1
+
+
+def test_where_everybody_may_come_in_a_person_says_their_pseudonym() -> None:
+    site, said = FakeSite(button("answer", "left", "right")), list[dict[str, str]]()
+    site.agreed = True
+    way_in = '<form method="post"><input name="pseudonym"><button name="go_on" value="y"></form>'
+    page = site.page
+    site.page = lambda: page() if said else SimpleNamespace(url="/", status_code=200, text=way_in)  # type: ignore[method-assign]
+    ask = site.post
+
+    def post(url: str, *, data: dict[str, str]) -> SimpleNamespace:
+        said.append(data)
+        return ask(url, data=data)
+
+    site.post = post  # type: ignore[method-assign]
+    Visitor(site, as_reward_function(longer), Manner(), np.random.default_rng(0), "Ann").visit(
+        "/", most=1
+    )
+    assert said[0] == {"pseudonym": "Ann", "go_on": "y"}

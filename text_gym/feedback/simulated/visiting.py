@@ -8,7 +8,8 @@ What the pages have to have, whatever they look like:
   field `lease` and the choice `answer`, whose values are `left` and `right` where two are compared.
   Otherwise the form has `place-1`, `place-2`, ... (of the texts as shown), or `rating-NAME` for
   each scale, or the text `text`.
-- where somebody only reads on or agrees: a form with the button `go_on`.
+- where somebody only reads on or agrees: a form with the button `go_on`, and `pseudonym` where a
+  name is asked.
 - at the end: neither.
 
 Knows rewards and manners; nothing of the store or of the server's code.
@@ -31,6 +32,7 @@ from text_gym.feedback.simulated.pages import Form, Page, parse_page
 from text_gym.rewards.function import RewardFunction
 
 PLACE, RATING = "place-", "rating-"
+TOO_FAST = 429
 _SIDES: Mapping[Answer, str] = {Preferred(0): "left", Preferred(1): "right"}
 
 
@@ -63,6 +65,7 @@ class Visitor:
         reward: What texts are worth to the person.
         manner: How they answer.
         chance: Draws answers and pauses.
+        pseudonym: Under which the person takes part where everybody may come in.
         sleep: Waits.
     """
 
@@ -72,12 +75,14 @@ class Visitor:
         reward: RewardFunction,
         manner: Manner,
         chance: np.random.Generator,
+        pseudonym: str = "simulated",
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._client = client
         self._reward = reward
         self._manner = manner
         self._chance = chance
+        self._pseudonym = pseudonym
         self._sleep = sleep
 
     def visit(self, link: str, most: int | None = None) -> Visit:
@@ -90,16 +95,20 @@ class Visitor:
         Raises:
             RuntimeError: If the server refuses a request; names address and status.
         """
-        visit = Visit(self._read(self._client.get(link)))
+        visit = Visit(self._ask(lambda: self._client.get(link)))
         while most is None or len(visit.judged) < most:
             form = visit.page.form_with("answer")
             if form is not None:
                 self._judge(visit, form)
             elif (form := visit.page.form_with("go_on")) is not None:
-                visit.page = self._send(visit.page, form, {"go_on": form.choices["go_on"][0]})
+                visit.page = self._go_on(visit.page, form)
             else:
                 break
         return visit
+
+    def _go_on(self, page: Page, form: Form) -> Page:
+        asked = {"pseudonym": self._pseudonym} if "pseudonym" in form.fields else {}
+        return self._send(page, form, asked | {"go_on": form.choices["go_on"][0]})
 
     def _judge(self, visit: Visit, form: Form) -> None:
         said = self._answer(visit.page, form, len(visit.judged))
@@ -138,9 +147,14 @@ class Visitor:
         address = urljoin(page.url, form.action)
         if form.method != "post":
             raise RuntimeError(f"forms must be sent by post, got {form.method} at {address}")
-        return self._read(self._client.post(address, data={**form.fields, **filled}))
+        return self._ask(lambda: self._client.post(address, data={**form.fields, **filled}))
 
-    def _read(self, response: Any) -> Page:
+    def _ask(self, request: Callable[[], Any]) -> Page:
+        """Returns the page that answers; who is told to wait asks again."""
+        response = request()
+        while response.status_code == TOO_FAST:
+            self._sleep(1.0)
+            response = request()
         if response.status_code != 200:
             raise RuntimeError(f"the server refuses {response.url}: status {response.status_code}")
         return parse_page(str(response.url), response.status_code, response.text)
