@@ -70,7 +70,7 @@ def create_study(
     parts = fitted(items, config.mode)
     if os.path.lexists(folder) and (not folder.is_dir() or os.listdir(folder)):
         raise FileExistsError(f"the folder of a study must be new, got {quoted(str(folder))}")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the store holds a secret
     study = Study(folder, config)
     _write(folder / TEXTS["guidelines"], guidelines or GUIDELINES[config.mode])
     _write(folder / TEXTS["consent"], consent or CONSENT)

@@ -28,14 +28,22 @@ class Annotators:
             ValueError: If somebody else has that pseudonym.
         """
         annotator = Annotator(secrets.token_hex(8), pseudonym, role, weight, came_by)
+        self.register(annotator)
+        return annotator
+
+    def register(self, one: Annotator) -> None:
+        """Adds a person who has an id already.
+
+        Raises:
+            ValueError: If somebody else has that pseudonym.
+        """
         with self._database.transaction():
-            if self.named(pseudonym) is not None:
-                raise ValueError(f"a pseudonym must be nobody else's, got {quoted(pseudonym)}")
+            if self.named(one.pseudonym) is not None:
+                raise ValueError(f"a pseudonym must be nobody else's, got {quoted(one.pseudonym)}")
             self._database.write(
                 f"INSERT INTO annotators ({_COLUMNS}, added_at) VALUES (?, ?, ?, ?, ?, ?)",
-                annotator.id, pseudonym, role, weight, came_by, time.time(),
+                one.id, one.pseudonym, one.role, one.weight, one.came_by, time.time(),
             )  # fmt: skip
-        return annotator
 
     def get(self, annotator: str) -> Annotator | None:
         """Returns a person by id, or None: they may have asked to be forgotten."""

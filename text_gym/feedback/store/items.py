@@ -41,12 +41,27 @@ class Items:
 
     def all(self, purpose: Purpose | None = None) -> list[Item]:
         """Returns the items, of one purpose or of all, in the order in which they were added."""
+        where, values = ("TRUE", ()) if purpose is None else ("purpose = ?", (purpose,))
         rows = self._database.all(
-            "SELECT content FROM items WHERE purpose = ? OR ? IS NULL ORDER BY number",
-            purpose,
-            purpose,
+            f"SELECT content FROM items WHERE {where} ORDER BY number", *values
         )
         return [item_from_json(json.loads(content)) for (content,) in rows]
+
+    def progress(self, overlap: tuple[int, int]) -> tuple[int, int]:
+        """Returns how many judgements of items for work there are, and how many are wanted.
+
+        Args:
+            overlap: Judgements wanted of an item, and of one on which people disagree.
+        """
+        row = self._database.first(
+            """SELECT IFNULL(SUM(MIN(judged, wanted)), 0), IFNULL(SUM(wanted), 0) FROM (
+                SELECT judged, CASE WHEN answers > 1 THEN ? ELSE ? END AS wanted
+                FROM queue WHERE purpose = 'work'
+            )""",
+            overlap[1],
+            overlap[0],
+        )
+        return (0, 0) if row is None else (row[0], row[1])
 
     def expected(self, purpose: Purpose) -> dict[str, Answer]:
         """Returns the answers that are known, by item, of one purpose."""

@@ -14,9 +14,6 @@ _COLUMNS = (
     "id, annotator, item, shown, answer, shown_at, answered_at, guideline_version, strength, "
     "reason, repeats"
 )
-_SELECTED = """
-    (annotator = ? OR ? IS NULL) AND (item = ? OR ? IS NULL) ORDER BY number
-"""
 
 
 class Judgements:
@@ -83,8 +80,8 @@ class Judgements:
     def work(self, annotator: str) -> list[Judgement]:
         """Returns what somebody said and did not take back, without tutorial and exam, in order."""
         rows = self._database.all(
-            f"SELECT {_COLUMNS} FROM standing WHERE annotator = ? AND item IN "
-            "(SELECT id FROM items WHERE purpose IN ('work', 'gold')) ORDER BY number",
+            f"SELECT {_COLUMNS} FROM standing WHERE annotator = ? AND item NOT IN "
+            "(SELECT id FROM items WHERE purpose IN ('tutorial', 'exam')) ORDER BY number",
             annotator,
         )
         return list(map(_judgement, rows))
@@ -111,8 +108,11 @@ class Judgements:
         )
 
     def _of(self, table: str, annotator: str | None, item: str | None) -> list[Judgement]:
+        chosen = {"annotator": annotator, "item": item}
+        given = {column: value for column, value in chosen.items() if value is not None}
+        where = " AND ".join(f"{column} = ?" for column in given) or "TRUE"
         rows = self._database.all(
-            f"SELECT {_COLUMNS} FROM {table} WHERE {_SELECTED}", annotator, annotator, item, item
+            f"SELECT {_COLUMNS} FROM {table} WHERE {where} ORDER BY number", *given.values()
         )
         return list(map(_judgement, rows))
 

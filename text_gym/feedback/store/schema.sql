@@ -20,6 +20,7 @@ CREATE TABLE items (
     content TEXT NOT NULL,
     added_at REAL NOT NULL
 );
+CREATE INDEX items_for ON items (purpose, number);
 
 CREATE TABLE annotators (
     number INTEGER PRIMARY KEY,
