@@ -9,8 +9,7 @@ import argparse
 import sys
 
 from agents.algorithms.configs.names import ALGORITHMS
-from agents.applications.fine_tuning import with_algorithm
-from agents.applications.registry import PRESETS
+from agents.applications.registry import APPLICATIONS, PRESETS
 from agents.command_line.command import command
 
 
@@ -23,7 +22,9 @@ def main() -> None:
     presets = dict(PRESETS)
     for name in presets.keys() & set(arguments):
         description, config = presets[name]
-        presets[name] = (description, with_algorithm(config, algorithm))
+        if algorithm is not None:
+            config = APPLICATIONS[name].with_algorithm(algorithm)
+        presets[name] = (description, config)
     config = tyro.extras.overridable_config_cli(
         presets, prog="python -m agents.train", args=arguments, config=(tyro.conf.AvoidSubcommands,)
     )
@@ -34,10 +35,10 @@ def main() -> None:
     run(preset, config)
 
 
-def _algorithm(arguments: list[str]) -> tuple[str, list[str]]:
-    """Returns the algorithm that `--algorithm` names, whose options follow, and the others."""
+def _algorithm(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Returns the algorithm that `--algorithm` names, None for the preset's own, and the rest."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--algorithm", choices=ALGORITHMS, default="ppo")
+    parser.add_argument("--algorithm", choices=ALGORITHMS)
     known, others = parser.parse_known_args(arguments)
     return known.algorithm, others
 

@@ -48,6 +48,7 @@ SCRIPTS = (
     "ablations",
     "busy_machine",
     "cost_per_token",
+    "dialogue_regret",
     "env_throughput",
     "exact_solver",
     "family",

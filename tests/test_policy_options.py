@@ -180,7 +180,7 @@ def test_trainable_parameters_are_named_as_they_are_found() -> None:
     [
         ("temperature", 0.0, "above 0"),
         ("dtype", "float16", "'float32' or 'float64' or 'bfloat16'"),
-        ("autocast", "float16", "None or 'bfloat16'"),
+        ("autocast", "float16", "None or 'auto' or 'bfloat16'"),
         ("value_network", "own", "'shared' or 'separate' or 'none'"),
         ("lora_rank", -1, "at least 0"),
         ("lora_alpha", 0, "above 0"),

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from agents.algorithms.configs.names import ALGORITHMS, config_for, name_of
 from agents.applications.fine_tuning import with_algorithm
-from agents.applications.registry import PRESETS
+from agents.applications.registry import APPLICATIONS, PRESETS
 from agents.runs.learners import LEARNERS
 from agents.runs.pipeline import run
 from agents.runs.saved_config import described, read_config
@@ -32,9 +32,18 @@ def test_what_the_task_asks_for_is_carried_over_and_the_rest_is_the_algorithms_o
 ) -> None:
     preset = PRESETS["dialogue"][1].algorithm
     config = config_for(name, preset)
-    assert (config.n_episodes, config.micro_batch_size, config.kl_coef) == (256, 16, 0.04)
-    assert config.learning_rate == (1e-3 if name == "trpo" else 3e-4)
+    assert (config.n_episodes, config.micro_batch_size, config.kl_coef) == (256, 16, 0.05)
+    assert config.learning_rate == (1e-3 if name == "trpo" else 1.5e-4)
     assert name_of(config) == name
+
+
+def test_an_application_has_settings_of_its_own_for_some_algorithms() -> None:
+    dialogue = APPLICATIONS["dialogue"]
+    ppo, sb3 = (dialogue.with_algorithm(name).algorithm for name in ("ppo", "sb3-ppo"))
+    assert (ppo,) == dialogue.others
+    assert (name_of(sb3), sb3.gae_lambda) == ("sb3-ppo", 1.0)  # as it takes over from PPO
+    assert dialogue.with_algorithm("rloo") == with_algorithm(dialogue.preset, "rloo")
+    assert dialogue.with_algorithm("trajectory-balance") == dialogue.preset
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -6,12 +6,14 @@ loaded when it is asked for, so that the command line answers at once.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.applications.fine_tuning import FineTuning
+from agents.algorithms.configs.names import ALGORITHMS, AlgorithmConfig
+from agents.applications.fine_tuning import FineTuning, with_algorithm
 
 if TYPE_CHECKING:
     from agents.applications.split import Split
@@ -28,6 +30,8 @@ class Application:
         name: Of the preset on the command line.
         description: What it shows, in a line.
         preset: How it is run.
+        others: Settings of other algorithms for it, where what they take over from the preset would
+            not do.
         prompts: What `prompts` may name: loaders.
         rewards: What `reward` may name: makers of reward functions.
         models: What `model` may name: where a pretrained model is found, with its tokenizer.
@@ -38,9 +42,17 @@ class Application:
     name: str
     description: str
     preset: FineTuning
+    others: tuple[AlgorithmConfig, ...] = ()
     prompts: Mapping[str, Callable[[], Split]] = field(default_factory=dict)
     rewards: Mapping[str, Callable[[], RewardFunction]] = field(default_factory=dict)
     models: Mapping[str, Callable[[], Path]] = field(default_factory=dict)
     policies: Mapping[str, Callable[[FineTuning, PolicyConfig], tuple[CausalLMPolicy, Any]]] = (
         field(default_factory=dict)
     )
+
+    def with_algorithm(self, name: str) -> FineTuning:
+        """Returns the preset with the algorithm of a name, by the settings that fit it best."""
+        for other in self.others:
+            if issubclass(ALGORITHMS[name], type(other)):
+                return with_algorithm(dataclasses.replace(self.preset, algorithm=other), name)
+        return with_algorithm(self.preset, name)

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
 from agents.applications.application import Application
 from agents.applications.fine_tuning import FineTuning
+from agents.policy.config import PolicyConfig
 
 if TYPE_CHECKING:
     from agents.applications.split import Split
@@ -57,8 +59,23 @@ DIALOGUE = Application(
         model="small-talk",
         prompts="chitchat",
         reward="sentiment",
-        total_episodes=4096,
-        algorithm=PPOConfig(learning_rate=3e-4, n_epochs=2, micro_batch_size=16, kl_coef=0.04),
+        total_episodes=16_384,
+        eval_episodes=512,
+        checkpoint_every=8,
+        policy=PolicyConfig(autocast="auto"),
+        algorithm=TrajectoryBalanceConfig(
+            learning_rate=1.5e-4, micro_batch_size=16, kl_coef=0.05, replay_ratio=0
+        ),
+    ),
+    others=(
+        PPOConfig(
+            learning_rate=1.5e-4,
+            n_epochs=1,
+            micro_batch_size=16,
+            kl_coef=0.05,
+            gae_lambda=1.0,
+            normalize_advantage=False,
+        ),
     ),
     prompts={"chitchat": chitchat, "small-talk": own_prompts},
     rewards={"sentiment": _sentiment},

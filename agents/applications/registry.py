@@ -10,15 +10,15 @@ from agents.applications.fine_tuning import FineTuning
 from agents.applications.toy import TOY
 from agents.applications.tutorial import TUTORIAL
 
-APPLICATIONS = (DIALOGUE, TUTORIAL, TOY, REVIEWS)
+APPLICATIONS = {one.name: one for one in (DIALOGUE, TUTORIAL, TOY, REVIEWS)}
 
 PRESETS: dict[str, tuple[str, FineTuning]] = {
-    one.name: (one.description, one.preset) for one in APPLICATIONS
+    one.name: (one.description, one.preset) for one in APPLICATIONS.values()
 }
 """What `python -m agents.train` can be asked for."""
 
-PROMPTS = ChainMap(*(dict(one.prompts) for one in APPLICATIONS))
-REWARDS = ChainMap(*(dict(one.rewards) for one in APPLICATIONS))
-MODELS = ChainMap(*(dict(one.models) for one in APPLICATIONS))
-POLICIES = ChainMap(*(dict(one.policies) for one in APPLICATIONS))
+PROMPTS = ChainMap(*(dict(one.prompts) for one in APPLICATIONS.values()))
+REWARDS = ChainMap(*(dict(one.rewards) for one in APPLICATIONS.values()))
+MODELS = ChainMap(*(dict(one.models) for one in APPLICATIONS.values()))
+POLICIES = ChainMap(*(dict(one.policies) for one in APPLICATIONS.values()))
 """What the options of these names may be, beside paths."""

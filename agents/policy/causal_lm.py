@@ -26,6 +26,7 @@ from agents.policy.model.module_copy import copy_sharing_fixed
 from agents.policy.model.output_layer import log_probs_and_entropies
 from agents.policy.model.pretrained import end_of_text_ids, fuse_activations, load_model, new_model
 from agents.policy.model.supported_model import linear_head, longest_text, require_supported
+from agents.policy.precision import settled
 from agents.policy.token_batch import TokenBatch, stacked
 
 
@@ -79,7 +80,7 @@ class CausalLMPolicy(nn.Module):
         temperature: Instead of that of `options`.
 
     Attributes:
-        options: As given, temperature included.
+        options: As given, temperature included and `autocast` settled.
         rounding: Size of the rounding error of a log-prob: large where logits lie far from 0, as
             GPT-2's do, and under autocast, in proportion to how far they lie from each other.
 
@@ -96,7 +97,7 @@ class CausalLMPolicy(nn.Module):
         temperature: float | None = None,
     ) -> None:
         super().__init__()
-        self.options = _with(options, temperature=temperature)
+        self.options = settled(_with(options, temperature=temperature), model.device)
         self.model = model.eval()
         fuse_activations(model)
         logits = require_supported(model)

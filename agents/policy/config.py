@@ -23,10 +23,11 @@ class PolicyConfig:
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     """Of the parameters. In bfloat16, Adam's steps are rounded away unless only adapters learn,
     which stay in float32."""
-    autocast: Literal["bfloat16"] | None = None
+    autocast: Literal["auto", "bfloat16"] | None = None
     """Precision of the products of the trunk in every forward pass: sampling, scoring and updating
     alike. Pays on GPUs and on CPUs with AMX or AVX-512 for bfloat16. Parameters and the output
-    layer stay as they are."""
+    layer stay as they are. `"auto"` is bfloat16 on such a machine and None on another, settled when
+    a policy is made or a run starts, which writes it down."""
     value_network: Literal["shared", "separate", "none"] = "shared"
     """Whether the value head sits on the policy's own trunk (Ziegler et al. 2019,
     arXiv:1909.08593), or on one of its own that starts as a copy (InstructGPT, arXiv:2203.02155)
@@ -66,7 +67,7 @@ class PolicyConfig:
         )
         for name, known in (
             ("dtype", ("float32", "float64", "bfloat16")),
-            ("autocast", (None, "bfloat16")),
+            ("autocast", (None, "auto", "bfloat16")),
             ("value_network", ("shared", "separate", "none")),
         ):
             rule = " or ".join(map(repr, known))

@@ -26,6 +26,7 @@ from agents.checkpoints.series import Checkpoints
 from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
 from agents.evaluation.metrics import Evaluation
+from agents.policy.precision import settled
 from agents.runs.console import (
     ProgressBar,
     evaluations,
@@ -68,7 +69,8 @@ def run(preset: str, config: FineTuning) -> Path:
         require_name(config.name)
         require_new(config.output / config.name)  # before anything is loaded
     device = processes.init(use_cpu=config.device == "cpu")
-    config = anchored(config)
+    policy = settled(config.policy, device)
+    config = anchored(dataclasses.replace(config, policy=policy))
     loaded = _load(config, device)
     with new_folder(config.output, config.name, run_name(preset, config.algorithm.seed)) as folder:
         return _carry_out(preset, config, loaded, folder, resumed=False)

@@ -1,0 +1,28 @@
+"""Which precision a machine multiplies fast. Knows machines and options, no models."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from agents.policy.config import PolicyConfig
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Tells whether a device has instructions for products in bfloat16, or must imitate them."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    # amx_bf16, avx512_bf16, sve_bf16 and the like
+    return any(have for name, have in torch.cpu.get_capabilities().items() if "bf16" in name)
+
+
+def settled(options: PolicyConfig, device: torch.device) -> PolicyConfig:
+    """Returns options in which `autocast` is not left to the machine any more."""
+    if options.autocast != "auto":
+        return options
+    return dataclasses.replace(
+        options, autocast="bfloat16" if multiplies_bfloat16(device) else None
+    )
