@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agents.applications.dialogue import SMALL_TALK_MODEL
 from agents.applications.fine_tuning import FineTuning
-from agents.applications.registry import PRESETS
+from agents.applications.registry import APPLICATIONS, PRESETS
 from agents.applications.split import Split
 from agents.evaluation.evaluate import evaluate
 from agents.evaluation.metrics import Evaluation
@@ -29,7 +29,7 @@ from text_gym.rewards import WordCount
 
 
 def tiny(preset: str, output: Path, **changes: object) -> FineTuning:
-    config = PRESETS[preset][1]
+    config = APPLICATIONS[preset].with_algorithm("ppo")
     ppo = dataclasses.replace(config.algorithm, n_episodes=16, batch_size=8, n_epochs=1)
     small = {"total_episodes": 32, "num_envs": 8, "eval_episodes": 8, "threads": 1}
     return dataclasses.replace(
@@ -256,7 +256,7 @@ def test_help_shows_every_option_without_loading_torch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "--algorithm.clip-range" in result.stdout
+    assert "--algorithm.replay-ratio" in result.stdout
 
 
 def test_replies_are_shown_side_by_side() -> None:
