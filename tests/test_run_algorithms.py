@@ -33,7 +33,7 @@ def test_what_the_task_asks_for_is_carried_over_and_the_rest_is_the_algorithms_o
     preset = PRESETS["dialogue"][1].algorithm
     config = config_for(name, preset)
     assert (config.n_episodes, config.micro_batch_size, config.kl_coef) == (256, 16, 0.05)
-    assert config.learning_rate == (1e-3 if name == "trpo" else 1.5e-4)
+    assert config.learning_rate == (1e-3 if name == "trpo" else 1e-4)
     assert name_of(config) == name
 
 

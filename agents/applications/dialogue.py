@@ -64,7 +64,7 @@ DIALOGUE = Application(
         checkpoint_every=8,
         policy=PolicyConfig(autocast="auto"),
         algorithm=TrajectoryBalanceConfig(
-            learning_rate=1.5e-4, micro_batch_size=16, kl_coef=0.05, replay_ratio=0
+            learning_rate=1e-4, micro_batch_size=16, kl_coef=0.05, replay_ratio=0
         ),
     ),
     others=(
