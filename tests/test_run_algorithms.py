@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from agents.algorithms.configs.names import ALGORITHMS, config_for, name_of
 from agents.applications.fine_tuning import with_algorithm
 from agents.applications.registry import APPLICATIONS, PRESETS
+from agents.policy.config import PolicyConfig
 from agents.runs.learners import LEARNERS
 from agents.runs.pipeline import run
 from agents.runs.saved_config import described, read_config
@@ -106,3 +107,13 @@ def test_an_averaged_policy_is_evaluated_and_saved_beside_the_other(tmp_path: Pa
         load_file(folder / name / "model.safetensors") for name in ("policy", "policy-averaged")
     )
     assert any(not torch.equal(own[name], averaged[name]) for name in own)
+
+
+@pytest.mark.parametrize(("name", "rule"), [("rloo", "without a value network"), ("ppo", "False")])
+def test_values_that_an_algorithm_does_not_learn_are_refused(
+    name: str, rule: str, tmp_path: Path
+) -> None:
+    config = with_algorithm(PRESETS["toy"][1], name)
+    config = dataclasses.replace(config, policy=PolicyConfig(action_values=True), output=tmp_path)
+    with pytest.raises(ValueError, match=f"action_values.* {rule}.*got True"):
+        run("toy", config)

@@ -51,10 +51,12 @@ def load_language_model(
 
 
 def policy_options(config: FineTuning) -> PolicyConfig:
-    """Returns the policy's options, with the values that the algorithm learns, and no others."""
+    """Returns the policy's options, with the values that the algorithm learns.
+
+    Those that it does not learn and that were asked for stay, for the learner to refuse.
+    """
     algorithm, network = config.algorithm, config.policy.value_network
     if not algorithm.learns_values and network == "shared":  # as it is by default
         network = "none"
-    return dataclasses.replace(
-        config.policy, value_network=network, action_values=algorithm.learns_action_values
-    )
+    action_values = config.policy.action_values or algorithm.learns_action_values
+    return dataclasses.replace(config.policy, value_network=network, action_values=action_values)
