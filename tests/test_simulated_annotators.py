@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from text_gym.feedback.answers import Preferred, Tie
-from text_gym.feedback.simulated.answering import Manner, compare, rank, rate
+from text_gym.feedback.simulated.answering import Manner, compare, pause, rank, rate
 from text_gym.feedback.simulated.pages import parse_page
 from text_gym.feedback.simulated.visiting import Visit, Visitor
 from text_gym.rewards.function import as_reward_function
@@ -73,6 +73,15 @@ def test_ratings_rise_with_the_reward_and_stay_on_the_scale() -> None:
     assert means[1] == pytest.approx(3.0, abs=0.15)
     ends = {rate(reward, 1, 5, Manner(), 0, chance) for reward in (-99.0, 99.0)}
     assert ends == {1, 5}
+
+
+def test_time_grows_with_the_words_and_varies_by_a_third() -> None:
+    chance = np.random.default_rng(0)
+    manner = Manner(seconds=1.0, seconds_per_word=0.1)
+    drawn = [pause(50, manner, chance) for _ in range(DRAWS)]
+    assert np.mean(drawn) == pytest.approx(6.0, abs=0.15)
+    assert np.std(drawn) == pytest.approx(2.0, abs=0.15)
+    assert pause(50, Manner(), chance) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import log_softmax
 
 from text_gym.feedback.aggregation.comparisons import Floats, Indices
 
@@ -44,7 +43,8 @@ def outcome_log_probs(eta: Floats, tau: Floats) -> Floats:
         >>> np.exp(outcome_log_probs(np.array([np.log(4.0)]), np.array([0.0]))).round(4)
         array([[0.5714, 0.2857, 0.1429]])
     """
-    return np.asarray(log_softmax(np.stack([eta / 2, tau, -eta / 2], axis=1), axis=1))
+    logits = np.stack([eta / 2, tau, -eta / 2], axis=1)
+    return np.asarray(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
 
 
 def outcome_terms(eta: Floats, tau: Floats, outcome: Indices) -> Terms:

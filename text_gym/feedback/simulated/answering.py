@@ -41,7 +41,9 @@ class Manner:
     drift: float = 0.0
     """How fast attention fades: the log-odds shrink by the factor exp(−drift) with every answer."""
     seconds: float = 0.0
-    """The mean time between seeing and answering."""
+    """The mean time between seeing and answering,"""
+    seconds_per_word: float = 0.0
+    """and for every word on the screen."""
 
     def __post_init__(self) -> None:
         """Checks the shares."""
@@ -119,6 +121,18 @@ def rate(
     worth = looked * manner.skill * math.exp(-manner.drift * given) * reward
     share = 1 / (1 + math.exp(-(worth + chance.logistic())))
     return lowest + min(int(share * (highest - lowest + 1)), highest - lowest)
+
+
+def pause(words: int, manner: Manner, chance: np.random.Generator) -> float:
+    """Returns the seconds before an answer; their standard deviation is a third of their mean.
+
+    Args:
+        words: On the screen.
+        manner: Of the person.
+        chance: Draws the time, from a gamma distribution.
+    """
+    mean = manner.seconds + manner.seconds_per_word * words
+    return float(chance.gamma(9.0, mean / 9.0))
 
 
 def _worths(

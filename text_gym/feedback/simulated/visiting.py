@@ -27,7 +27,7 @@ import numpy as np
 
 from text_gym.episode import Episode
 from text_gym.feedback.answers import Answer, Preferred
-from text_gym.feedback.simulated.answering import Manner, compare, rank, rate
+from text_gym.feedback.simulated.answering import Manner, compare, pause, rank, rate
 from text_gym.feedback.simulated.pages import Form, Page, parse_page
 from text_gym.rewards.function import RewardFunction
 
@@ -112,7 +112,7 @@ class Visitor:
 
     def _judge(self, visit: Visit, form: Form) -> None:
         said = self._answer(visit.page, form, len(visit.judged))
-        self._sleep(float(self._chance.exponential(self._manner.seconds)))
+        self._sleep(pause(_words(visit.page), self._manner, self._chance))
         visit.page = self._send(visit.page, form, said)
         visit.judged.append(form.fields["lease"])
 
@@ -158,3 +158,8 @@ class Visitor:
         if response.status_code != 200:
             raise RuntimeError(f"the server refuses {response.url}: status {response.status_code}")
         return parse_page(str(response.url), response.status_code, response.text)
+
+
+def _words(page: Page) -> int:
+    texts = [page.text("prompt"), *(element.text for element in page.of_class("completion"))]
+    return sum(len(text.split()) for text in texts)
