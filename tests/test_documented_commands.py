@@ -84,6 +84,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/busy_machine.py": "--help",
         "python benchmarks/cost_per_token.py": "--help",
         "python benchmarks/family.py": "--help",
+        "python benchmarks/feedback_load.py": "--help",
         "python benchmarks/memory.py": "--help",
         "python benchmarks/offline_family.py": "--help",
         "python benchmarks/regret.py": "--help",

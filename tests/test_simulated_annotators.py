@@ -211,7 +211,7 @@ def test_rankings_ratings_and_corrections_are_filled_in() -> None:
 def test_a_refusal_ends_the_visit_with_its_address() -> None:
     site = FakeSite("")
     site.page = lambda: SimpleNamespace(url="http://study/", status_code=403, text="")  # type: ignore[method-assign]
-    with pytest.raises(RuntimeError, match=r"the server refuses http://study/: status 403"):
+    with pytest.raises(ConnectionError, match=r"the server refuses http://study/: status 403"):
         visit_to(site)
 
 

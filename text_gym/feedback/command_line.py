@@ -19,6 +19,7 @@ from text_gym.feedback.answers import MODES
 from text_gym.feedback.config import Scale, StudyConfig
 from text_gym.feedback.formats import EXPORTS
 from text_gym.feedback.owner import StudyInUse
+from text_gym.feedback.simulated import command
 
 _LIBRARIES = ("starlette", "uvicorn", "jinja2", "python_multipart")
 
@@ -191,4 +192,10 @@ _COMMANDS = (
         lambda o: print(commands.prioritise(o.study, o.scores)),
     ),
     ("export", "write what was collected", _describe_export, _export),
+    (
+        "simulate",
+        "send simulated annotators to a study that is served",
+        command.describe,
+        lambda o: print(command.simulate(o)),
+    ),
 )

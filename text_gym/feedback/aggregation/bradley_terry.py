@@ -121,7 +121,10 @@ def fit_bradley_terry(given: Comparisons, prior: Prior | None = None) -> Bradley
     if not found.success:
         raise ArithmeticError(f"the fit must converge, but the optimiser says: {found.message}")
     covariance = np.asarray(np.linalg.inv(posterior.curvature(found.x)), dtype=np.float64)
-    return _in_units(given, found.x, covariance)
+    mode = found.x - covariance @ posterior.slope(
+        found.x
+    )  # Newton: where the optimiser was content
+    return _in_units(given, mode, covariance)
 
 
 class Posterior:

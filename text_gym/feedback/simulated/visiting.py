@@ -93,7 +93,7 @@ class Visitor:
             most: Judgements, then the person leaves; None: as many as there are.
 
         Raises:
-            RuntimeError: If the server refuses a request; names address and status.
+            ConnectionError: If the server refuses a request; names address and status.
         """
         visit = Visit(self._ask(lambda: self._client.get(link)))
         while most is None or len(visit.judged) < most:
@@ -146,7 +146,7 @@ class Visitor:
     def _send(self, page: Page, form: Form, filled: Mapping[str, str]) -> Page:
         address = urljoin(page.url, form.action)
         if form.method != "post":
-            raise RuntimeError(f"forms must be sent by post, got {form.method} at {address}")
+            raise ValueError(f"forms must be sent by post, got {form.method} at {address}")
         return self._ask(lambda: self._client.post(address, data={**form.fields, **filled}))
 
     def _ask(self, request: Callable[[], Any]) -> Page:
@@ -156,7 +156,9 @@ class Visitor:
             self._sleep(1.0)
             response = request()
         if response.status_code != 200:
-            raise RuntimeError(f"the server refuses {response.url}: status {response.status_code}")
+            raise ConnectionError(
+                f"the server refuses {response.url}: status {response.status_code}"
+            )
         return parse_page(str(response.url), response.status_code, response.text)
 
 
