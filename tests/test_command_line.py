@@ -14,7 +14,7 @@ import pytest
 
 from agents.command_line.command import command, command_line
 
-COMMANDS = ("train", "resume", "pretrain", "fetch")
+COMMANDS = ("train", "resume", "pretrain", "fetch", "sample")
 LIBRARIES = ("matplotlib", "rich", "safetensors", "tensorboard", "tyro")
 
 

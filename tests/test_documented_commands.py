@@ -13,9 +13,11 @@ import re
 import runpy
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -25,6 +27,7 @@ import torch
 
 from agents.fetching.items import ITEMS
 from agents.supervised import pipeline as supervised_pipeline
+from text_gym.feedback import StudyConfig, create_study
 from text_gym.small_talk import chitchat_pairs
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +69,12 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.train toy --name transformer --algorithm sb3-ppo --num-envs 16 "
         "--algorithm.network transformer": TOY,
     },
+    "human feedback": {
+        "python -m agents.sample": "--help",
+        ".venv/bin/python -m agents.sample small-talk --prompts small-talk --study study": (
+            "--n-prompts 4 --threads 1"
+        ),
+    },
     "fetch": {
         "python -m agents.fetch smollm2": "",
         "python -m agents.fetch film-reviews": "",
@@ -104,6 +113,7 @@ IN_PROCESSES: dict[str, dict[str, str]] = {
     "make": {"make train": "READY= BIN={folder}/bin"},
     "pytest": {".venv/bin/python -m pytest tests/test_kl.py -k hand": ""},
 }
+SERVE = ".venv/bin/python -m text_gym.feedback serve study"
 ACCELERATE = "accelerate launch --num_processes 2 -m agents.train dialogue"
 DRY = {
     "make setup",
@@ -151,7 +161,7 @@ def commands(text: str) -> Iterator[str]:
 
 
 def test_every_command_that_is_printed_is_run() -> None:
-    run = chain(*IN_THIS_PROCESS.values(), *IN_PROCESSES.values(), [ACCELERATE], DRY)
+    run = chain(*IN_THIS_PROCESS.values(), *IN_PROCESSES.values(), [ACCELERATE, SERVE], DRY)
     assert printed() == {*run, *ELSEWHERE}
 
 
@@ -237,6 +247,19 @@ def test_accelerate_does_not_train_one_process_instead_of_two(folder: Path) -> N
     assert done.returncode == 1
     assert "`accelerate launch --num_processes` must be 1 where no GPU is used" in done.stderr
     assert not (folder / "runs").exists()
+
+
+def test_a_study_is_served(folder: Path) -> None:
+    create_study(folder / "study", StudyConfig(), [])
+    port = _free_port()
+    command = [sys.executable, *shlex.split(SERVE)[1:], "--port", str(port)]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == f"Judge:        http://127.0.0.1:{port}/\n"
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as page:
+            assert page.status == 200
+        server.send_signal(signal.SIGINT)
+    assert server.returncode == 130
 
 
 @pytest.mark.parametrize("command", sorted(DRY))

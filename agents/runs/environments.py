@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -13,6 +13,18 @@ from agents.applications.registry import REWARDS
 from text_gym import Prompt
 from text_gym.prompt_sources import EpochPrompts, GroupedPrompts
 from text_gym.rewards import RewardFunction
+
+
+class Writing(Protocol):
+    """What says how texts are written."""
+
+    @property
+    def prompt_template(self) -> str:
+        """What the policy sees of a prompt."""
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Longest completion, end of text included."""
 
 
 def make_reward(config: FineTuning) -> RewardFunction:
@@ -27,7 +39,7 @@ def make_reward(config: FineTuning) -> RewardFunction:
 
 
 def make_envs(
-    config: FineTuning,
+    config: Writing,
     prompts: Sequence[Prompt],
     tokenizer: Any,
     stop_token_ids: Sequence[int],
@@ -39,7 +51,7 @@ def make_envs(
     """Returns `num_envs` environments that draw each prompt once before any is drawn again.
 
     Args:
-        config: Of the run.
+        config: Of the run, or whatever else says so.
         prompts: What is replied to.
         tokenizer: The vocabulary.
         stop_token_ids: Of the model; texts end at them and at the tokenizer's EOS.

@@ -65,6 +65,15 @@ def described(preset: str, config: Any) -> dict[str, Any]:
     return names | dataclasses.asdict(config)
 
 
+def is_run(folder: Path) -> bool:
+    """Tells the folder of a run from any other, that of a model included."""
+    try:
+        _read(folder)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def read_learner(folder: Path) -> str:
     """Returns the name of what learns in a run; raises as `read_config`."""
     return _read(folder)[1]

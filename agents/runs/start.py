@@ -20,7 +20,7 @@ from torch import nn
 from agents.applications.split import Split
 from agents.checkpoints.plain_values import require_form
 from agents.evaluation.metrics import Evaluation
-from text_gym import Prompt
+from text_gym import HuggingFaceTokenizer, Prompt
 
 FILE = "start.json"
 _FORM: dict[str, Any] = {
@@ -53,7 +53,9 @@ class Start:
     def of(cls, split: Split, policy: nn.Module) -> Self:
         """Returns the start of a run that is not evaluated yet."""
         return cls(
-            _of_prompts(split.train), _of_prompts(split.heldout), digest_of_parameters(policy)
+            digest_of_prompts(split.train),
+            digest_of_prompts(split.heldout),
+            digest_of_parameters(policy),
         )
 
     def found_in(self, folder: Path) -> Self:
@@ -112,7 +114,8 @@ def _filled(value: Any, filling: Any) -> Any:
     return filling if value is None else value
 
 
-def _of_prompts(prompts: Sequence[Prompt]) -> str:
+def digest_of_prompts(prompts: Sequence[Prompt]) -> str:
+    """Returns the SHA-256 of prompts, with all that came with them."""
     digest = hashlib.sha256()
     for prompt in prompts:
         digest.update(repr((prompt.text, prompt.reference, dict(prompt.metadata))).encode())
@@ -127,3 +130,8 @@ def digest_of_parameters(module: nn.Module) -> str:
         values = parameter.detach().cpu().contiguous().flatten()
         digest.update(values.view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def digest_of_tokenizer(tokenizer: HuggingFaceTokenizer) -> str:
+    """Returns the SHA-256 of a tokenizer: its vocabulary and all of its rules."""
+    return hashlib.sha256(tokenizer.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()

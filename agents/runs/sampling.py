@@ -1,0 +1,239 @@
+"""From a model to what people judge: completions, with how they came about.
+
+Everything that a completion depends on is written beside it: hashes of the model, the tokenizer and
+the prompts, the settings and the seed, its tokens and their log-probs. Knows nothing of who judges.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import Tensor
+from transformers.utils import logging as transformers_logging
+
+from agents.algorithms.configs.names import OFFLINE_ALGORITHMS
+from agents.applications.registry import PROMPTS
+from agents.command_line.threads import number_of_threads
+from agents.distributed import processes
+from agents.evaluation.evaluate import own_log_probs
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.config import PolicyConfig
+from agents.rollout.buffer import Rollout
+from agents.rollout.collect import collect_rollout
+from agents.rollout.fit import require_fit
+from agents.runs.console import printable, run_console
+from agents.runs.environments import make_envs
+from agents.runs.models import load_language_model
+from agents.runs.prompts import load_prompts
+from agents.runs.sampling_options import Sampling
+from agents.runs.saved_config import is_run, read_config, read_learner, read_offline_config
+from agents.runs.start import digest_of_parameters, digest_of_prompts, digest_of_tokenizer
+from text_gym import Episode, HuggingFaceTokenizer, Prompt
+from text_gym.feedback import Completion, Item, StudyConfig, create_study, open_study
+from text_gym.feedback.answers import Mode
+from text_gym.feedback.items import MOST_RANKED, fitted, item_to_json
+from text_gym.prompts import read_prompts
+
+_PLACES = 6
+"""Decimals of a log-prob: more than float32 knows of one."""
+
+
+class Manner(NamedTuple):
+    """Holds how a model is asked to write."""
+
+    prompt_template: str = "{prompt}\n"
+    max_new_tokens: int = 32
+    temperature: float = 1.0
+
+
+def run(config: Sampling) -> None:
+    """Writes completions and puts them where they are to be judged.
+
+    Raises:
+        FileExistsError: If there is something at `output`.
+        FileNotFoundError: If there is something at `study` that is no study, the run is not
+            finished, or something must be fetched first.
+        ValueError: If an option names nothing, or the study cannot show so many completions.
+    """
+    mode = _require_place(config)  # before anything is loaded
+    source, manner = _model(config)
+    device = processes.init(use_cpu=config.device == "cpu")
+    torch.set_num_threads(number_of_threads(config.threads))
+    transformers_logging.disable_progress_bar()
+    console = run_console()
+    prompts = _prompts(config.prompts, console)
+    options = PolicyConfig(value_network="none", temperature=manner.temperature)
+    policy, tokenizer = load_language_model(source, options)
+    items = sample(policy.to(device), tokenizer, prompts, config, manner)
+    kept = [item for item in items if len(item.completions) >= (2 if _is_relative(mode) else 1)]
+    for line in _keep(kept, config):
+        console.print(printable(line))
+    if len(kept) < len(items):
+        console.print(
+            f"{len(items) - len(kept):,} prompts were left out: all of their completions are equal."
+        )
+
+
+def sample(
+    policy: CausalLMPolicy,
+    tokenizer: HuggingFaceTokenizer,
+    prompts: Sequence[Prompt],
+    config: Sampling,
+    manner: Manner,
+) -> list[Item]:
+    """Returns one item for each prompt that was drawn, with its different completions."""
+    how = {
+        "model": digest_of_parameters(policy),
+        "tokenizer": digest_of_tokenizer(tokenizer),
+        "prompts": digest_of_prompts(prompts),
+        "sampling": {
+            **manner._asdict(), "per_prompt": config.per_prompt, "num_envs": config.num_envs
+        },
+        "seed": config.seed,
+    }  # fmt: skip
+    total = config.per_prompt * min(len(prompts), config.n_prompts or len(prompts))
+    envs = make_envs(
+        manner,
+        prompts,
+        tokenizer,
+        policy.end_of_text_ids,
+        min(config.num_envs, total),
+        _unjudged,
+        group_size=config.per_prompt,
+    )
+    require_fit(policy, envs)
+    generator = torch.Generator(policy.device).manual_seed(config.seed)
+    rollout = collect_rollout(policy, envs, total, generator, seed=config.seed).to(policy.device)
+    return items_of(rollout, own_log_probs(policy, rollout), config.model, how)
+
+
+def items_of(
+    rollout: Rollout, log_probs: Tensor, source: str, how: Mapping[str, Any]
+) -> list[Item]:
+    """Returns an item for each group of a rollout: its prompt and its different completions.
+
+    Args:
+        rollout: Of environments that report `text_episode`; without a `group_id`, every episode is
+            a group.
+        log_probs: (B, T), under the policy that wrote them.
+        source: Who wrote them.
+        how: What is to be known of all of them.
+    """
+    written: dict[int, dict[str, Completion]] = defaultdict(dict)
+    episodes: dict[int, Episode] = {}
+    groups = range(len(rollout)) if rollout.group_ids is None else rollout.group_ids.tolist()
+    for row, group in enumerate(groups):
+        episode = episodes[group] = rollout.infos[row]["text_episode"]
+        chosen = rollout.texts.completion_mask[row]
+        own = {
+            "stop_reason": episode.stop_reason,
+            "token_ids": episode.completion_ids.tolist(),
+            "log_probs": [round(one, _PLACES) for one in log_probs[row][chosen].tolist()],
+        }
+        text = episode.completion
+        written[group].setdefault(text, Completion(text, source, {**how, **own}))
+    return [_item(episodes[group], tuple(texts.values())) for group, texts in written.items()]
+
+
+def _item(episode: Episode, completions: tuple[Completion, ...]) -> Item:
+    known = {} if episode.reference is None else {"reference": episode.reference}
+    item = Item("-", episode.prompt, completions, metadata={**episode.metadata, **known})
+    # By its content, where it came from included: what is sampled twice alike is one item.
+    spelt = json.dumps(item_to_json(item), sort_keys=True)
+    return dataclasses.replace(item, id=hashlib.sha256(spelt.encode()).hexdigest()[:16])
+
+
+def _unjudged(episodes: Sequence[Episode]) -> NDArray[np.float64]:
+    """Returns 0 for each of n episodes, (n,): people say later what they are worth."""
+    return np.zeros(len(episodes))
+
+
+def _model(config: Sampling) -> tuple[str, Manner]:
+    """Returns which model writes, and how."""
+    folder, source, manner = Path(config.model), config.model, Manner()
+    if is_run(folder):
+        source = str(folder / "policy")
+        if not os.path.isdir(source):
+            raise FileNotFoundError(
+                f"model must be a finished run, got {folder}, which has no policy yet: finish it "
+                f"by python -m agents.resume {folder}"
+            )
+        manner = _manner_of_run(folder)
+    asked = {name: getattr(config, name) for name in Manner._fields}
+    return source, manner._replace(**{k: v for k, v in asked.items() if v is not None})
+
+
+def _manner_of_run(folder: Path) -> Manner:
+    if read_learner(folder) in OFFLINE_ALGORITHMS:
+        learnt = read_offline_config(folder).config
+        return Manner(learnt.prompt_template, temperature=learnt.policy.temperature)
+    tuned = read_config(folder).config
+    return Manner(tuned.prompt_template, tuned.max_new_tokens, tuned.policy.temperature)
+
+
+def _prompts(name: str, console: Console) -> Sequence[Prompt]:
+    return load_prompts(name, console).train if name in PROMPTS else read_prompts(name)
+
+
+def _require_place(config: Sampling) -> Mode | None:
+    """Checks that completions can be put where they are to go; returns the mode of the study."""
+    if config.output is not None and os.path.lexists(config.output):
+        raise FileExistsError(f"output must be a new file, got {config.output}")
+    if config.study is None:
+        return None
+    mode = StudyConfig().mode if _is_new(config.study) else open_study(config.study).config.mode
+    if _is_relative(mode) and config.per_prompt < 2:
+        raise ValueError(
+            f"per_prompt must be at least 2 for a study of mode {mode}, got {config.per_prompt}"
+        )
+    if mode == "rank" and config.per_prompt > MOST_RANKED:
+        raise ValueError(
+            f"per_prompt must be at most {MOST_RANKED} for a study of mode rank, "
+            f"got {config.per_prompt}"
+        )
+    return mode
+
+
+def _is_relative(mode: Mode | None) -> bool:
+    """Tells whether a judgement is of several completions."""
+    return mode in ("compare", "rank")
+
+
+def _is_new(folder: Path) -> bool:
+    return not os.path.lexists(folder) or (folder.is_dir() and not os.listdir(folder))
+
+
+def _keep(items: Sequence[Item], config: Sampling) -> list[str]:
+    """Puts items into file and study; returns what to say of it."""
+    said = []
+    if config.output is not None:
+        beside = config.output.with_name(f"{config.output.name}.partial")
+        lines = [json.dumps(item_to_json(item), ensure_ascii=False) + "\n" for item in items]
+        beside.write_text("".join(lines), encoding="utf-8")
+        beside.replace(config.output)
+        said.append(f"{len(items):,} items are in {config.output}.")
+    if config.study is not None:
+        said.append(_add_to_study(items, config.study))
+    return said
+
+
+def _add_to_study(items: Sequence[Item], folder: Path) -> str:
+    if _is_new(folder):
+        new = len(fitted(items, StudyConfig().mode))
+        create_study(folder, StudyConfig(title=folder.name), items)
+    else:
+        study = open_study(folder)
+        with study.open() as store:
+            new = store.items.add(fitted(items, study.config.mode))
+    return f"{new:,} new items are in {folder}; python -m text_gym.feedback serve {folder}"
