@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
+import resource
 import socket
 import subprocess
 import sys
@@ -64,6 +65,8 @@ class Told:
     """What was sent again, because no answer had come."""
     faults: list[str] = field(default_factory=list)
     """What ended a visit before its time."""
+    server_seconds: float = 0.0
+    """Of processor time that the servers took."""
 
 
 class Persistent:
@@ -83,6 +86,10 @@ class Persistent:
         if response.status_code == 200 and "answer" in data:
             self._told.acknowledged.append(data["lease"])
         return response
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._client.close()
 
     def _ask(self, method: str, url: str, data: Mapping[str, str]) -> httpx2.Response:
         patience = time.monotonic() + PATIENCE
@@ -140,6 +147,12 @@ class Server:
         self._process.wait()
 
 
+def server_seconds() -> float:
+    """Returns the processor time of the servers that have ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime
+
+
 def free_port() -> int:
     """Returns a port that nobody listens on."""
     with socket.socket() as one:
@@ -168,16 +181,16 @@ def crowd(
         time.sleep(duration)
 
     def one(person: int) -> None:
-        client = Persistent(server.address, person, told)
-        manner = Manner(accuracy=0.75, seconds=think)
-        visitor = Visitor(client, WordCount(), manner, np.random.default_rng(person), sleep=sleep)
-        try:
-            visitor.visit(links[person])
-            told.faults.append(f"person {person} had nothing to do any more")
-        except Leave:
-            pass
-        except (ConnectionError, KeyError, httpx2.TransportError) as error:
-            told.faults.append(f"person {person}: {type(error).__name__}: {error}")
+        manner, chance = Manner(accuracy=0.75, seconds=think), np.random.default_rng(person)
+        with contextlib.closing(Persistent(server.address, person, told)) as client:
+            visitor = Visitor(client, WordCount(), manner, chance, sleep=sleep)
+            try:
+                visitor.visit(links[person])
+                told.faults.append(f"person {person} had nothing to do any more")
+            except Leave:
+                pass
+            except (ConnectionError, KeyError, httpx2.TransportError) as error:
+                told.faults.append(f"person {person}: {type(error).__name__}: {error}")
 
     threads = [threading.Thread(target=one, args=(person,)) for person in range(len(links))]
     for thread in threads:
@@ -208,7 +221,7 @@ def measure(options: argparse.Namespace, kills: int) -> list[Figure]:
     """Runs a crowd, with the server killed now and then, and returns the figures."""
     with tempfile.TemporaryDirectory() as folder:
         study = study_of(Path(folder) / "study", options.people * int(options.seconds) * 3)
-        told, server = Told(), Server(study)
+        told, server, before = Told(), Server(study), server_seconds()
         ready = [server.start()]
         links = invite(study, options.people)
         try:
@@ -221,6 +234,7 @@ def measure(options: argparse.Namespace, kills: int) -> list[Figure]:
                 thread.join()
         finally:
             server.kill()
+        told.server_seconds = server_seconds() - before
         for fault in told.faults:
             print(fault, file=sys.stderr)
         return figures(f"{kills} kills: " if kills else "", told, study, ready, options)
@@ -239,6 +253,8 @@ def figures(
         figure(f"{when}judgements", float(len(told.acknowledged)), "in all",
                note=f"{options.people} people, {options.seconds:g} s"),
         figure(f"{when}sent again", float(len(told.resent)), "requests"),
+        figure(f"{when}server's processor time", 1000 * told.server_seconds / len(milliseconds),
+               "ms a response"),
         figure(f"{when}slowest start", max(ready), "s"),
         *(figure(f"{when}{name}", float(count), "", at_most=0.0) for name, count in wrong.items()),
     ]  # fmt: skip
