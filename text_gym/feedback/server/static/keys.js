@@ -30,12 +30,12 @@ function moveAlong(event) {
 
 function act(event) {
   if (event.key === "ArrowLeft" || event.key === "ArrowRight") return moveAlong(event);
-  // Links, buttons and radio buttons know by themselves what Enter does.
-  if (event.key === "Enter" && event.target !== document.body) return false;
+  // Links and buttons know by themselves what Enter does; elsewhere it sends, if that is all there is.
+  if (event.key === "Enter" && event.target.matches("a, button, summary")) return false;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const target = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
   if (target) target.click();
-  return Boolean(target) || (/^[0-9]$/.test(key) && chooseStep(key));
+  return Boolean(target) || key === "Enter" || (/^[0-9]$/.test(key) && chooseStep(key));
 }
 
 document.addEventListener("keydown", (event) => {
