@@ -151,11 +151,13 @@ def test_a_command_sends_a_crowd_to_a_served_study(tmp_path: Path) -> None:
         simulate = ["simulate", str(folder), "--annotators", "2", "--seconds", "0"]
         rewarded = ["--reward", "words", "--accuracy", "0.99", "--seconds-per-word", "0"]
         try:
-            assert run([*simulate, *rewarded]) == 0
+            assert run([*simulate, *rewarded, "--most", "1"]) == 0
+            assert run([*simulate, *rewarded]) == 0  # the same people come back
         finally:
             server.terminate()
     with Store(folder / STORE) as store:
         assert len(store.judgements.all()) == 6
+        assert len(store.annotators.all()) == 2
 
 
 def test_a_crowd_needs_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

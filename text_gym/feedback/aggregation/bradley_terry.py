@@ -121,9 +121,8 @@ def fit_bradley_terry(given: Comparisons, prior: Prior | None = None) -> Bradley
     if not found.success:
         raise ArithmeticError(f"the fit must converge, but the optimiser says: {found.message}")
     covariance = np.asarray(np.linalg.inv(posterior.curvature(found.x)), dtype=np.float64)
-    mode = found.x - covariance @ posterior.slope(
-        found.x
-    )  # Newton: where the optimiser was content
+    # The optimiser stops where the cost is flat; a step of Newton's ends where the slope is 0.
+    mode = found.x - covariance @ posterior.slope(found.x)
     return _in_units(given, mode, covariance)
 
 

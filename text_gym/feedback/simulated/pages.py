@@ -132,9 +132,8 @@ class _Reader(HTMLParser):
         while any(element.tag == tag for element in self._open):
             closed = self._open.pop()
             if closed.tag == "textarea" and self._form is not None:
-                self._form.fields[closed.attributes.get("name", "")] = closed.text.removeprefix(
-                    "\n"
-                )
+                name = closed.attributes.get("name", "")
+                self._form.fields[name] = closed.text.removeprefix("\n")
             if closed.tag == tag:
                 break
         if tag == "form":
