@@ -274,6 +274,9 @@ def test_an_example_is_explained_with_the_letters_on_the_screen(site: Opened) ->
     ann.send("answer", answer="left" if left == " bad." else "right")
     assert "We expected another answer" in ann.html
     assert "Good is better." in ann.html
+    bob = one.browser()
+    bob.enter("Bob")
+    bob.get(f"/explained/{one.store.judgements.all()[0].id}", 404)
     assert "The film was" in ann.send("go_on").text("prompt")
 
 
@@ -516,6 +519,7 @@ def test_every_format_is_downloaded_and_nothing_else(site: Opened) -> None:
     ann.send("answer", answer="left")
     boss = one.researcher()
     for name in EXPORTS:
+        assert f'href="/admin/export/{name}"' in boss.html
         response = boss.client.get(f"/admin/export/{name}")
         assert response.status_code == 200
         assert "attachment" in response.headers["content-disposition"]

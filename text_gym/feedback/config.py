@@ -80,7 +80,7 @@ class StudyConfig:
     overlap: int = 1
     """Judgements of each item, by as many people."""
     max_overlap: int = 1
-    """Judgements of an item on which people disagree."""
+    """Judgements of an item on which people disagree: not all answers to it are equal."""
     gold_share: float = 0.1
     """Share of items whose answer is known among those that look like work."""
     repeat_share: float = 0.05

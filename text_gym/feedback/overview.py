@@ -51,6 +51,8 @@ class Work:
     judged: int
     known_answers: Interval
     """The share that was right, with Wilson's interval of 95 %; NaN without any."""
+    with_others: float
+    """The share of answers by others on the same items that are equal; NaN if there are none."""
     left: Interval
     """The share of preferences for the left side; NaN without any."""
     seconds: float
@@ -88,7 +90,11 @@ def agreements(store: Store) -> list[Agreement]:
 def works(store: Store) -> list[Work]:
     """Returns what every annotator did, in the order in which they came."""
     expected, excluded = store.items.expected("gold"), store.annotators.excluded()
-    return [_work(store, one, expected, one.id in excluded) for one in store.annotators.all()]
+    shares = _shares_with_others(store.judgements.counted())
+    return [
+        _work(store, one, expected, shares.get(one.id, math.nan), one.id in excluded)
+        for one in store.annotators.all()
+    ]
 
 
 def disputed(store: Store, most: int = 20) -> list[Disputed]:
@@ -120,7 +126,11 @@ def per_hour(times: Sequence[float], now: float) -> float:
 
 
 def _work(
-    store: Store, annotator: Annotator, expected: Mapping[str, Answer], is_excluded: bool
+    store: Store,
+    annotator: Annotator,
+    expected: Mapping[str, Answer],
+    with_others: float,
+    is_excluded: bool,
 ) -> Work:
     said = store.judgements.work(annotator.id)
     right = [agrees(one.answer, expected[one.item]) for one in said if one.item in expected]
@@ -130,11 +140,26 @@ def _work(
         annotator,
         len(said),
         wilson(sum(right), len(right)),
+        with_others,
         wilson(sides.count(1), len(sides)),
         median(one.seconds for one in said) if said else math.nan,
         state,
         why,
     )
+
+
+def _shares_with_others(said: Sequence[Judgement]) -> dict[str, float]:
+    """Returns of each annotator the share of pairs of answers with others that are equal."""
+    if not said:
+        return {}
+    units, values, people = (
+        np.unique(column, return_inverse=True)
+        for column in zip(
+            *((one.item, repr(one.answer), one.annotator) for one in said), strict=True
+        )
+    )
+    shares = pair_counts(units[1], values[1], people[1]).share
+    return dict(zip(people[0].tolist(), shares.tolist(), strict=True))
 
 
 def _state(

@@ -221,6 +221,8 @@ class Admin(Page):
     """Made by `plots`."""
     annotators: Sequence[AnnotatorRow]
     disagreements: Sequence[Disagreement]
+    exports: Sequence[str] = ()
+    """Formats, each to be had from /admin/export/FORMAT."""
     new_link: str = ""
     """Just made: shown once."""
     notice: str = ""

@@ -96,6 +96,7 @@ def _overview(visitor: Visitor, new_link: str = "", notice: str = "") -> pages.A
     done, wanted = store.items.progress((config.overlap, config.max_overlap))
     times = [one.answered_at for one in store.judgements.counted()]
     people, agreed = works(store), agreements(store)
+    has_gold = bool(store.items.expected("gold"))
     figures = [
         pages.Figure("Judgements", f"{done:,} of {wanted:,}"),
         pages.Figure(
@@ -103,13 +104,20 @@ def _overview(visitor: Visitor, new_link: str = "", notice: str = "") -> pages.A
         ),
         pages.Figure("At work now", f"{len(store.leases.all())}", "items on somebody's screen"),
         *(figure for one in agreed for figure in _agreement_figures(one)),
+        pages.Figure(
+            "Skill is",
+            "known answers" if has_gold else "agreement",
+            "the share that was right"
+            if has_gold
+            else "the share of others' answers that is equal",
+        ),
     ]
     return pages.Admin(
         figures=figures,
         done=done,
         wanted=wanted,
-        plots=_plots(times, wanted, people, agreed),
-        annotators=[_row(one) for one in people],
+        plots=_plots(times, wanted, people, agreed, has_gold),
+        annotators=[_row(one, has_gold) for one in people],
         disagreements=[
             pages.Disagreement(
                 one.item.id,
@@ -118,6 +126,7 @@ def _overview(visitor: Visitor, new_link: str = "", notice: str = "") -> pages.A
             )
             for one in disputed(store)
         ],
+        exports=tuple(EXPORTS),
         new_link=new_link,
         notice=notice,
     )
@@ -138,14 +147,18 @@ def _agreement_figures(one: Agreement) -> list[pages.Figure]:
 
 
 def _plots(
-    times: list[float], wanted: int, people: list[Work], agreed: list[Agreement]
+    times: list[float],
+    wanted: int,
+    people: list[Work],
+    agreed: list[Agreement],
+    has_gold: bool,
 ) -> list[Markup]:
     dots = [
         plots.Dot(
-            one.annotator.pseudonym, one.seconds, one.known_answers.value, one.state != "working"
+            one.annotator.pseudonym, one.seconds, _skill(one, has_gold), one.state != "working"
         )
         for one in people
-        if not math.isnan(one.known_answers.value)
+        if not math.isnan(_skill(one, has_gold))
     ]
     return [
         plots.progress_plot(times, wanted),
@@ -154,13 +167,17 @@ def _plots(
     ]
 
 
-def _row(one: Work) -> pages.AnnotatorRow:
+def _skill(one: Work, has_gold: bool) -> float:
+    return one.known_answers.value if has_gold else one.with_others
+
+
+def _row(one: Work, has_gold: bool) -> pages.AnnotatorRow:
     return pages.AnnotatorRow(
         id=one.annotator.id,
         pseudonym=one.annotator.pseudonym,
         role=one.annotator.role,
         judged=one.judged,
-        skill=_known(one.known_answers.value),
+        skill=_known(_skill(one, has_gold)),
         left=_known(one.left.value),
         seconds=_known(one.seconds),
         state=one.state,

@@ -87,7 +87,7 @@ class Judgements:
         return list(map(_judgement, rows))
 
     def counted(self, annotator: str | None = None, item: str | None = None) -> list[Judgement]:
-        """Returns one opinion per person and item: no repeats, no skips, nobody excluded."""
+        """Returns one opinion per person and item for work: no repeats, skips, excluded people."""
         return self._of("counted", annotator, item)
 
     def remains(self) -> list[tuple[str, str, int]]:

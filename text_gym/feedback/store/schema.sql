@@ -70,10 +70,11 @@ CREATE VIEW excluded AS
         WHERE kind IN ('excluded', 'included') GROUP BY annotator
     ) WHERE kind = 'excluded';
 
--- What counts towards the overlap: one opinion per person and item.
+-- What counts towards the overlap: one opinion per person and item for work.
 CREATE VIEW counted AS
     SELECT * FROM standing
     WHERE repeats IS NULL AND answer <> '{"skip": true}'
+    AND item IN (SELECT id FROM items WHERE purpose = 'work')
     AND annotator NOT IN (SELECT annotator FROM excluded);
 
 -- What remains of forgotten people: how often each answer was given.
