@@ -5,6 +5,7 @@
     judgements   what they said: rows that are never changed
     store        the SQLite file that keeps all three
     study        the folder of a study, and its settings
+    human_feedback   a reward that waits for people
 
 A study is made, served and exported by `python -m text_gym.feedback`. Needs no torch; the pages
 need the extra `feedback`. Never imports `agents`.
@@ -24,6 +25,7 @@ from text_gym.feedback.answers import (
     answer_to_json,
 )
 from text_gym.feedback.config import QualityRules, Scale, StudyConfig
+from text_gym.feedback.human_feedback import HumanFeedback
 from text_gym.feedback.items import Completion, Item, Turn, read_items
 from text_gym.feedback.judgements import Judgement
 from text_gym.feedback.store import Store
@@ -36,6 +38,7 @@ __all__ = [
     "Completion",
     "Correction",
     "Event",
+    "HumanFeedback",
     "Item",
     "Judgement",
     "Places",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from text_gym.feedback.answers import Answer
 from text_gym.feedback.items import Item, Purpose, item_from_json, item_to_json
@@ -62,6 +62,20 @@ class Items:
             overlap[0],
         )
         return (0, 0) if row is None else (row[0], row[1])
+
+    def waiting(self, items: Sequence[str], overlap: tuple[int, int]) -> set[str]:
+        """Returns those of some items for work that are not judged often enough.
+
+        Args:
+            items: Their ids.
+            overlap: Judgements wanted of an item, and of one on which people disagree.
+        """
+        rows = self._database.all(
+            """SELECT item FROM queue WHERE item IN (SELECT value FROM json_each(?))
+            AND judged < CASE WHEN answers > 1 THEN ? ELSE ? END""",
+            json.dumps(items), overlap[1], overlap[0],
+        )  # fmt: skip
+        return {item for (item,) in rows}
 
     def expected(self, purpose: Purpose) -> dict[str, Answer]:
         """Returns the answers that are known, by item, of one purpose."""
