@@ -232,9 +232,7 @@ def test_a_run_stops_where_nothing_is_said(tmp_path: Path) -> None:
     reward = HumanFeedback(made.folder, on_timeout="stop", timeout=0.01)
     with (
         serving(made.folder, "http://127.0.0.1:8000"),
-        pytest.raises(
-            TimeoutError, match=r"within 0\.01 s, but of 2 nothing was said in the"
-        ),
+        pytest.raises(TimeoutError, match=r"within 0\.01 s, but of 2 nothing was said in the"),
     ):
         reward(texts("a", "a b"))
 
