@@ -459,7 +459,9 @@ def test_who_asks_is_forgotten(site: Opened) -> None:
 # The researcher
 
 
-def test_the_researchers_pages_are_nobody_elses(site: Opened) -> None:
+def test_the_researchers_pages_are_nobody_elses(
+    site: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
     one = site()
     ann = one.browser()
     ann.enter()
@@ -470,6 +472,7 @@ def test_the_researchers_pages_are_nobody_elses(site: Opened) -> None:
     ann.get("/admin")
     ann.send("token", 403, token="guess")
     assert "not the right one" in ann.html
+    assert "refused 403 (wrong admin token): POST '/admin/sign-in'" in caplog.text
     assert one.store.annotators.excluded() == set()
 
 

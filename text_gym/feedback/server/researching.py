@@ -13,7 +13,7 @@ from text_gym.feedback.formats import EXPORTS, export
 from text_gym.feedback.overview import Agreement, Work, agreements, disputed, per_hour, works
 from text_gym.feedback.refusal import Refusal
 from text_gym.feedback.server import pages, plots
-from text_gym.feedback.server.refusals import LOG
+from text_gym.feedback.server.refusals import LOG, line_of
 from text_gym.feedback.server.spelling import spelt
 from text_gym.feedback.server.visitor import Visitor, go_to
 
@@ -28,7 +28,8 @@ def admin(visitor: Visitor) -> Response:
 def sign_in(visitor: Visitor) -> Response:
     """Lets the researcher in."""
     if not visitor.served.access.is_admin_token(visitor.form.get("token", "").strip()):
-        LOG.warning("refused 403 (wrong admin token)")
+        refusal = Refusal(403, "wrong admin token", "")
+        LOG.warning("%s", line_of(refusal, visitor.request))
         return visitor.show(pages.SignIn(for_admin=True, is_wrong=True), 403)
     visitor.sign_in_admin()
     return go_to("/admin")
