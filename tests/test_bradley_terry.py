@@ -119,6 +119,12 @@ def test_scores_equal_those_of_choix() -> None:
     np.testing.assert_allclose(ours.scores, theirs - theirs.mean(), atol=1e-4)
 
 
+def test_a_text_that_was_shown_twice_is_not_compared_with_itself() -> None:
+    pairs = pairs_of_rankings([[4, 4, 5], [6, 6]], [[1, 2, 3], [1, 2]], [0, 0], [1.0, 1.0])
+    assert pairs.left.tolist() == [4, 4]
+    assert pairs.right.tolist() == [5, 5]
+
+
 def test_rankings_recover_the_scores_that_choix_finds() -> None:
     np_random = np.random.default_rng(0)
     scores = np_random.normal(0, 1, 8)

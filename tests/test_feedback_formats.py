@@ -128,6 +128,17 @@ def test_rankings_become_pairs_and_equal_texts_of_different_items_are_one() -> N
     assert found == {("b", "c"): ("j1",), ("b", "a"): ("j1",), ("c", "a"): ("j1", "j2")}
 
 
+def test_two_equal_texts_of_an_item_are_no_comparison() -> None:
+    same = Collected(
+        [item("1", "a", "a"), item("2", "a", "b", "a")],
+        [said("j1", "1", Preferred(0), "bob"), said("j2", "2", Places((1, 2, 3)), order=(0, 1, 2))],
+    )
+    counted = tally(same)
+    assert [one.id for one in counted.judgements] == ["j2", "j2"]
+    assert len(counted.given.left) == 2
+    assert len(counted.annotators) == 1
+
+
 def test_both_bad_makes_two_bad_texts_and_a_split_vote_none() -> None:
     found = {one.completion: (one.good, one.weight) for one in labels(COMPARED)}
     assert found["Fine."] == (False, 1.0)

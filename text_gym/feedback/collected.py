@@ -64,21 +64,22 @@ class Tally(NamedTuple):
 def tally(collected: Collected) -> Tally:
     """Returns all comparisons: of two texts, and of each two in a ranking.
 
-    "Both bad" is a tie here. Judgements that compare nothing are left out.
+    "Both bad" is a tie here. Judgements that compare nothing are left out, and so are two
+    texts that are equal: a model may write the same twice.
     """
     texts: dict[Text, int] = {}
     annotators: dict[str, int] = {}
     shown, places, who, weights, rows = [], [], [], [], []
     for item, judgement, weight in collected.work():
         said = _places(judgement.answer)
-        if said is None:
-            continue
         ranked = [Text(item.prompt, item.completions[at].text) for at in judgement.order]
+        if said is None or len(set(ranked)) < 2:
+            continue
         shown.append([texts.setdefault(text, len(texts)) for text in ranked])
         places.append([said[at] for at in judgement.order])
         who.append(annotators.setdefault(judgement.annotator, len(annotators)))
         weights.append(weight)
-        rows += [judgement for _ in combinations(ranked, 2)]
+        rows += [judgement for one, other in combinations(ranked, 2) if one != other]
     given = pairs_of_rankings(shown, places, who, weights)
     return Tally(given, list(texts), list(annotators), rows)
 

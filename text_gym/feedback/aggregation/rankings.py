@@ -29,6 +29,8 @@ def pairs_of_rankings(
 ) -> Comparisons:
     """Returns the comparisons of M rankings; what was shown earlier stands on the left.
 
+    A text that was shown twice is not compared with itself.
+
     Args:
         items: Of each ranking the texts, in the order in which they were shown.
         places: Of each text its place, 1 the best; equal ones are tied.
@@ -49,6 +51,7 @@ def pairs_of_rankings(
         rows += [
             (left, right, int(np.sign(below - above)), who, 2 * weight / len(ranked))
             for (left, above), (right, below) in combinations(ranked, 2)
+            if left != right
         ]
     if not rows:
         return comparisons([], [], [], [], [])

@@ -21,6 +21,7 @@ from text_gym.feedback.items import Turn
 from text_gym.feedback.refusal import Refusal
 from text_gym.feedback.server.sessions import FIELD
 from text_gym.feedback.server.shown import blocks, shown
+from text_gym.rendering.pieces import printable
 
 
 @dataclass(frozen=True)
@@ -248,6 +249,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"shown": shown, "blocks": blocks}
+    environment.filters |= {"shown": shown, "blocks": blocks, "printable": printable}
     environment.globals["csrf_field"] = FIELD
     return environment

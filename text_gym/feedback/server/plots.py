@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from text_gym.rendering.pieces import printable
+
 WIDTH, HEIGHT = 340, 215
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 24, 38
 _BARS = 10
@@ -78,7 +80,7 @@ def skill_plot(dots: Sequence[Dot]) -> Markup:
         ).format(
             "dot marked" if dot.is_marked else "dot",
             _across(x.at(dot.x)), _down(y.at(dot.y)),
-            f"{dot.name}: skill {dot.y:.2f}, {dot.x:.1f} s",
+            f"{printable(dot.name)}: skill {dot.y:.2f}, {dot.x:.1f} s",
         )
         for dot in dots
     )  # fmt: skip
