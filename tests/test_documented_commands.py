@@ -19,8 +19,10 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 COMMAND = re.compile(
     r"(\w+=\S+ )?(\S*python[\d.]* \S|torchrun \S|accelerate launch \S|make [a-z-]+$)"
 )
-FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^ *```[^\n]*\n(.*?)^ *```", flags=re.DOTALL | re.MULTILINE)
 
 # The numbers of the presets that say how a batch is made up stay as they are: they must fit.
 SMALL = "--total-episodes 256 --eval-episodes 8 --max-new-tokens 3 --device cpu --threads 1"
@@ -44,6 +46,8 @@ PRETRAINED = (
     "--shape.n-embd 8 --shape.n-layer 1 --shape.n-head 1 --shape.vocabulary-size 300 "
     "--training.epochs 1 --threads 1"
 )
+
+FEW = "--n-prompts 4 --max-new-tokens 3 --threads 1"
 
 # Commands, in the order in which a person would give them, with the options that make them small.
 IN_THIS_PROCESS: dict[str, dict[str, str]] = {
@@ -62,18 +66,16 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "--algorithm.learning-rate 3e-4": "--threads 1",
         "python -m agents.dpo --model runs/NAME/policy --data preferences.jsonl "
         "--policy.lora-rank 8": "--threads 1",
+        "python -m agents.sample runs/NAME --prompts chitchat --n-prompts 100 "
+        "--output items.jsonl": FEW,
+        "python -m text_gym.feedback create ratings --items items.jsonl --mode rate "
+        "--scale helpful --scale kind:0:10": "",
     },
     "Stable-Baselines3": {
         "python -m agents.train toy --name ours": TOY,
         "python -m agents.train toy --name mlp --algorithm sb3-ppo --num-envs 16": TOY,
         "python -m agents.train toy --name transformer --algorithm sb3-ppo --num-envs 16 "
         "--algorithm.network transformer": TOY,
-    },
-    "human feedback": {
-        "python -m agents.sample": "--help",
-        ".venv/bin/python -m agents.sample small-talk --prompts small-talk --study study": (
-            "--n-prompts 4 --threads 1"
-        ),
     },
     "fetch": {
         "python -m agents.fetch smollm2": "",
@@ -113,7 +115,33 @@ IN_PROCESSES: dict[str, dict[str, str]] = {
     "make": {"make train": "READY= BIN={folder}/bin"},
     "pytest": {".venv/bin/python -m pytest tests/test_kl.py -k hand": ""},
 }
-SERVE = ".venv/bin/python -m text_gym.feedback serve study"
+# Before a study is served, while it is, and afterwards.
+SAMPLED = {
+    "python -m agents.sample": "--help",
+    ".venv/bin/python -m agents.sample small-talk --prompts small-talk --study study": FEW,
+    "python -m agents.sample small-talk --prompts chitchat --n-prompts 100 --per-prompt 4 "
+    "--study study": FEW,
+    "python -m text_gym.feedback add study known.jsonl": "",
+    "python -m text_gym.feedback prioritise study scores.jsonl": "",
+}
+SERVED = {
+    ".venv/bin/python -m text_gym.feedback serve study",
+    "python -m text_gym.feedback serve study",
+    "python -m text_gym.feedback serve study --public-url https://feedback.example.org",
+}
+BESIDE = {
+    "python -m text_gym.feedback link study Ann": "",
+    "python -m text_gym.feedback link study Kim --role expert --weight 2": "",
+    "python -m text_gym.feedback simulate study --annotators 5": (
+        "--most 8 --seconds 0.7 --seconds-per-word 0"
+    ),
+}
+JUDGED = {
+    "python -m text_gym.feedback export study --output judged.jsonl": "",
+    "python -m agents.dpo --model small-talk --data judged.jsonl": "--threads 1",
+    "python -m text_gym.feedback forget study Ann": "",
+}
+STUDY = [*SAMPLED, *SERVED, *BESIDE, *JUDGED]
 ACCELERATE = "accelerate launch --num_processes 2 -m agents.train dialogue"
 DRY = {
     "make setup",
@@ -161,7 +189,7 @@ def commands(text: str) -> Iterator[str]:
 
 
 def test_every_command_that_is_printed_is_run() -> None:
-    run = chain(*IN_THIS_PROCESS.values(), *IN_PROCESSES.values(), [ACCELERATE, SERVE], DRY)
+    run = chain(*IN_THIS_PROCESS.values(), *IN_PROCESSES.values(), [ACCELERATE], STUDY, DRY)
     assert printed() == {*run, *ELSEWHERE}
 
 
@@ -191,7 +219,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_lines(path: Path, rows: list[dict[str, str]]) -> None:
+def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
@@ -249,15 +277,40 @@ def test_accelerate_does_not_train_one_process_instead_of_two(folder: Path) -> N
     assert not (folder / "runs").exists()
 
 
-def test_a_study_is_served(folder: Path) -> None:
+@pytest.mark.parametrize("command", sorted(SERVED))
+def test_a_study_is_served(command: str, folder: Path) -> None:
     create_study(folder / "study", StudyConfig(), [])
-    port = _free_port()
-    command = [sys.executable, *shlex.split(SERVE)[1:], "--port", str(port)]
+    with served(command, folder) as address, urllib.request.urlopen(address) as page:
+        assert page.status == 200
+
+
+@pytest.mark.slow
+def test_a_study_goes_from_sampling_to_learning(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"prompt": "2 + 2 =", "completions": [" 4", " 5"], "id": "known"}
+    write_lines(
+        folder / "known.jsonl", [{**known, "purpose": "gold", "expected": {"preferred": 0}}]
+    )
+    write_lines(folder / "scores.jsonl", [{"id": "known", "score": 1.0}])
+    for command, small in SAMPLED.items():
+        run_here(command, small, monkeypatch)
+    with served(min(SERVED), folder):
+        for command, small in BESIDE.items():
+            run_here(command, small, monkeypatch)
+    for command, small in JUDGED.items():
+        run_here(command, small, monkeypatch)
+
+
+@contextmanager
+def served(command: str, folder: Path) -> Iterator[str]:
+    """Serves the study of a folder in a process of its own; yields its address."""
+    address = f"http://127.0.0.1:{(port := _free_port())}/"
+    command = [sys.executable, *shlex.split(command)[1:], "--port", str(port)]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        assert server.stdout.readline() == f"Judge:        http://127.0.0.1:{port}/\n"
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as page:
-            assert page.status == 200
+        assert server.stdout.readline().startswith("Judge:")
+        yield address
         server.send_signal(signal.SIGINT)
     assert server.returncode == 130
 
