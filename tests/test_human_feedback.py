@@ -148,13 +148,16 @@ def test_several_scales_and_people_are_averaged_by_weight(tmp_path: Path) -> Non
 
 def test_more_people_are_waited_for_where_they_disagree(tmp_path: Path) -> None:
     made = study(tmp_path, overlap=2, max_overlap=3)
-    people = [(name, 1.0, lambda item, n=n: Ratings({"quality": n})) for name, n in PEOPLE]
-    with at_work(made, *people):
+
+    def late(item: Item) -> Answer:
+        time.sleep(0.1)
+        return Ratings({"quality": 3})
+
+    ann = ("Ann", 1.0, lambda item: Ratings({"quality": 5}))
+    eve = ("Eve", 1.0, lambda item: Ratings({"quality": 1}))
+    with at_work(made, ann, eve, ("Ida", 1.0, late)):
         paid = HumanFeedback(made.folder)(texts("a"))
     assert paid.tolist() == pytest.approx([(1.0 - 1.0 + 0.0) / 3])
-
-
-PEOPLE = [("Ann", 5), ("Eve", 1), ("Ida", 3)]
 
 
 def test_comparisons_are_within_a_prompt_and_paid_by_wins_less_losses(tmp_path: Path) -> None:
@@ -204,7 +207,7 @@ def test_waiting_outlasts_any_time(tmp_path: Path) -> None:
         return by_words(item)
 
     with at_work(made, ("Ann", 1.0, late)):
-        assert HumanFeedback(made.folder, timeout=0.01)(texts("a b c")).tolist() == [0.0]
+        assert HumanFeedback(made.folder, timeout=0.01)(texts("a b c d")).tolist() == [0.5]
 
 
 def silent_on_a(item: Item) -> Answer:

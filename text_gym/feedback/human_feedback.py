@@ -62,8 +62,9 @@ class HumanFeedback:
         study: The folder. Best one of its own: other items wait in the same queue. Serve it by
             `python -m text_gym.feedback serve STUDY`, before or while this waits.
         on_timeout: What becomes of a text of which nothing was said in time. "wait": time does not
-            matter. "skip": it is paid `SKIPPED`, and counted. "stop": TimeoutError. Or a reward
-            function that pays it, whose scale should be [−1, 1] too.
+            matter, and a text that everybody skips is waited for until somebody else comes. "skip":
+            it is paid `SKIPPED`, and counted. "stop": TimeoutError. Or a reward function that pays
+            it, whose scale should be [−1, 1] too.
         timeout: Seconds from the call.
 
     Attributes:
