@@ -135,6 +135,7 @@ class Task:
         self._solutions = [solve(envs, prompt) for prompt in PROMPTS]
         log_probs = NextTokenLogProbs(reference)
         self._references = [solution.tabulate(log_probs) for solution in self._solutions]
+        self._optima: dict[float, Point] = {}
 
     def envs(self, num_envs: int, group_size: int = 0) -> VectorEnv[Any, Any, Any]:
         """Returns environments whose prompts come in groups if a size is given."""
@@ -158,7 +159,11 @@ class Task:
 
     def optimum(self, beta: float) -> Point:
         """Returns where the policy stands that is best at a price of KL."""
-        return self._mean(lambda solution, reference: solution.soft_optimum(reference, beta))
+        if beta not in self._optima:
+            self._optima[beta] = self._mean(
+                lambda solution, reference: solution.soft_optimum(reference, beta)
+            )
+        return self._optima[beta]
 
     def frontier(self, betas: ArrayLike) -> list[Point]:
         """Returns the points that no policy is above, one for each price of KL."""
