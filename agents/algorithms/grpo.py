@@ -12,10 +12,10 @@ from agents.algorithms.configs.groups import GRPOConfig
 from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
 from agents.algorithms.policy_gradient import Credit, PolicyGradient
-from agents.objectives.aggregation import normaliser, weighted, without_truncated
+from agents.objectives.aggregation import Aggregation, normaliser, weighted, without_truncated
 from agents.objectives.credit import group_relative_advantages, over_tokens
 from agents.objectives.groups import informative_groups
-from agents.objectives.losses import PolicyLoss, clipped_surrogate_loss, entropy_loss
+from agents.objectives.losses import PolicyLoss, clipped_surrogate_loss, entropy_loss, token_mean
 from agents.objectives.policy_losses import clipped_weight_loss, sequence_surrogate_loss
 from agents.policy.causal_lm import PolicyOutputs
 from agents.rollout.buffer import Rollout, concatenated_rollouts
@@ -90,14 +90,22 @@ class GRPO(PolicyGradient[GRPOConfig]):
             "clip_fraction": Statistic(share * policy.clip_fraction.item()),
         }
 
-    def _surrogate(self, batch: Experience, new: PolicyOutputs, totals: StepTotals) -> PolicyLoss:
-        config, mask = self.config, batch.texts.completion_mask
-        n = normaliser(
-            config.aggregation,
+    def added_up(self, terms: Tensor, mask: Tensor, totals: StepTotals) -> Tensor:
+        """Adds up as `aggregation` says; with one ratio a text, as means over texts of means."""
+        kind = "sequence" if self.config.ratio == "sequence" else self.config.aggregation
+        return token_mean(weighted(terms, mask, kind), mask, self._normaliser(kind, totals))
+
+    def _normaliser(self, kind: Aggregation, totals: StepTotals) -> int:
+        return normaliser(
+            kind,
             n_tokens=totals.n_tokens,
             n_sequences=totals.n_episodes,
-            max_tokens=config.max_tokens,
+            max_tokens=self.config.max_tokens,
         )
+
+    def _surrogate(self, batch: Experience, new: PolicyOutputs, totals: StepTotals) -> PolicyLoss:
+        config, mask = self.config, batch.texts.completion_mask
+        n = self._normaliser(config.aggregation, totals)
         advantages = weighted(batch.advantages, mask, config.aggregation)
         high = config.clip_range if config.clip_range_high is None else config.clip_range_high
         if config.ratio == "clipped_weight":

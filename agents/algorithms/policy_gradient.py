@@ -42,6 +42,7 @@ from agents.algorithms.health_checks import (
 )
 from agents.distributed import processes
 from agents.objectives.kl import exact_kl, kl_loss, kl_penalised_rewards, sampled_kl
+from agents.objectives.losses import token_mean
 from agents.objectives.masked import masked_mean, whiten
 from agents.objectives.statistics import ratio_statistics
 from agents.policy.causal_lm import PolicyOutputs, forward_in_chunks
@@ -102,6 +103,14 @@ class PolicyGradient(EpisodicLearner[C]):
             new: What the policy says of them now, with gradient.
             totals: Of the whole step.
         """
+
+    def added_up(self, terms: Tensor, mask: Tensor, totals: StepTotals) -> Tensor:
+        """Adds up terms of tokens (B, T) with the weights that they have in the policy's loss.
+
+        KL in the loss needs the same weights, or `kl_coef` is not the price of a nat. By default
+        it is the mean over the step's tokens.
+        """
+        return token_mean(terms, mask, totals.n_tokens)
 
     # The loop.
 
@@ -264,26 +273,25 @@ class PolicyGradient(EpisodicLearner[C]):
         new = self.policy(part.texts, distributions=self.needs_distributions)
         loss, statistics = self.loss(part, new, totals)
         if self.config.kl_in == "loss":
-            kl = self._kl_loss(part, new, totals)
-            loss = loss + self.kl_controller.kl_coef * kl
-            statistics = statistics | {"kl_loss": Statistic(kl.item())}
+            kl = self._kl(part, new)
+            loss = loss + self.kl_controller.kl_coef * self.added_up(kl, mask, totals)
+            per_completion = kl_loss(kl.detach(), mask, n_tokens=totals.n_episodes)
+            statistics = statistics | {"kl_loss": Statistic(per_completion.item())}
         ratios = ratio_statistics(new.log_probs, part.old_log_probs, mask)
         entropy = float(masked_mean(new.entropies.detach(), mask))
         moved = movement_statistics(ratios, entropy, share)
         return loss, {"loss": Statistic(loss.item()), **statistics, **moved}
 
-    def _kl_loss(self, part: Experience, new: PolicyOutputs, totals: StepTotals) -> Tensor:
-        """Returns the micro-batch's part of the step's KL from the reference, per completion."""
+    def _kl(self, part: Experience, new: PolicyOutputs) -> Tensor:
+        """Returns the KL from the reference at every token, (B, T)."""
         mask, kind = part.texts.completion_mask, self.config.kl_estimator
         if kind == "exact":
             assert new.distributions is not None
             with torch.no_grad():
                 ref_log_probs = self.reference.distributions(part.texts)
             exact = exact_kl(new.distributions, ref_log_probs)
-            kl = torch.zeros_like(new.log_probs).masked_scatter(mask, exact)
-        else:
-            kl = sampled_kl(new.log_probs, part.ref_log_probs, mask, kind)
-        return kl_loss(kl, mask, n_tokens=totals.n_episodes)
+            return torch.zeros_like(new.log_probs).masked_scatter(mask, exact)
+        return sampled_kl(new.log_probs, part.ref_log_probs, mask, kind)
 
     def _step(self, statistics: Statistics) -> float:
         """Moves the parameters along the gradient, and returns its norm."""

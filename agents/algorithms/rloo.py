@@ -14,7 +14,7 @@ from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
 from agents.algorithms.policy_gradient import Credit, PolicyGradient
 from agents.objectives.credit import leave_one_out_advantages, over_tokens
-from agents.objectives.losses import entropy_loss
+from agents.objectives.losses import entropy_loss, token_mean
 from agents.objectives.policy_losses import sequence_surrogate_loss
 from agents.policy.causal_lm import PolicyOutputs
 from agents.rollout.buffer import Rollout
@@ -72,3 +72,7 @@ class RLOO(PolicyGradient[RLOOConfig]):
             "policy_loss": Statistic(policy.loss.item()),
             "clip_fraction": Statistic(share * policy.clip_fraction.item()),
         }
+
+    def added_up(self, terms: Tensor, mask: Tensor, totals: StepTotals) -> Tensor:
+        """Returns the mean over texts of each text's sum."""
+        return token_mean(terms, mask, totals.n_episodes)

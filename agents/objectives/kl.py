@@ -204,8 +204,8 @@ def exact_kl(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
 def kl_loss(kl: Tensor, mask: Tensor, *, n_tokens: float) -> Tensor:
     """Sum KL over tokens, and divide by a number that belongs to the optimiser step.
 
-    With n = the texts of the step, β is a price per nat of a whole completion, as in the reward.
-    Another normaliser changes what β means: per token it is β·|y| per completion.
+    With n = the texts of the step it is KL per completion. In a loss it needs the weights and the
+    normaliser of the policy's own terms, so that β stays the price of a nat of a completion.
 
     Args:
         kl: (B, T), by `sampled_kl` or `exact_kl`, perhaps `weighted`.
