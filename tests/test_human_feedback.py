@@ -151,13 +151,13 @@ def test_more_people_are_waited_for_where_they_disagree(tmp_path: Path) -> None:
 
     def late(item: Item) -> Answer:
         time.sleep(0.1)
-        return Ratings({"quality": 3})
+        return Ratings({"quality": 5})
 
     ann = ("Ann", 1.0, lambda item: Ratings({"quality": 5}))
     eve = ("Eve", 1.0, lambda item: Ratings({"quality": 1}))
     with at_work(made, ann, eve, ("Ida", 1.0, late)):
         paid = HumanFeedback(made.folder)(texts("a"))
-    assert paid.tolist() == pytest.approx([(1.0 - 1.0 + 0.0) / 3])
+    assert paid.tolist() == pytest.approx([(1.0 - 1.0 + 1.0) / 3])
 
 
 def test_comparisons_are_within_a_prompt_and_paid_by_wins_less_losses(tmp_path: Path) -> None:
