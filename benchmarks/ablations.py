@@ -99,7 +99,7 @@ def judged_on_counting_up(episodes: int, learner: Learner, seed: int) -> Plain:
     """Trains one variant to count up, and returns what fresh texts lack."""
     config = config_of("counting up", learner, seed)
     envs = family.envs_of("CountingUp", config.n_episodes)
-    policy = family.policy_of(envs, learner, config)
+    policy = family.policy_of(envs, seed, learner.options(config))
     agent = learner.agent(policy, envs, config)
     stopped = learnt(agent, episodes)
     generator = torch.Generator().manual_seed(seed)
