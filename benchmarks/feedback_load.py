@@ -221,7 +221,8 @@ def wrongs(kept: list[Judgement], told: Told) -> dict[str, int]:
 def measure(options: argparse.Namespace, kills: int) -> list[Figure]:
     """Runs a crowd, with the server killed now and then, and returns the figures."""
     with tempfile.TemporaryDirectory() as folder:
-        study = study_of(Path(folder) / "study", options.people * int(options.seconds) * 3)
+        enough = 3 * options.people * int(options.seconds / options.think)
+        study = study_of(Path(folder) / "study", enough)
         told, server, before = Told(), Server(study), server_seconds()
         ready = [server.start()]
         links = invite(study, options.people)

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from text_gym.feedback.refusal import Refusal
+from text_gym.feedback.server import rates
 from text_gym.feedback.server.bodies import Bodies
 from text_gym.feedback.server.headers import HEADERS, SecureHeaders
 from text_gym.feedback.server.hosts import Hosts
@@ -214,7 +215,7 @@ def test_one_bucket_says_nothing_of_another():
 
 
 def test_buckets_are_forgotten_before_they_fill_the_memory(monkeypatch):
-    monkeypatch.setattr("text_gym.feedback.server.rates._MOST_REMEMBERED", 3)
+    monkeypatch.setattr(rates, "_MOST_REMEMBERED", 3)
     buckets = Buckets(Rate(1, 1), lambda: 0.0)
     for key in "abcdef":
         buckets.take(key)
