@@ -24,13 +24,13 @@ from agents.callbacks import Callback
 from agents.checkpoints.checkpoint import callback_state
 from agents.checkpoints.folder import CheckpointError
 from agents.checkpoints.plain_values import require_form
+from agents.reports.json_file import HALF_CHARACTERS, finite, write_json
 from agents.rollout.buffer import Rollout
 
 Draw = Callable[[list[Mapping[str, float]], Path], None]
 
 _SAMPLES_PER_UPDATE = 4
 _GROWING = ("metrics.jsonl", "samples.jsonl")
-_HALF_CHARACTERS = "backslashreplace"  # JSON's own escape of a lone surrogate
 
 
 class RunFolder(Callback):
@@ -182,19 +182,11 @@ class RunFolder(Callback):
 
     def write_json(self, name: str, content: Any) -> None:
         """Writes one JSON file, whole or not at all."""
-        text = json.dumps(
-            _finite(content), indent=2, default=str, ensure_ascii=False, allow_nan=False
-        )
-        partial = self.folder / f".{name}.partial"
-        with partial.open("w", encoding="utf-8", errors=_HALF_CHARACTERS) as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.folder / name)
+        write_json(self.folder / name, content)
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
-        with (self.folder / name).open("a", encoding="utf-8", errors=_HALF_CHARACTERS) as file:
-            file.write(json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n")
+        with (self.folder / name).open("a", encoding="utf-8", errors=HALF_CHARACTERS) as file:
+            file.write(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _size_on_disk(path: Path) -> int:
@@ -204,15 +196,6 @@ def _size_on_disk(path: Path) -> int:
     with path.open("ab") as file:
         os.fsync(file.fileno())
         return file.tell()
-
-
-def _finite(value: Any) -> Any:
-    """Returns a copy with None in the place of every number that is not finite."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def draw_curves(history: list[Mapping[str, float]], path: Path) -> None:

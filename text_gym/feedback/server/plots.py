@@ -7,29 +7,17 @@ title and a sentence that says in words what it shows. Knows numbers, and nothin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
 
+from text_gym.rendering.axes import Axis
 from text_gym.rendering.pieces import printable
 
 WIDTH, HEIGHT = 340, 215
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 24, 38
 _BARS = 10
-
-
-class Axis(NamedTuple):
-    """Holds what an axis is called and where it ends."""
-
-    label: str
-    low: float
-    high: float
-
-    def at(self, value: float) -> float:
-        """Returns where a value lies, from 0 to 1."""
-        span = self.high - self.low
-        return 0.5 if span <= 0 else min(1.0, max(0.0, (value - self.low) / span))
 
 
 class Dot(NamedTuple):
@@ -126,10 +114,10 @@ def _axes(x: Axis, y: Axis) -> Markup:
         _LEFT, _TOP, HEIGHT - _BOTTOM, WIDTH - _RIGHT
     )
     ticks = [
-        _label("end", _LEFT - 6, _down(y.at(value)) + 4, f"{value:g}") for value in _ticks(y)
+        _label("end", _LEFT - 6, _down(y.at(value)) + 4, f"{value:g}") for value in y.ticks()
     ] + [
         _label("middle", _across(x.at(value)), HEIGHT - _BOTTOM + 16, f"{value:g}")
-        for value in _ticks(x)
+        for value in x.ticks()
     ]
     names = [
         _label("middle", _LEFT + (WIDTH - _LEFT - _RIGHT) / 2, HEIGHT - 6, x.label),
@@ -140,20 +128,6 @@ def _axes(x: Axis, y: Axis) -> Markup:
 
 def _label(anchor: str, x: float, y: float, text: str) -> Markup:
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(anchor, x, y, text)
-
-
-def _ticks(axis: Axis) -> Iterator[float]:
-    """Yields three to six round numbers between the ends of an axis."""
-    span = axis.high - axis.low
-    if span <= 0:
-        return
-    rough = span / 4
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
-    value = math.ceil(axis.low / step) * step
-    while value <= axis.high + step * 1e-6:
-        yield round(value, 10)
-        value += step
 
 
 def _unit(hours: float) -> tuple[str, float]:
