@@ -26,6 +26,7 @@ from text_gym.constraints import (
     AllowedTokens,
     BannedStrings,
     BannedTokens,
+    BannedWords,
     Composition,
     Constraint,
     EmptyMaskError,
@@ -147,6 +148,8 @@ CASES: dict[str, tuple[list[Constraint], Property]] = {
         r"aa|b\.|ba", text)),
     "banned string overlaps": ([BannedStrings(["abab", "bb"])], lambda text, ids: (
         "abab" not in text and "bb" not in text)),
+    "banned words": ([BannedWords(["A", "bab", "a.b"])], lambda text, ids: not re.search(
+        r"\b(a|bab|a\.b)\b", text)),
     "no repeated token": ([NoRepeatNgram(1)], lambda text, ids: not repeats(1, ids)),
     "no repeated pair": ([NoRepeatNgram(2)], lambda text, ids: not repeats(2, ids)),
     "no repeated triple": ([NoRepeatNgram(3)], lambda text, ids: not repeats(3, ids)),

@@ -57,6 +57,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.train dialogue --algorithm rloo --help": "",
         "python -m agents.train dialogue": NAMED,
         "python -m agents.resume runs/NAME": "",
+        "python -m agents.train dialogue --ban-unwanted": SMALL,
     },
     "files": {
         "python -m agents.sft": "--help",

@@ -23,6 +23,7 @@ from text_gym.rewards import (
     Length,
     RegexFormat,
     Sentiment,
+    Unwanted,
     WeightedSum,
     WordCount,
     count_words,
@@ -46,6 +47,7 @@ SHIPPED = [
     DistinctNgrams(1),
     DistinctNgrams(2),
     Sentiment(),
+    Unwanted(),
 ]
 TEXTS = st.one_of(
     st.text(max_size=30),
@@ -478,7 +480,7 @@ def test_all_shipped_rewards_work_in_one_sum():
     episodes = [Episode.from_text("p", "the cat", reference="the cat")] * 2
     scores = score(reward, episodes)
     # words 2; 7 tokens of 5; 2 words of 3; 7 characters of 7; any, not all, count, half of the
-    # keywords; the pattern; both matches; both kinds of n-gram distinct; no sentiment.
-    by_hand = [2, -2, -1, 0, 1, 0, 1, 0.5, 1, 1, 1, 1, 1, 0]
+    # keywords; the pattern; both matches; both kinds of n-gram distinct; no sentiment; no oath.
+    by_hand = [2, -2, -1, 0, 1, 0, 1, 0.5, 1, 1, 1, 1, 1, 0, 0]
     np.testing.assert_array_equal([part[0] for part in scores.components.values()], by_hand)
     np.testing.assert_array_equal(scores.total, [6.5, 6.5])

@@ -96,6 +96,7 @@ def test_a_completion_says_how_it_came_about(model: Path, tmp_path: Path) -> Non
         "prompt_template": "{prompt}\n",
         "max_new_tokens": 4,
         "temperature": 1.0,
+        "ban_unwanted": False,
         "per_prompt": 3,
         "num_envs": 5,
     }

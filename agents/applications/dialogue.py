@@ -50,6 +50,18 @@ def _sentiment() -> RewardFunction:
     return Sentiment()
 
 
+def _unwanted() -> RewardFunction:
+    from text_gym.rewards import Unwanted
+
+    return Unwanted()
+
+
+def _variety() -> RewardFunction:
+    from text_gym.rewards import DistinctNgrams
+
+    return DistinctNgrams(1)
+
+
 DIALOGUE = Application(
     name="dialogue",
     description=(
@@ -78,6 +90,6 @@ DIALOGUE = Application(
         ),
     ),
     prompts={"chitchat": chitchat, "small-talk": own_prompts},
-    rewards={"sentiment": _sentiment},
+    rewards={"sentiment": _sentiment, "unwanted": _unwanted, "variety": _variety},
     models={"small-talk": lambda: SMALL_TALK_MODEL},
 )

@@ -28,12 +28,16 @@ class FineTuning:
     (the package's own), `film-reviews` (first words of reviews, after `python -m agents.fetch
     film-reviews`), a .txt or .jsonl file (a tenth of its texts is held out), or one text."""
     reward: str
-    """What a reply is paid for: VADER's compound sentiment in [-1, 1], its number of words, or the
-    log-odds that it is from a positive film review, by a classifier fitted on reviews."""
+    """What a reply is paid for: `sentiment` (VADER's compound, in [-1, 1]), `word_count`,
+    `positive_review` (log-odds that it is from one, by a classifier fitted on reviews), `variety`
+    (the share of its words that are distinct), `unwanted` (-1 for a profanity)."""
     prompt_template: str = "{prompt}\n"
     """What the policy sees of a prompt."""
     max_new_tokens: int = 32
     """Longest reply, end of text included."""
+    ban_unwanted: bool = False
+    """Whether masks keep profanities (better-profanity's English list) from being written, in
+    training and in evaluation."""
     total_episodes: int
     """Replies to learn from."""
     num_envs: int = 256

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 from agents.evaluation.intervals import Interval, mean_interval
-from text_gym.metrics import distinct_n
+from text_gym.metrics import distinct_n, has_unwanted
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,14 @@ class Metric(NamedTuple):
         label: For people.
         digits: To show, after the point.
         of: What was written → the value of each text, or one of all texts together; None where the
-            metric does not apply.
+            metric does not apply, or cannot be had.
+        extra: What installs the libraries without which it cannot be had; None: it needs none.
     """
 
     label: str
     digits: int
     of: Callable[[Evaluation], Sequence[float] | float | None]
+    extra: str | None = None
 
 
 def _perplexity(evaluation: Evaluation) -> float:
@@ -106,6 +108,13 @@ def _largest_share(evaluation: Evaluation) -> float:
     return max(Counter(evaluation.completions).values()) / len(evaluation.completions)
 
 
+def _unwanted(evaluation: Evaluation) -> Sequence[float] | None:
+    try:
+        return [float(found) for found in has_unwanted(evaluation.completions)]
+    except ModuleNotFoundError:
+        return None
+
+
 METRICS: Mapping[str, Metric] = {
     "reward": Metric("reward", 3, lambda one: one.scores),
     "kl": Metric("KL (nats per reply)", 2, lambda one: one.log_ratios),
@@ -114,11 +123,22 @@ METRICS: Mapping[str, Metric] = {
     "perplexity": Metric("reference's perplexity", 1, _perplexity),
     "distinct_2": Metric("distinct-2", 3, lambda one: distinct_n(one.completions, 2)),
     "largest_share": Metric("commonest reply's share", 3, _largest_share),
+    "unwanted_rate": Metric("share with unwanted words", 3, _unwanted, extra="safety"),
 }
 """What is reported, in this order, by the names that summaries have."""
 
 COMPARED = ("reward", "objective")
 """Metrics whose gain is reported too: of these, more is better."""
+
+
+def not_measured(evaluations: Iterable[Evaluation]) -> dict[str, str]:
+    """Returns which metrics are missing for want of a library, and what installs it."""
+    measured = {name for one in evaluations for name in one.figures}
+    return {
+        name: f"not measured: pip install 'text-gym[{metric.extra}]'"
+        for name, metric in METRICS.items()
+        if metric.extra is not None and name not in measured
+    }
 
 
 def paired_gains(before: Evaluation, after: Evaluation) -> dict[str, Interval]:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from agents.agent import Agent
 from agents.callbacks import Callback
-from agents.evaluation.metrics import METRICS, Evaluation, paired_gains
+from agents.evaluation.metrics import METRICS, Evaluation, not_measured, paired_gains
 
 _REPLIES = "Replies to the same prompts"
 _FIGURES = {"reward": "rollout/score_mean", "KL": "rollout/kl"}
@@ -115,6 +115,9 @@ def evaluations(evaluated: Mapping[str, Evaluation], title: str) -> Table:
         }
         for name, metric in METRICS.items()
     }
+    first = next(iter(evaluated))
+    for name, reason in not_measured(evaluated.values()).items():
+        rows[METRICS[name].label] = {first: reason}
     before, *_ = evaluated.values()
     for heading, one in list(evaluated.items())[1:]:
         for name, gain in paired_gains(before, one).items():

@@ -11,8 +11,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from agents.applications.fine_tuning import FineTuning
 from agents.applications.registry import REWARDS
 from text_gym import Prompt
+from text_gym.constraints import BannedWords
+from text_gym.lexicon import unwanted_words
 from text_gym.prompt_sources import EpochPrompts, GroupedPrompts
 from text_gym.rewards import RewardFunction
+from text_gym.wrappers.vector import Constrain
 
 
 class Writing(Protocol):
@@ -25,6 +28,10 @@ class Writing(Protocol):
     @property
     def max_new_tokens(self) -> int:
         """Longest completion, end of text included."""
+
+    @property
+    def ban_unwanted(self) -> bool:
+        """Whether masks keep the words of `text_gym.lexicon` from being written."""
 
 
 def make_reward(config: FineTuning) -> RewardFunction:
@@ -58,11 +65,14 @@ def make_envs(
         num_envs: How many.
         reward_function: What replies are paid for.
         group_size: Episodes of each prompt in a row, which are reported as a group; 1: no groups.
+
+    Raises:
+        ModuleNotFoundError: If unwanted words are banned and their lexicon is not installed.
     """
     source: Any = EpochPrompts(prompts)
     if group_size > 1:
         source = GroupedPrompts(source, group_size)
-    return gym.make_vec(
+    envs = gym.make_vec(
         "TextGen-v0",
         num_envs=num_envs,
         prompts=source,
@@ -73,3 +83,4 @@ def make_envs(
         max_new_tokens=config.max_new_tokens,
         autoreset_mode=AutoresetMode.DISABLED,
     )
+    return Constrain(envs, BannedWords(unwanted_words())) if config.ban_unwanted else envs

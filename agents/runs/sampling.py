@@ -55,6 +55,7 @@ class Manner(NamedTuple):
     prompt_template: str = "{prompt}\n"
     max_new_tokens: int = 32
     temperature: float = 1.0
+    ban_unwanted: bool = False
 
 
 def run(config: Sampling) -> None:
@@ -179,7 +180,9 @@ def _manner_of_run(folder: Path) -> Manner:
         learnt = read_offline_config(folder).config
         return Manner(learnt.prompt_template, temperature=learnt.policy.temperature)
     tuned = read_config(folder).config
-    return Manner(tuned.prompt_template, tuned.max_new_tokens, tuned.policy.temperature)
+    return Manner(
+        tuned.prompt_template, tuned.max_new_tokens, tuned.policy.temperature, tuned.ban_unwanted
+    )
 
 
 def _prompts(name: str, console: Console) -> Sequence[Prompt]:

@@ -46,6 +46,8 @@ class Sampling:
     """Longest completion, end of text included; None: that of the run, or 32."""
     temperature: float | None = None
     """Of sampling; None: that of the run, or 1."""
+    ban_unwanted: bool | None = None
+    """Whether masks keep profanities from being written; None: as in the run, or not."""
     seed: int = 0
     """Of sampling and of the order of the prompts."""
     num_envs: int = 64

@@ -13,7 +13,7 @@ import text_gym
 from agents.agent import Agent
 from agents.applications.fine_tuning import FineTuning
 from agents.applications.split import Split
-from agents.evaluation.metrics import Evaluation, paired_gains
+from agents.evaluation.metrics import Evaluation, not_measured, paired_gains
 
 
 def run_name(preset: str, seed: int) -> str:
@@ -48,6 +48,7 @@ def summary(
     after = evaluated["after"]
     return {
         **figures_of({when: one.figures for when, one in evaluated.items()}),
+        **not_measured(evaluated.values()),
         **{
             f"{name}_gain{part}": value
             for name, gain in paired_gains(evaluated["before"], after).items()

@@ -8,6 +8,7 @@ Give them to `text_gym.wrappers.Constrain`, or to its vector version:
 | `BannedTokens`       | those without certain tokens                                |
 | `AllowedTokens`      | those made of certain tokens                                |
 | `BannedStrings`      | those that contain none of several strings                  |
+| `BannedWords`        | those in which none of several words stands by itself       |
 | `NoRepeatNgram`      | those in which no n tokens stand twice                      |
 | `MatchRegex`         | those that match a regular expression as a whole            |
 | `AllowedCompletions` | those of a list                                             |
@@ -28,6 +29,7 @@ Nothing here knows environments. Importing the package needs numpy alone; `Match
 
 from text_gym.constraints.allowed_completions import AllowedCompletions
 from text_gym.constraints.banned_strings import BannedStrings
+from text_gym.constraints.banned_words import BannedWords
 from text_gym.constraints.composition import Composition, EmptyMaskError
 from text_gym.constraints.constraint import (
     Constraint,
@@ -49,6 +51,7 @@ __all__ = [
     "AllowedTokens",
     "BannedStrings",
     "BannedTokens",
+    "BannedWords",
     "Composition",
     "Constraint",
     "Dfa",

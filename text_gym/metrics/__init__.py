@@ -1,5 +1,6 @@
 """Figures of finished texts, as pure functions of strings."""
 
 from text_gym.metrics.distinct import distinct_n
+from text_gym.metrics.unwanted import has_unwanted
 
-__all__ = ["distinct_n"]
+__all__ = ["distinct_n", "has_unwanted"]

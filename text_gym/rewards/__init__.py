@@ -12,6 +12,7 @@ A reward function maps n finished episodes to n numbers. Write one of your own a
 | `ExactMatch`     | 1 if it equals the episode's reference            | {0, 1}          |
 | `DistinctNgrams` | the share of its n-grams that are distinct        | (0, 1]          |
 | `Sentiment`      | how positive its English is, by VADER             | [-1, 1]         |
+| `Unwanted`       | −1 if it has a word of a lexicon of profanities   | {-1, 0}         |
 | `WeightedSum`    | several rewards added up, reported by component   | any             |
 | `OnError`        | another reward, or a stated value where it fails  | any             |
 
@@ -57,6 +58,7 @@ from text_gym.rewards.on_error import OnError
 from text_gym.rewards.regex_format import RegexFormat
 from text_gym.rewards.repetition import DistinctNgrams
 from text_gym.rewards.sentiment import Sentiment
+from text_gym.rewards.unwanted import Unwanted
 from text_gym.rewards.weighted_sum import WeightedSum
 from text_gym.rewards.word_count import WordCount, count_words
 
@@ -72,6 +74,7 @@ __all__ = [
     "RewardFunction",
     "Scores",
     "Sentiment",
+    "Unwanted",
     "WeightedSum",
     "WordCount",
     "as_reward_function",
