@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from agents.agent import Agent
     from agents.rollout.buffer import Rollout
 
@@ -32,6 +34,13 @@ class Callback:
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from what `get_state` returned when the checkpoint was saved."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns what a checkpoint must hold of the callback besides, by name. Often nothing."""
+        return {}
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Goes on from what `tensors` returned; called after `set_state`, and never without any."""
 
 
 class BestScore(Callback):

@@ -51,6 +51,16 @@ class FineTuning:
     """How to learn; the options are those of the algorithm that `--algorithm` names."""
     output: Path = Path("runs")
     """Folder of runs."""
+    monitor: str | None = None
+    """A second measure, which training does not see, of replies to prompts held out: what `reward`
+    may name, or `objective`. It warns when reward and measure part. None: that of `select_by`."""
+    monitor_every: int = 4
+    """Updates from one look of the monitor to the next."""
+    select_by: str | None = None
+    """A measure, as of `monitor`, by which the best moment of training is what the run ends with;
+    None: the last."""
+    stop_when: Literal["never", "parted"] = "never"
+    """Whether training stops when the monitor finds that reward and measure part."""
     checkpoint_every: int = 4
     """Updates between checkpoints, from the last of which a stopped run goes on."""
     keep_checkpoints: int = 2
@@ -64,6 +74,27 @@ class FineTuning:
     threads: int | None = None
     """Threads of torch; None: `$OMP_NUM_THREADS`, else 2. Results are the same bit for bit only for
     the same number."""
+
+    def __post_init__(self) -> None:
+        """Checks what is said of the monitor.
+
+        Raises:
+            ValueError: If there are two measures, none where one is needed, or nobody could use it.
+        """
+        if self.monitor_every < 1:
+            raise ValueError(f"monitor_every must be at least 1, got {self.monitor_every}")
+        if None not in (self.monitor, self.select_by) and self.monitor != self.select_by:
+            raise ValueError(
+                f"monitor must be None or that of select_by={self.select_by!r}, got "
+                f"{self.monitor!r}"
+            )
+        if self.stop_when != "never" and self.watched is None:
+            raise ValueError(f"stop_when must be 'never' without a monitor, got {self.stop_when!r}")
+
+    @property
+    def watched(self) -> str | None:
+        """The measure of the monitor; None: there is none."""
+        return self.select_by or self.monitor
 
 
 def with_algorithm(config: FineTuning, name: str) -> FineTuning:

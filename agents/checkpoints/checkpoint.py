@@ -7,7 +7,8 @@ A checkpoint is a folder, written by `agents.checkpoints.folder`:
 - `processes.json`: by rank, the random streams and the state of the environments;
 - `parameters.safetensors`: the parameters that learn, by name;
 - `optimizer.safetensors`: the optimiser's state of each, by name;
-- `tensors.safetensors`: what else the algorithm keeps, such as averaged weights; often nothing;
+- `tensors.safetensors`: what else the algorithm and callbacks keep, such as averaged weights; often
+  nothing;
 - where asked for, `policy/` and, if there is one, `reference/`, which plain `transformers` reads,
   and, of a policy with adapters, which are merged into `policy/`, the model without them as
   `base/`.
@@ -114,8 +115,24 @@ def _tensors(agent: Resumable) -> dict[str, dict[str, Tensor]]:
     return {
         "parameters": parameters_of(agent.policy),
         "optimizer": optimizer_state_of(agent.policy, agent.optimizer),
-        "tensors": {name: tensor.contiguous() for name, tensor in agent.tensors().items()},
+        "tensors": {
+            name: tensor.contiguous()
+            for name, tensor in (agent.tensors() | _tensors_of_callbacks(agent.callbacks)).items()
+        },
     }
+
+
+def _tensors_of_callbacks(callbacks: Sequence[Callback]) -> dict[str, Tensor]:
+    """Returns their tensors, each named after the place of its callback."""
+    return {
+        f"{_prefix(place)}{name}": tensor
+        for place, callback in enumerate(callbacks)
+        for name, tensor in callback.tensors().items()
+    }
+
+
+def _prefix(place: int) -> str:
+    return f"callbacks[{place}]:"
 
 
 def restore(agent: Resumable, folder: Path) -> None:
@@ -150,10 +167,11 @@ def restore(agent: Resumable, folder: Path) -> None:
         for name, state in streams.items():
             agent.streams[name].set_state(state)
         set_env_state(agent.envs, by_rank[processes.rank()]["envs"])
-    agent.load_tensors(tensors["tensors"])
+    of_callbacks = {n: t for n, t in tensors["tensors"].items() if n.startswith("callbacks[")}
+    agent.load_tensors({n: t for n, t in tensors["tensors"].items() if n not in of_callbacks})
     with _blaming(folder, "agent.json"):
         agent.load_state_dict(description["state"])
-        _restore_callbacks(agent.callbacks, description["callbacks"])
+        _restore_callbacks(agent.callbacks, description["callbacks"], of_callbacks)
 
 
 def callback_state(folder: Path, callback: type[Callback]) -> Any:
@@ -322,17 +340,25 @@ def _streams(agent: Resumable, saved: Mapping[str, Any]) -> dict[str, Tensor]:
     return states
 
 
-def _restore_callbacks(callbacks: Sequence[Callback], saved: Sequence[Mapping[str, Any]]) -> None:
-    """Gives each callback the first state of its class that none before it took.
+def _restore_callbacks(
+    callbacks: Sequence[Callback],
+    saved: Sequence[Mapping[str, Any]],
+    tensors: Mapping[str, Tensor],
+) -> None:
+    """Gives each callback the first state of its class that none before it took, with its tensors.
 
     Other callbacks may watch the rest of a training than watched its beginning.
     """
-    left = list(saved)
+    left = dict(enumerate(saved))
     for callback in callbacks:
-        own = next((one for one in left if one["callback"] == type(callback).__name__), None)
-        if own is not None:
-            left.remove(own)
-            callback.set_state(own["state"])
+        name = type(callback).__name__
+        place = next((place for place, one in left.items() if one["callback"] == name), None)
+        if place is not None:
+            callback.set_state(left.pop(place)["state"])
+            prefix = _prefix(place)
+            own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+            if own:
+                callback.load_tensors(own)
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -1,8 +1,9 @@
-"""The policies that a run ends with: the one that learnt, and its average beside it."""
+"""The policies that a run ends with: what it learnt, or its best moment, and an average."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,23 @@ from agents.policy.causal_lm import CausalLMPolicy
 from text_gym import HuggingFaceTokenizer
 
 
-def final_policies(average: WeightAverage | None) -> Iterator[tuple[str, str]]:
+def final_policies(
+    average: WeightAverage | None, selected: AbstractContextManager[None] | None = None
+) -> Iterator[tuple[str, str]]:
     """Puts each policy in the agent's place in turn, and yields what it is called.
+
+    Args:
+        average: Of the parameters; None where none was kept.
+        selected: Puts an earlier moment of the policy in its place, which is then what the run is
+            for; None: that is the last.
 
     Yields:
         What its figures are called, and its folder within that of the run.
     """
-    yield "after", "policy"
+    with selected or nullcontext():
+        yield "after", "policy"
+    if selected is not None:
+        yield "last", "policy-last"
     if average is not None:
         with average.in_place():
             yield "averaged", "policy-averaged"

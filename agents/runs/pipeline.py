@@ -26,6 +26,7 @@ from agents.checkpoints.series import Checkpoints
 from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
 from agents.evaluation.metrics import Evaluation
+from agents.monitoring.monitor import Monitor
 from agents.policy.precision import settled
 from agents.runs.console import (
     ProgressBar,
@@ -47,6 +48,7 @@ from agents.runs.going_on import (
 from agents.runs.interruption import Interruption
 from agents.runs.learners import LEARNERS, Learner
 from agents.runs.models import load_policy
+from agents.runs.monitoring import MonitorFile, make_monitor, verdict
 from agents.runs.owner import new_folder, owned, require_name, require_new
 from agents.runs.profile import Profile, TimedReward
 from agents.runs.prompts import load_prompts
@@ -113,6 +115,7 @@ class _Loaded(NamedTuple):
     eval_envs: VectorEnv[Any, Any, Any]
     learner: Learner
     agent: Any
+    monitor: Monitor | None
 
 
 def _load(config: FineTuning, device: torch.device) -> _Loaded:
@@ -124,20 +127,22 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
     policy, tokenizer = load_policy(config)
     start = Start.of(split, policy)
     policy.to(device)
-    reward = TimedReward(make_reward(config))
+    reward = make_reward(config)
+    timed = TimedReward(reward)
     words = (tokenizer, policy.end_of_text_ids)
     envs = make_envs(
         config,
         split.own_share().train,
         *words,
         num_envs,
-        reward,
+        timed,
         group_size=getattr(config.algorithm, "group_size", 1),
     )
     eval_envs = make_envs(config, split.eval_prompts, *words, config.eval_episodes, reward)
     learner = LEARNERS[type(config.algorithm)]
+    monitor = make_monitor(config, learner, eval_envs)
     agent = learner.build(policy, envs, eval_envs, config)
-    return _Loaded(threads, split, start, tokenizer, reward, eval_envs, learner, agent)
+    return _Loaded(threads, split, start, tokenizer, timed, eval_envs, learner, agent, monitor)
 
 
 def _carry_out(
@@ -149,9 +154,10 @@ def _carry_out(
     start = loaded.start.found_in(folder) if resumed else loaded.start
     progress, best, interruption = ProgressBar(console), BestScore(), Interruption()
     profile = Profile(loaded.reward)
+    monitor = loaded.monitor
     agent.callbacks += [progress, best, profile, interruption]
-    if learner.resumable:
-        agent.callbacks.append(_checkpoints(config, folder))
+    if monitor is not None:
+        agent.callbacks.append(monitor)
     advice = advice_on_going_on(folder, resumable=learner.resumable)
     with advice, interruption, ExitStack() as at_the_end:
         at_the_end.callback(progress.close)
@@ -160,6 +166,10 @@ def _carry_out(
             record = _record(preset, config, folder, resumed=resumed)
             at_the_end.callback(record.close)
             agent.callbacks.insert(0, record)
+            if monitor is not None:
+                agent.callbacks.append(MonitorFile(monitor, record))
+        if learner.resumable:
+            agent.callbacks.append(_checkpoints(config, folder))
         title = f"{type(agent).__name__}: {preset}"
         console.print(key_values(title, header(config, split, agent.policy)))
         before = start.evaluation or learner.evaluate(agent, loaded.eval_envs, config)
@@ -168,11 +178,12 @@ def _carry_out(
         if resumed:
             restore_latest(agent, folder, record, console)
         with interruption.deferred():
-            agent.learn(config.total_episodes)
+            ended = monitor is not None and monitor.stopped  # before this process took it up
+            agent.learn(agent.n_episodes if ended else config.total_episodes)
         interruption.stop_if_asked()
         evaluated = {"before": before} | _final_evaluations(loaded, config, folder)
         if record is not None:
-            _write(record, agent, evaluated, best, split)
+            _write(record, agent, evaluated, best, loaded)
             _show(console, record, agent, evaluated, split.evaluated_on)
             if config.profile and profile.updates:
                 console.print(profile.table())
@@ -182,7 +193,10 @@ def _carry_out(
 def _final_evaluations(loaded: _Loaded, config: FineTuning, folder: Path) -> dict[str, Evaluation]:
     """Evaluates and saves the policies that the run ends with."""
     learner, agent, evaluated = loaded.learner, loaded.agent, {}
-    for when, name in final_policies(agent.average):
+    selected = None
+    if config.select_by is not None and loaded.monitor is not None:
+        selected = loaded.monitor.best_in_place(agent.policy)
+    for when, name in final_policies(agent.average, selected):
         evaluated[when] = learner.evaluate(agent, loaded.eval_envs, config)
         if processes.is_main():
             learner.save(agent, loaded.tokenizer, folder / name)
@@ -203,12 +217,14 @@ def _write(
     agent: Agent,
     evaluated: Mapping[str, Evaluation],
     best: BestScore,
-    split: Split,
+    loaded: _Loaded,
 ) -> None:
     record.write_json("replies.json", paired_replies(evaluated["before"], evaluated["after"]))
     figures = summary(evaluated, agent, record.tokens, record.seconds)
     figures |= {"best_score": best.score, "best_score_episodes": best.n_episodes}
-    figures["heldout_prompts"] = len(split.heldout)
+    figures["heldout_prompts"] = len(loaded.split.heldout)
+    if loaded.monitor is not None:
+        figures["monitor"] = verdict(loaded.monitor)
     record.write_json(SUMMARY, figures)  # the last: a run that has it is finished
 
 

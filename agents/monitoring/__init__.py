@@ -1,0 +1,1 @@
+"""What watches a training from outside: a second measure of what the policy writes."""
