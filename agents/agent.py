@@ -7,13 +7,15 @@ know an algorithm.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from gymnasium.vector import VectorEnv
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.config import PolicyConfig
 
 
 class Agent(Protocol):
@@ -39,6 +41,32 @@ class Agent(Protocol):
         """Trains until `total_episodes` have been learnt from."""
 
 
+class Trained(Protocol):
+    """A model that learns, or some of it: a policy, or a reward model."""
+
+    @property
+    def model(self) -> nn.Module:
+        """What it is made of, as `transformers` knows it."""
+
+    @property
+    def head(self) -> nn.Linear:
+        """Its last layer."""
+
+    @property
+    def options(self) -> PolicyConfig:
+        """How it computes, and what of it learns."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the parameters."""
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        """Returns the parameters that learn by name, in a fixed order."""
+
+    def save_pretrained(self, folder: str | Path, *, merge: bool = True) -> None:
+        """Saves a folder that plain transformers reads, adapters merged or left out."""
+
+
 @runtime_checkable
 class Resumable(Agent, Protocol):
     """An agent whose training can be saved between updates and gone on with, bit for bit.
@@ -48,7 +76,7 @@ class Resumable(Agent, Protocol):
     """
 
     @property
-    def policy(self) -> CausalLMPolicy:
+    def policy(self) -> Trained:
         """What learns."""
 
     @property

@@ -15,15 +15,27 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
 from agents import DPO, SFT, DPOConfig, PolicyConfig, SFTConfig
 from agents.algorithms.configs.names import ALGORITHMS, OFFLINE_ALGORITHMS
+from agents.algorithms.configs.reward_model import RewardModelConfig
 from agents.applications.split import heldout_texts
 from agents.checkpoints.series import latest
+from agents.reward_models.learner import RewardLearner
 from agents.runs import offline_pipeline
 from agents.runs.models import load_language_model
-from agents.runs.offline_presets import OFFLINE_RUNS, DPORun, OfflineRun, SFTRun
+from agents.runs.offline_presets import (
+    OFFLINE_RUNS,
+    DPORun,
+    OfflineRun,
+    RewardModelRun,
+    SFTRun,
+)
 from agents.supervised.examples import encode_demonstrations, encode_preferences
 from agents.supervised.from_scratch import new_gpt2, train_tokenizer
 from agents.supervised.pair_files import (
@@ -59,7 +71,12 @@ def config(kind: str, model: Path, folder: Path, **changes: Any) -> OfflineRun:
         learning: Any = SFTConfig(n_epochs=2, batch_size=4, learning_rate=1e-2, ema_decay=0.5)
     else:
         rows = [{"prompt": f"Count: {i}", "chosen": "7", "rejected": "99"} for i in range(N_PAIRS)]
-        learning = DPOConfig(n_epochs=2, batch_size=4, learning_rate=1e-2)
+        algorithm = {"dpo": DPOConfig, "reward-model": RewardModelConfig}[kind]
+        learning = algorithm(n_epochs=2, batch_size=4, learning_rate=1e-2)
+    if kind == "reward-model":
+        rows[5]["tie"] = True
+        rows[9] = {"prompt": "Count: 9", "completion": "8", "score": 4}
+        rows[12] = {"prompt": "Count: 12", "completion": "88", "score": 2}
     options = {
         "model": str(model),
         "data": write(folder / "pairs.jsonl", *rows),
@@ -72,7 +89,9 @@ def config(kind: str, model: Path, folder: Path, **changes: Any) -> OfflineRun:
     return OFFLINE_RUNS[kind](**{**options, **changes})
 
 
-every_kind = pytest.mark.parametrize("kind", ["sft", "dpo"])
+every_kind = pytest.mark.parametrize("kind", ["sft", "dpo", "reward-model"])
+LEARNT = {"sft": "policy", "dpo": "policy", "reward-model": "reward_model"}
+"""The folder of what a run has learnt."""
 
 
 # Files
@@ -166,7 +185,7 @@ def test_a_pair_is_left_out_if_either_text_is_too_long(model: Path) -> None:
 # Runs
 
 
-def outcome(folder: Path) -> dict[str, Any]:
+def outcome(folder: Path, kind: str) -> dict[str, Any]:
     """All that a run leaves but the times."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     summary = json.loads((folder / "summary.json").read_text())
@@ -178,7 +197,7 @@ def outcome(folder: Path) -> dict[str, Any]:
             {k: v for k, v in json.loads(line).items() if not k.startswith("time/")}
             for line in lines
         ],
-        "model": (folder / "policy" / "model.safetensors").read_bytes(),
+        "model": (folder / LEARNT[kind] / "model.safetensors").read_bytes(),
         "summary": summary,
         "start": (folder / "start.json").read_bytes(),
         "checkpoint": {p.name: p.read_bytes() for p in checkpoint.glob("*.safetensors")},
@@ -211,8 +230,15 @@ def test_a_run_writes_what_it_learnt(kind: str, finished: Callable[[str], Path])
     assert [row["updates"] for row in rows if "eval/loss" in row] == [7, 14]
     assert rows[-1]["eval/loss"] == summary["loss_after"]
     assert (folder / "curves.png").exists()
-    learnt = AutoModelForCausalLM.from_pretrained(folder / "policy")
-    assert learnt.config.vocab_size == len(AutoTokenizer.from_pretrained(folder / "policy"))
+    learnt = load_learnt(folder, kind)
+    assert learnt.config.vocab_size == len(AutoTokenizer.from_pretrained(folder / LEARNT[kind]))
+
+
+def load_learnt(folder: Path, kind: str) -> Any:
+    """Returns the model that a run has learnt, by plain transformers."""
+    classifies = kind == "reward-model"
+    auto = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
+    return auto.from_pretrained(folder / LEARNT[kind])
 
 
 def test_the_average_is_saved_beside_the_model(finished: Callable[[str], Path]) -> None:
@@ -262,7 +288,7 @@ def test_killed_and_resumed_it_equals_a_run_that_never_was(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    algorithm = {"sft": SFT, "dpo": DPO}[kind]
+    algorithm: Any = {"sft": SFT, "dpo": DPO, "reward-model": RewardLearner}[kind]
     update = algorithm.update
 
     def child() -> None:
@@ -289,7 +315,7 @@ def test_killed_and_resumed_it_equals_a_run_that_never_was(
     monkeypatch.setattr(algorithm, "update", counting)
     offline_pipeline.resume(folder)
     assert updates == [*range(at - at % 3, 14)]  # a checkpoint every third
-    mine, theirs = outcome(folder), outcome(finished(kind))
+    mine, theirs = outcome(folder, kind), outcome(finished(kind), kind)
     for name, value in theirs.items():
         assert mine[name] == value, name
 
@@ -312,9 +338,11 @@ def test_with_lora_a_merged_model_is_saved(kind: str, model: Path, tmp_path: Pat
     policy = PolicyConfig(value_network="none", lora_rank=2, lora_targets=("c_attn",))
     folder = offline_pipeline.run(config(kind, model, tmp_path, policy=policy))
     before = AutoModelForCausalLM.from_pretrained(model).state_dict()
-    after = AutoModelForCausalLM.from_pretrained(folder / "policy").state_dict()
-    moved = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
-    assert moved == {f"transformer.h.{i}.attn.c_attn.weight" for i in (0, 1)}
+    after = load_learnt(folder, kind).state_dict()
+    moved = {n for n, tensor in after.items() if n in before and not torch.equal(tensor, before[n])}
+    # A reward is normalised by the last bias.
+    shifted = {"transformer.ln_f.bias"} if kind == "reward-model" else set()
+    assert moved == {f"transformer.h.{i}.attn.c_attn.weight" for i in (0, 1)} | shifted
 
 
 def test_pairs_that_are_all_too_long_are_refused(model: Path, tmp_path: Path) -> None:
@@ -329,7 +357,7 @@ def test_pairs_that_are_all_too_long_are_refused(model: Path, tmp_path: Path) ->
 def test_a_run_of_a_file_is_told_from_one_of_prompts() -> None:
     assert not OFFLINE_ALGORITHMS.keys() & ALGORITHMS.keys()
     assert OFFLINE_RUNS.keys() == OFFLINE_ALGORITHMS.keys()
-    assert {"sft": SFTRun, "dpo": DPORun} == OFFLINE_RUNS
+    assert {"sft": SFTRun, "dpo": DPORun, "reward-model": RewardModelRun} == OFFLINE_RUNS
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -19,16 +19,16 @@ from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.examples import Preferences
 from agents.algorithms.experience import StepTotals
 from agents.algorithms.health_checks import require_no_kl
-from agents.algorithms.offline import Offline
+from agents.algorithms.offline_policy import OfflinePolicy
 from agents.objectives.masked import masked_sum
 from agents.objectives.preference import PreferenceLoss, dpo_loss, ipo_loss
 from agents.policy.token_batch import concatenated
 
 
-class DPO(Offline[DPOConfig, Preferences]):
+class DPO(OfflinePolicy[DPOConfig, Preferences]):
     """Trains a policy to prefer what was preferred, near a frozen reference.
 
-    Arguments and attributes are those of `Offline`.
+    Arguments and attributes are those of `OfflinePolicy`.
 
     Example:
         >>> import torch

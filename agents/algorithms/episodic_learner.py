@@ -29,7 +29,7 @@ from agents.rollout.timer import Timer
 C = TypeVar("C", bound=PolicyGradientConfig)
 
 
-class EpisodicLearner(Learner[C]):
+class EpisodicLearner(Learner[C, CausalLMPolicy]):
     """Keeps what writing texts and measuring KL from a reference takes.
 
     Args:

@@ -14,6 +14,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
+from agents.agent import Trained
 from agents.algorithms.configs.steps import StepsConfig
 from agents.algorithms.weight_average import WeightAverage
 from agents.callbacks import Callback
@@ -23,13 +24,14 @@ from agents.objectives.schedules import SCHEDULES
 from agents.policy.causal_lm import CausalLMPolicy
 
 C = TypeVar("C", bound=StepsConfig)
+M = TypeVar("M", bound=Trained)
 
 
-class Learner(ABC, Generic[C]):
+class Learner(ABC, Generic[C, M]):
     """Keeps what learning changes, and goes on from where it was saved.
 
     Args:
-        policy: The policy to train, in place.
+        policy: The policy to train, or whatever else learns, in place.
         config: The hyperparameters.
         callbacks: Called at fixed points.
 
@@ -45,7 +47,7 @@ class Learner(ABC, Generic[C]):
     envs: VectorEnv[Any, Any, Any] | None
     reference: CausalLMPolicy | None
 
-    def __init__(self, policy: CausalLMPolicy, config: C, callbacks: Sequence[Callback]) -> None:
+    def __init__(self, policy: M, config: C, callbacks: Sequence[Callback]) -> None:
         self.config = config
         self.policy = policy
         self.callbacks = list(callbacks)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -22,12 +21,10 @@ from agents.algorithms.diagnostics import Statistic, Statistics, of_step
 from agents.algorithms.examples import Examples, chunks
 from agents.algorithms.experience import StepTotals
 from agents.algorithms.health_checks import memory_advice, require_sound_step
-from agents.algorithms.learner import Learner
-from agents.algorithms.trainable import require_learning, require_reference
+from agents.algorithms.learner import Learner, M
+from agents.algorithms.trainable import require_learning
 from agents.callbacks import Callback
-from agents.checkpoints import checkpoint
 from agents.distributed import processes
-from agents.policy.causal_lm import CausalLMPolicy
 
 C = TypeVar("C", bound=OfflineConfig)
 E = TypeVar("E", bound=Examples)
@@ -35,16 +32,14 @@ E = TypeVar("E", bound=Examples)
 _SMALLER_PARTS = "lower micro_batch_size, or let less of the policy learn (LoRA, frozen_blocks)"
 
 
-class Offline(Learner[C], Generic[C, E]):
-    """Trains a policy on examples that others made.
+class Offline(Learner[C, M], Generic[C, E, M]):
+    """Trains a model on examples that others made.
 
     Args:
-        policy: The policy to train, in place; it needs no values.
+        policy: The policy to train, or whatever else learns, in place.
         examples: What to learn from, at least one.
         config: The hyperparameters.
         heldout: What is evaluated after every epoch, and never learnt from; None: nothing.
-        reference: Where an algorithm compares with one. None: a frozen copy of the policy as it
-            stands.
         callbacks: Called at fixed points; every optimiser step is an update.
 
     Attributes:
@@ -54,45 +49,31 @@ class Offline(Learner[C], Generic[C, E]):
         average: Of the parameters that learn; None unless `config.ema_decay` asks for it.
 
     Raises:
-        ValueError: If there is nothing to learn from, the policy has a value function, nothing of
-            it learns, or the reference learns with it or cannot read the examples.
+        ValueError: If there is nothing to learn from, or nothing that learns.
     """
 
     config_class: ClassVar[type[OfflineConfig]]
-    needs_reference: ClassVar[bool]
-    """Whether the loss compares with a reference. If not, none is built or stored."""
     envs: None = None
     """There is none; checkpoints ask."""
 
     def __init__(
         self,
-        policy: CausalLMPolicy,
+        policy: M,
         examples: E,
         config: C | None = None,
         *,
         heldout: E | None = None,
-        reference: CausalLMPolicy | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
         settings: C = config or self.config_class()  # type: ignore[assignment]
         if len(examples) < 1:
             raise ValueError("examples must hold at least one example, got none")
-        if policy.value_head is not None:
-            raise ValueError(
-                f"the policy of {type(self).__name__} must have value_network 'none', got "
-                f"{policy.options.value_network!r}: PolicyConfig sets it"
-            )
         require_learning(policy)
         super().__init__(policy, settings, callbacks)
         self.examples = examples
         self.heldout = heldout
-        self.reference = reference
-        if self.needs_reference and reference is None:
-            self.reference = policy.frozen_copy()
-        if self.reference is not None:
-            require_reference(self.reference, policy, int(examples.lengths.max()))
+        self.reference = None
         self.n_tokens = 0
-        self._reference_is_start = reference is None
 
     # What an algorithm says.
 
@@ -197,27 +178,6 @@ class Offline(Learner[C], Generic[C, E]):
             yield part.to(self.policy.device)  # type: ignore[misc]
 
     # What users and checkpoints call.
-
-    @classmethod
-    def load(
-        cls,
-        path: str | Path,
-        examples: E,
-        *,
-        heldout: E | None = None,
-        callbacks: Sequence[Callback] = (),
-    ) -> Self:
-        """Loads what `save` wrote; `learn` goes on from there, with the same examples."""
-        saved = checkpoint.load_models(Path(path), cls.config_class)
-        agent = cls(
-            saved.policy,
-            examples,
-            saved.config,
-            heldout=heldout,
-            reference=saved.reference,
-            callbacks=callbacks,
-        )
-        return agent.restore(path)
 
     @property
     def streams(self) -> dict[str, torch.Generator]:

@@ -14,15 +14,15 @@ from agents.algorithms.configs.sft import SFTConfig
 from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.examples import Demonstrations
 from agents.algorithms.experience import StepTotals
-from agents.algorithms.offline import Offline
+from agents.algorithms.offline_policy import OfflinePolicy
 from agents.objectives.credit import over_tokens
 from agents.objectives.policy_losses import policy_gradient_loss
 
 
-class SFT(Offline[SFTConfig, Demonstrations]):
+class SFT(OfflinePolicy[SFTConfig, Demonstrations]):
     """Trains a policy to write as the demonstrations do.
 
-    Arguments and attributes are those of `Offline`.
+    Arguments and attributes are those of `OfflinePolicy`.
 
     Example:
         >>> import torch

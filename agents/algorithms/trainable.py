@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from agents.agent import Trained
 from agents.policy.causal_lm import CausalLMPolicy
 
 
-def require_learning(policy: CausalLMPolicy) -> None:
-    """Raises ValueError if nothing of the policy's language model learns; counts its parameters."""
+def require_learning(policy: Trained) -> None:
+    """Raises ValueError if nothing of a policy's language model learns; counts its parameters."""
     parameters = list(policy.model.parameters())
     if not any(parameter.requires_grad for parameter in parameters):
         raise ValueError(

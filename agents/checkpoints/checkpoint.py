@@ -39,7 +39,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from agents.agent import Agent, Resumable
+from agents.agent import Agent, Resumable, Trained
 from agents.callbacks import Callback
 from agents.checkpoints.env_state import get_env_state, set_env_state
 from agents.checkpoints.folder import CheckpointError, require_whole, write_folder
@@ -305,7 +305,7 @@ def _require_same(agent: Resumable, description: Mapping[str, Any]) -> None:
         )
 
 
-def _policy_options(policy: CausalLMPolicy) -> dict[str, Any]:
+def _policy_options(policy: Trained) -> dict[str, Any]:
     """Returns the policy's options, with the dtype that its parameters have now."""
     dtype = str(policy.head.weight.dtype).removeprefix("torch.")
     return {**dataclasses.asdict(policy.options), "dtype": dtype}

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from agents.policy.causal_lm import CausalLMPolicy
+from agents.agent import Trained
 
 
-def parameters_of(policy: CausalLMPolicy) -> dict[str, Tensor]:
+def parameters_of(policy: Trained) -> dict[str, Tensor]:
     """Returns the parameters that learn."""
     return {
         name: parameter.detach().contiguous()
@@ -23,7 +23,7 @@ def parameters_of(policy: CausalLMPolicy) -> dict[str, Tensor]:
     }
 
 
-def require_parameters(policy: CausalLMPolicy, saved: Mapping[str, Tensor]) -> None:
+def require_parameters(policy: Trained, saved: Mapping[str, Tensor]) -> None:
     """Checks that saved parameters are those that learn here.
 
     Raises:
@@ -47,13 +47,13 @@ def require_parameters(policy: CausalLMPolicy, saved: Mapping[str, Tensor]) -> N
 
 
 @torch.no_grad()
-def restore_parameters(policy: CausalLMPolicy, saved: Mapping[str, Tensor]) -> None:
+def restore_parameters(policy: Trained, saved: Mapping[str, Tensor]) -> None:
     """Overwrites the parameters that learn by those of `parameters_of`, which fit."""
     for name, parameter in policy.trainable_parameters().items():
         parameter.copy_(saved[name])
 
 
-def optimizer_state_of(policy: CausalLMPolicy, optimizer: Optimizer) -> dict[str, Tensor]:
+def optimizer_state_of(policy: Trained, optimizer: Optimizer) -> dict[str, Tensor]:
     """Returns what an optimiser knows of each parameter, as `key:name of the parameter`."""
     return {
         f"{key}:{name}": value.contiguous()
@@ -63,7 +63,7 @@ def optimizer_state_of(policy: CausalLMPolicy, optimizer: Optimizer) -> dict[str
 
 
 def require_optimizer_state(
-    policy: CausalLMPolicy, saved: Mapping[str, Tensor], names: Collection[str]
+    policy: Trained, saved: Mapping[str, Tensor], names: Collection[str]
 ) -> None:
     """Checks the saved state of an optimiser: a wrong shape would end the interpreter.
 
@@ -98,7 +98,7 @@ def require_optimizer_state(
 
 
 def restore_optimizer_state(
-    policy: CausalLMPolicy, optimizer: Optimizer, saved: Mapping[str, Tensor]
+    policy: Trained, optimizer: Optimizer, saved: Mapping[str, Tensor]
 ) -> None:
     """Restores what `optimizer_state_of` returned, which fits; the optimiser's options stay."""
     names: dict[Tensor, str] = {p: name for name, p in policy.trainable_parameters().items()}

@@ -21,7 +21,8 @@ from agents.policy import categorical, value_files
 from agents.policy.action_masks import ActionMasks
 from agents.policy.config import PolicyConfig
 from agents.policy.model import lora
-from agents.policy.model.blocks import blocks_of, freeze_lowest, recomputed
+from agents.policy.model.blocks import blocks_of, recomputed
+from agents.policy.model.learning import let_learn
 from agents.policy.model.module_copy import copy_sharing_fixed
 from agents.policy.model.output_layer import log_probs_and_entropies
 from agents.policy.model.pretrained import end_of_text_ids, fuse_activations, load_model, new_model
@@ -116,7 +117,7 @@ class CausalLMPolicy(nn.Module):
         if self.autocast is not None:
             rounding += torch.finfo(self.autocast).eps * logits.spread
         self.rounding = rounding / self.temperature
-        _let_learn(model, self.options)
+        let_learn(model, self.options)
         self.value_trunk: PreTrainedModel | None = None
         if self.options.value_network == "separate":
             self.value_trunk = copy_sharing_fixed(self.trunk)
@@ -382,19 +383,3 @@ def _zero_value_head(head: nn.Linear, n_values: int) -> nn.Linear:
     nn.init.zeros_(value_head.weight)
     nn.init.zeros_(value_head.bias)
     return value_head
-
-
-def _let_learn(model: PreTrainedModel, options: PolicyConfig) -> None:
-    """Lets adapters learn, the model's own or new ones, or all of it above frozen blocks."""
-    lora.let_learn(model)
-    if not options.lora_rank:
-        freeze_lowest(model, options.frozen_blocks)
-        return
-    lora.add_adapters(
-        model,
-        options.lora_rank,
-        alpha=options.lora_alpha,
-        targets=options.lora_targets,
-        frozen_blocks=options.frozen_blocks,
-        seed=options.lora_seed,
-    )

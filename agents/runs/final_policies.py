@@ -14,7 +14,10 @@ from text_gym import HuggingFaceTokenizer
 
 
 def final_policies(
-    average: WeightAverage | None, selected: AbstractContextManager[None] | None = None
+    average: WeightAverage | None,
+    selected: AbstractContextManager[None] | None = None,
+    *,
+    name: str = "policy",
 ) -> Iterator[tuple[str, str]]:
     """Puts each policy in the agent's place in turn, and yields what it is called.
 
@@ -22,17 +25,18 @@ def final_policies(
         average: Of the parameters; None where none was kept.
         selected: Puts an earlier moment of the policy in its place, which is then what the run is
             for; None: that is the last.
+        name: Of the folders, if they are of something else than policies.
 
     Yields:
         What its figures are called, and its folder within that of the run.
     """
     with selected or nullcontext():
-        yield "after", "policy"
+        yield "after", name
     if selected is not None:
-        yield "last", "policy-last"
+        yield "last", f"{name}-last"
     if average is not None:
         with average.in_place():
-            yield "averaged", "policy-averaged"
+            yield "averaged", f"{name}-averaged"
 
 
 def save_model(policy: CausalLMPolicy, tokenizer: Any, folder: Path) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,18 +18,13 @@ import torch
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from agents.algorithms.configs.dpo import DPOConfig
 from agents.algorithms.configs.names import name_of
-from agents.algorithms.configs.sft import SFTConfig
-from agents.algorithms.dpo import DPO
 from agents.algorithms.offline import Offline
-from agents.algorithms.sft import SFT
 from agents.applications.split import heldout_texts
 from agents.checkpoints.plain_values import require_form
 from agents.checkpoints.series import Checkpoints
 from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
-from agents.policy.causal_lm import CausalLMPolicy
 from agents.runs.console import (
     ProgressBar,
     key_values,
@@ -38,7 +32,7 @@ from agents.runs.console import (
     run_console,
     side_by_side,
 )
-from agents.runs.final_policies import final_policies, save_model
+from agents.runs.final_policies import final_policies
 from agents.runs.going_on import (
     CHECKPOINTS,
     SUMMARY,
@@ -47,31 +41,13 @@ from agents.runs.going_on import (
     restore_latest,
 )
 from agents.runs.interruption import Interruption
-from agents.runs.models import load_language_model
+from agents.runs.offline_kinds import KINDS, Learning
 from agents.runs.offline_presets import OfflineRun
 from agents.runs.owner import new_folder, owned, require_name, require_new
 from agents.runs.run_folder import RunFolder, draw_losses
 from agents.runs.saved_config import anchored_model, described, read_offline_config
 from agents.runs.start import FILE, digest_of_parameters
 from agents.runs.summary import circumstances, figures_of, run_name
-from agents.supervised.examples import encode_demonstrations, encode_preferences
-from agents.supervised.pair_files import read_demonstrations, read_preferences
-from text_gym import HuggingFaceTokenizer
-
-
-class _Kind(NamedTuple):
-    """How a file becomes what an algorithm learns from."""
-
-    read: Callable[[Path], list[Any]]
-    encode: Callable[..., Any]
-    agent: type[Offline[Any, Any]]
-
-
-_KINDS: Mapping[type, _Kind] = {
-    SFTConfig: _Kind(read_demonstrations, encode_demonstrations, SFT),
-    DPOConfig: _Kind(read_preferences, encode_preferences, DPO),
-}
-"""By the config of the algorithm."""
 
 
 def run(config: OfflineRun) -> Path:
@@ -120,8 +96,7 @@ class _Loaded(NamedTuple):
     """What a run needs and does not write."""
 
     threads: int
-    policy: CausalLMPolicy
-    tokenizer: HuggingFaceTokenizer
+    learning: Learning
     train: Any
     heldout: Any
     left_out: int
@@ -138,41 +113,38 @@ class _Loaded(NamedTuple):
 
 
 def _load(config: OfflineRun, device: torch.device) -> _Loaded:
-    kind = _KINDS[type(config.algorithm)]
+    kind = KINDS[type(config.algorithm)]
     threads = number_of_threads(config.threads)
     torch.set_num_threads(threads)
     transformers_logging.disable_progress_bar()
     rows = kind.read(config.data)  # before the model, which takes longer
-    policy, tokenizer = load_language_model(config.model, config.policy)
-    policy.to(device)
-    limits = [one for one in (config.max_length, policy.max_length) if one is not None]
-    options = {
-        "template": config.prompt_template,
-        "max_length": min(limits, default=sys.maxsize),
-    }
     chosen = heldout_texts(row.prompt for row in rows)
-    train = kind.encode([row for row in rows if row.prompt not in chosen], tokenizer, **options)
-    heldout = kind.encode([row for row in rows if row.prompt in chosen], tokenizer, **options)
+    learnt_from = [row for row in rows if row.prompt not in chosen]
+    learning = kind.load(config, learnt_from)
+    learning.model.to(device)
+    train = learning.encode(learnt_from)
+    heldout = learning.encode([row for row in rows if row.prompt in chosen])
     if train is None:
         raise ValueError(
             f"max_length must leave a pair to learn from, but all {len(rows)} of {config.data} "
-            f"are longer than {options['max_length']} tokens"
+            f"are longer than {learning.max_length} tokens"
         )
     kept = sum(len(part) for part in (train, heldout) if part is not None)
-    return _Loaded(threads, policy, tokenizer, train, heldout, len(rows) - kept)
+    return _Loaded(threads, learning, train, heldout, len(rows) - kept)
 
 
 def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bool) -> Path:
     console = run_console(quiet=not processes.is_main())
     config = dataclasses.replace(config, threads=loaded.threads)
-    start = _start(config, loaded.policy)
+    kind = KINDS[type(config.algorithm)]
+    start = _start(config, loaded.learning.model)
     before = _evaluation(folder, start) if resumed else None
     progress, interruption = ProgressBar(console, {"loss": "train/loss"}), Interruption()
     checkpoints = Checkpoints(
         folder / CHECKPOINTS, every=config.checkpoint_every, keep=config.keep_checkpoints
     )
-    agent = _KINDS[type(config.algorithm)].agent(
-        loaded.policy,
+    agent = kind.agent(
+        loaded.learning.model,
         loaded.train,
         config.algorithm,
         heldout=loaded.heldout,
@@ -195,10 +167,10 @@ def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bo
             agent.learn()
         interruption.stop_if_asked()
         evaluated = {"before": before}
-        for when, name in final_policies(agent.average):
+        for when, name in final_policies(agent.average, name=kind.folder):
             evaluated[when] = agent.evaluate(loaded.eval_pairs)
             if record is not None:
-                save_model(agent.policy, loaded.tokenizer, folder / name)
+                loaded.learning.save(agent, folder / name)
         if record is not None:
             figures = _summary(agent, loaded, evaluated, record.seconds)
             record.write_json(SUMMARY, figures)  # the last: a run that has it is finished
@@ -215,7 +187,7 @@ def _record(config: OfflineRun, folder: Path, *, resumed: bool) -> RunFolder:
 
 def _header(config: OfflineRun, loaded: _Loaded) -> dict[str, Any]:
     """Returns what a person wants to know before the run."""
-    parameters = sum(parameter.numel() for parameter in loaded.policy.parameters())
+    parameters = sum(parameter.numel() for parameter in loaded.learning.model.parameters())
     heldout = 0 if loaded.heldout is None else len(loaded.heldout)
     return {
         "model": f"{config.model} ({parameters / 1e6:.1f} M parameters)",
@@ -264,7 +236,7 @@ def _rows(evaluated: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, s
 
 
 def _summary(
-    agent: Offline[Any, Any],
+    agent: Offline[Any, Any, Any],
     loaded: _Loaded,
     evaluated: Mapping[str, Mapping[str, float]],
     seconds: float,

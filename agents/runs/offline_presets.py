@@ -1,4 +1,4 @@
-"""Runs that learn from a file: what `python -m agents.sft` and `python -m agents.dpo` can be asked.
+"""Runs that learn from a file: what `agents.sft`, `agents.dpo` and `agents.reward_model` are asked.
 
 Plain dataclasses, without torch, so that the command lines answer at once. `agents.runs` does what
 they say.
@@ -12,6 +12,7 @@ from typing import Literal
 
 from agents.algorithms.configs.dpo import DPOConfig
 from agents.algorithms.configs.offline import OfflineConfig
+from agents.algorithms.configs.reward_model import RewardModelConfig
 from agents.algorithms.configs.sft import SFTConfig
 from agents.policy.config import PolicyConfig
 
@@ -77,5 +78,27 @@ class DPORun(OfflineRun):
     """How to learn."""
 
 
-OFFLINE_RUNS: dict[str, type[OfflineRun]] = {"sft": SFTRun, "dpo": DPORun}
+@dataclass(frozen=True, kw_only=True)
+class RewardModelRun(OfflineRun):
+    """Trains a reward model on what was said of completions in a file.
+
+    Each line of the file has `prompt`, `chosen`, `rejected` and, if wanted, `margin`, `weight` and
+    `tie` (true where neither was preferred), or `prompt`, `completion` and `score`.
+    """
+
+    model: str = "small-talk"
+    """`small-talk` (the model in this package), `smollm2` (after `python -m agents.fetch smollm2`),
+    or a folder or hub id of a language model, an encoder or a reward model."""
+    max_length: int | None = None
+    """Most tokens that are read of a text; of a longer one, its beginning is left out. None: as
+    many as the model reads."""
+    algorithm: RewardModelConfig = field(default_factory=RewardModelConfig)
+    """How to learn."""
+
+
+OFFLINE_RUNS: dict[str, type[OfflineRun]] = {
+    "sft": SFTRun,
+    "dpo": DPORun,
+    "reward-model": RewardModelRun,
+}
 """By the name of the algorithm."""

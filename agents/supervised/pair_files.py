@@ -1,4 +1,4 @@
-"""Files of pairs: prompts with completions to imitate, or with two of which one was preferred.
+"""Files of pairs: prompts with completions to imitate or rated, or with two that were compared.
 
 JSON lines, one object each. What is wrong with a file is said with its line and field; other fields
 than those named here are left alone. This module knows no tokens.
@@ -36,6 +36,19 @@ class Preference(NamedTuple):
     """By how much, at least 0, in the unit of whoever said so."""
     weight: float
     """How much the pair counts, above 0."""
+    tie: bool = False
+    """Whether neither was preferred."""
+
+
+class Rating(NamedTuple):
+    """A completion that was rated by itself."""
+
+    prompt: str
+    completion: str
+    score: float
+    """The more, the better."""
+    weight: float
+    """How much it counts, above 0."""
 
 
 def read_demonstrations(path: Path) -> list[Demonstration]:
@@ -56,6 +69,30 @@ def read_preferences(path: Path) -> list[Preference]:
         ValueError: If it holds no line, or one that is not as said; names line and field.
     """
     return _read(path, _preference)
+
+
+def read_feedback(path: Path) -> list[Preference | Rating]:
+    """Reads lines of preferences, ties among them, and of ratings, in any order.
+
+    A preference is as `read_preferences` has it, with `"tie": true` where neither was preferred; a
+    rating has `prompt`, `completion`, `score` and, if given, `weight` (else 1) and `scale`.
+
+    Raises:
+        OSError: If there is no such file.
+        ValueError: If it holds no line, or one that is not as said, or ratings on several scales;
+            names line and field.
+    """
+    scales: set[str] = set()
+
+    def parse(row: Mapping[str, Any]) -> Preference | Rating:
+        if "score" not in row:
+            return _preference(row, ties=True)
+        scales.add(str(row.get("scale")))
+        if len(scales) > 1:
+            raise ValueError(f"scale must be the same of all ratings, got {sorted(scales)}")
+        return _rating(row)
+
+    return _read(path, parse)
 
 
 def _read(path: Path, parse: Callable[[Mapping[str, Any]], R]) -> list[R]:
@@ -85,14 +122,24 @@ def _demonstration(row: Mapping[str, Any]) -> Demonstration:
     return Demonstration(_text(row, "prompt"), _text(row, "completion"), _weight(row))
 
 
-def _preference(row: Mapping[str, Any]) -> Preference:
+def _preference(row: Mapping[str, Any], *, ties: bool = False) -> Preference:
     chosen, rejected = _text(row, "chosen"), _text(row, "rejected")
     if chosen == rejected:
         raise ValueError(f"rejected must differ from chosen, got {quoted(rejected)} for both")
     margin = _number(row, "margin", 0.0)
     if margin < 0:
         raise ValueError(f"margin must be at least 0, got {margin}")
-    return Preference(_text(row, "prompt"), chosen, rejected, margin, _weight(row))
+    tie = row.get("tie", False)
+    if not isinstance(tie, bool) or (tie and not ties):
+        raise ValueError(f"tie must be {'true or ' if ties else ''}false, got {quoted(tie)}")
+    return Preference(_text(row, "prompt"), chosen, rejected, margin, _weight(row), tie)
+
+
+def _rating(row: Mapping[str, Any]) -> Rating:
+    if row["score"] is None:
+        raise ValueError("score must be a finite number, got None")
+    score = _number(row, "score", 0.0)
+    return Rating(_text(row, "prompt"), _text(row, "completion"), score, _weight(row))
 
 
 def _text(row: Mapping[str, Any], field: str) -> str:

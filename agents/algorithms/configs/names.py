@@ -16,6 +16,7 @@ from agents.algorithms.configs.offline import OfflineConfig
 from agents.algorithms.configs.policy_gradient import PolicyGradientConfig
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.configs.reinforce import REINFORCEConfig
+from agents.algorithms.configs.reward_model import RewardModelConfig
 from agents.algorithms.configs.sb3_ppo import SB3PPOConfig
 from agents.algorithms.configs.sft import SFTConfig
 from agents.algorithms.configs.steps import StepsConfig
@@ -47,7 +48,11 @@ ALGORITHMS: Mapping[str, type[PolicyGradientConfig]] = {
 }
 """The config of each; `sb3-ppo` is Stable-Baselines3's, told in our terms."""
 
-OFFLINE_ALGORITHMS: Mapping[str, type[OfflineConfig]] = {"sft": SFTConfig, "dpo": DPOConfig}
+OFFLINE_ALGORITHMS: Mapping[str, type[OfflineConfig]] = {
+    "sft": SFTConfig,
+    "dpo": DPOConfig,
+    "reward-model": RewardModelConfig,
+}
 """The config of each that learns from a file, by a command of its own."""
 
 CARRIED_OVER = (

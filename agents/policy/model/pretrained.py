@@ -20,7 +20,7 @@ def new_model(config: PreTrainedConfig, dtype: torch.dtype, seed: int) -> PreTra
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(
-            _without_dropout(config), dtype=dtype, trust_remote_code=False
+            without_dropout(config), dtype=dtype, trust_remote_code=False
         )
     return model
 
@@ -44,7 +44,7 @@ def load_model(source: str | Path, dtype: torch.dtype) -> PreTrainedModel:
             f"{source}: {reason}"
         ) from error
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        source, config=_without_dropout(config), dtype=dtype, trust_remote_code=False
+        source, config=without_dropout(config), dtype=dtype, trust_remote_code=False
     )
     return model
 
@@ -78,7 +78,8 @@ def dropouts(config: PreTrainedConfig) -> Mapping[str, float]:
     }
 
 
-def _without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:
+def without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:
+    """Returns a copy of a configuration whose dropout rates are 0, those of its parts included."""
     config = copy.deepcopy(config)
     parts = (getattr(config, name, None) for name in config.sub_configs)
     for part in (config, *(part for part in parts if part is not None)):
@@ -92,7 +93,7 @@ def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     loaded = AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, dtype=dtype, trust_remote_code=False
     )
-    config = _without_dropout(loaded.config)
+    config = without_dropout(loaded.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     model: PreTrainedModel = AutoModelForCausalLM.from_config(

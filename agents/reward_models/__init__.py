@@ -1,0 +1,1 @@
+"""Reward models: what people prefer, learnt from what they said."""
