@@ -22,6 +22,7 @@ import torch
 from agents import collect_rollout
 from agents.applications.dialogue import DIALOGUE
 from agents.applications.fine_tuning import FineTuning
+from agents.evaluation.sampled_optimum import Optimum, Scores, best_of, kl_of_best_of, optimum
 from agents.runs import pipeline
 from agents.runs.console import run_console
 from agents.runs.environments import make_envs, make_reward
@@ -30,8 +31,7 @@ from agents.runs.prompts import load_prompts
 from agents.runs.saved_config import anchored
 from benchmarks import command_line
 from benchmarks.figures import Figure, figure, write_result
-from benchmarks.interquartile import Interval
-from benchmarks.sampled_optimum import Optimum, Scores, best_of, kl_of_best_of, optimum
+from text_gym.feedback.proportion import Interval
 
 BETA = 0.05
 BUDGETS = {"two minutes": 16_384, "ten minutes": 49_152, "an hour": 262_144}

@@ -1,6 +1,7 @@
 """Whether every figure of a report's page is in its JSON.
 
-Knows a report by its two files only. Numbers at the axes of plots are not figures.
+Knows a report by its two files only. Numbers at the axes of plots are not
+figures, nor are the names of control characters in texts.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ class Visible(HTMLParser):
         self.hidden = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        ticks = tag == "text" and dict(attrs).get("class") in ("start", "middle", "end")
-        self.hidden = tag == "style" or ticks
+        kind = dict(attrs).get("class")
+        ticks = tag == "text" and kind in ("start", "middle", "end")
+        self.hidden = tag == "style" or kind == "sign" or ticks
 
     def handle_endtag(self, tag: str) -> None:
         self.hidden = False

@@ -14,7 +14,7 @@ import pytest
 
 from agents.command_line.command import command, command_line
 
-COMMANDS = ("train", "resume", "pretrain", "fetch", "sample")
+COMMANDS = ("train", "resume", "pretrain", "fetch", "sample", "evaluate")
 LIBRARIES = ("matplotlib", "rich", "safetensors", "tensorboard", "tyro")
 
 

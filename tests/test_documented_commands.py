@@ -47,6 +47,7 @@ PRETRAINED = (
     "--training.epochs 1 --threads 1"
 )
 
+EVALUATED = "--eval-episodes 4 --threads 1"
 FEW = "--n-prompts 4 --max-new-tokens 3 --threads 1"
 
 # Commands, in the order in which a person would give them, with the options that make them small.
@@ -58,6 +59,10 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.train dialogue": NAMED,
         "python -m agents.resume runs/NAME": "",
         "python -m agents.train dialogue --ban-unwanted": SMALL,
+        "python -m agents.evaluate": "--help",
+        "python -m agents.evaluate small-talk runs/NAME": EVALUATED,
+        "python -m agents.evaluate small-talk runs/NAME --best-of 4 --optimum-texts 32 "
+        "--study people": EVALUATED,
     },
     "files": {
         "python -m agents.sft": "--help",

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.sampled_optimum import best_of, kl_of_best_of, optimum, soft_values
+from agents.evaluation.sampled_optimum import best_of, kl_of_best_of, optimum, soft_values
 
 BETA = 0.1
 

@@ -26,7 +26,7 @@ _CHUNK = 64
 
 def evaluate(
     policy: CausalLMPolicy,
-    reference: CausalLMPolicy,
+    reference: CausalLMPolicy | None,
     envs: VectorEnv[Any, Any, Any],
     n_episodes: int,
     *,
@@ -37,7 +37,7 @@ def evaluate(
 
     Args:
         policy: The policy to evaluate.
-        reference: What KL and perplexity are measured against.
+        reference: What KL and perplexity are measured against; None: they are NaN.
         envs: Environments that report `text_episode`; see `collect_rollout`.
         n_episodes: At least the number of environments.
         seed: Of prompts and sampling.
@@ -73,7 +73,7 @@ def own_log_probs(policy: CausalLMPolicy, rollout: Rollout) -> Tensor:
 def describe(
     rollout: Rollout,
     log_probs: Tensor,
-    reference: CausalLMPolicy,
+    reference: CausalLMPolicy | None,
     kl_coef: float | None = None,
 ) -> Evaluation:
     """Evaluates texts, whoever wrote them.
@@ -81,14 +81,16 @@ def describe(
     Args:
         rollout: The texts, on the reference's device.
         log_probs: (B, T), under the policy that wrote them.
-        reference: What KL and perplexity are measured against.
+        reference: What KL and perplexity are measured against; None: they are NaN.
         kl_coef: The price of a nat of KL in the objective; None: there is no objective.
 
     Raises:
         KeyError: If the environments did not report `text_episode`.
     """
     mask = rollout.texts.completion_mask
-    ref_log_probs = forward_in_chunks(reference, rollout.texts, _CHUNK).log_probs
+    ref_log_probs = torch.full_like(log_probs, torch.nan)
+    if reference is not None:
+        ref_log_probs = forward_in_chunks(reference, rollout.texts, _CHUNK).log_probs
     episodes = [info["text_episode"] for info in rollout.infos]
     return Evaluation(
         prompts=[episode.prompt for episode in episodes],

@@ -73,14 +73,7 @@ class Evaluation:
         A metric with a value for each text is averaged, and `NAME_half_width` is half of the mean's
         95 % confidence interval.
         """
-        figures: dict[str, float] = {}
-        for name, metric in METRICS.items():
-            value = metric.of(self)
-            if isinstance(value, Sequence):
-                figures[name], figures[f"{name}_half_width"] = mean_interval(value)
-            elif value is not None:
-                figures[name] = value
-        return figures
+        return figures_of(self, METRICS)
 
 
 class Metric(NamedTuple):
@@ -98,6 +91,18 @@ class Metric(NamedTuple):
     digits: int
     of: Callable[[Evaluation], Sequence[float] | float | None]
     extra: str | None = None
+
+
+def figures_of(evaluation: Evaluation, metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """Returns the values of metrics by name; see `Evaluation.figures`."""
+    figures: dict[str, float] = {}
+    for name, metric in metrics.items():
+        value = metric.of(evaluation)
+        if isinstance(value, Sequence):
+            figures[name], figures[f"{name}_half_width"] = mean_interval(value)
+        elif value is not None:
+            figures[name] = value
+    return figures
 
 
 def _perplexity(evaluation: Evaluation) -> float:
@@ -157,10 +162,16 @@ def paired_gains(before: Evaluation, after: Evaluation) -> dict[str, Interval]:
         )
     gains = {}
     for name in COMPARED:
-        old, new = METRICS[name].of(before), METRICS[name].of(after)
-        if isinstance(old, Sequence) and isinstance(new, Sequence):
+        old, new = values_of(before, name), values_of(after, name)
+        if old and new:
             gains[name] = mean_interval([b - a for a, b in zip(old, new, strict=True)])
     return gains
+
+
+def values_of(evaluation: Evaluation, name: str) -> Sequence[float]:
+    """Returns a metric's value of each text; nothing where there is only one of all together."""
+    values = METRICS[name].of(evaluation)
+    return values if isinstance(values, Sequence) else ()
 
 
 def _first(prompts: Sequence[str]) -> list[str]:

@@ -109,7 +109,7 @@ def evaluations(evaluated: Mapping[str, Evaluation], title: str) -> Table:
     """
     rows = {
         metric.label: {
-            heading: _cell(one.figures, name, metric.digits)
+            heading: interval_cell(one.figures, name, metric.digits)
             for heading, one in evaluated.items()
             if name in one.figures
         }
@@ -126,7 +126,7 @@ def evaluations(evaluated: Mapping[str, Evaluation], title: str) -> Table:
     return side_by_side(f"{title} (+/-: 95 %)", {label: row for label, row in rows.items() if row})
 
 
-def _cell(figures: Mapping[str, float], name: str, digits: int) -> str:
+def interval_cell(figures: Mapping[str, float], name: str, digits: int) -> str:
     """Returns a figure, with half of its interval where it has one."""
     half_width = figures.get(f"{name}_half_width")
     interval = "" if half_width is None else f" +/- {half_width:.{digits}f}"

@@ -13,7 +13,7 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from rich.console import Console
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from agents.algorithms.configs.names import OFFLINE_ALGORITHMS
 from agents.applications.registry import PROMPTS
 from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
@@ -37,8 +36,8 @@ from agents.runs.environments import make_envs
 from agents.runs.models import load_language_model
 from agents.runs.prompts import load_prompts
 from agents.runs.sampling_options import Sampling
-from agents.runs.saved_config import is_run, read_config, read_learner, read_offline_config
 from agents.runs.start import digest_of_parameters, digest_of_prompts, digest_of_tokenizer
+from agents.runs.writers import Manner, manner_of, source_of
 from text_gym import Episode, HuggingFaceTokenizer, Prompt
 from text_gym.feedback import Completion, Item, StudyConfig, create_study, open_study
 from text_gym.feedback.answers import Mode
@@ -47,15 +46,6 @@ from text_gym.prompts import read_prompts
 
 _PLACES = 6
 """Decimals of a log-prob: more than float32 knows of one."""
-
-
-class Manner(NamedTuple):
-    """Holds how a model is asked to write."""
-
-    prompt_template: str = "{prompt}\n"
-    max_new_tokens: int = 32
-    temperature: float = 1.0
-    ban_unwanted: bool = False
 
 
 def run(config: Sampling) -> None:
@@ -161,28 +151,10 @@ def _unjudged(episodes: Sequence[Episode]) -> NDArray[np.float64]:
 
 
 def _model(config: Sampling) -> tuple[str, Manner]:
-    """Returns which model writes, and how."""
-    folder, source, manner = Path(config.model), config.model, Manner()
-    if is_run(folder):
-        source = str(folder / "policy")
-        if not os.path.isdir(source):
-            raise FileNotFoundError(
-                f"model must be a finished run, got {folder}, which has no policy yet: finish it "
-                f"by python -m agents.resume {folder}"
-            )
-        manner = _manner_of_run(folder)
+    """Returns which model writes, and how: as it is asked to, else as it would."""
     asked = {name: getattr(config, name) for name in Manner._fields}
-    return source, manner._replace(**{k: v for k, v in asked.items() if v is not None})
-
-
-def _manner_of_run(folder: Path) -> Manner:
-    if read_learner(folder) in OFFLINE_ALGORITHMS:
-        learnt = read_offline_config(folder).config
-        return Manner(learnt.prompt_template, temperature=learnt.policy.temperature)
-    tuned = read_config(folder).config
-    return Manner(
-        tuned.prompt_template, tuned.max_new_tokens, tuned.policy.temperature, tuned.ban_unwanted
-    )
+    given = {name: value for name, value in asked.items() if value is not None}
+    return source_of(config.model), manner_of(config.model)._replace(**given)
 
 
 def _prompts(name: str, console: Console) -> Sequence[Prompt]:

@@ -1,6 +1,7 @@
 """Figures of finished texts, as pure functions of strings."""
 
 from text_gym.metrics.distinct import distinct_n
+from text_gym.metrics.overlap import bleu, chrf, rouge, self_bleu
 from text_gym.metrics.unwanted import has_unwanted
 
-__all__ = ["distinct_n", "has_unwanted"]
+__all__ = ["bleu", "chrf", "distinct_n", "has_unwanted", "rouge", "self_bleu"]

@@ -7,15 +7,18 @@ number is the effective sample size, (Σ w)² / Σ w². Knows scores, not where 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.interquartile import Interval
+from agents.evaluation.intervals import Interval as MeanInterval
+from agents.evaluation.intervals import mean_interval
+from text_gym.feedback.proportion import Interval
 
 Scores = NDArray[np.float64]
-"""Of N texts of the reference to each of P prompts, (P, N)."""
+"""Of N texts of the reference to each of P prompts, (P, N), unless it is said otherwise."""
 
 TRUSTED = 10
 """Texts that must carry the weight of a prompt's estimate, or it is not to be trusted."""
@@ -67,6 +70,33 @@ def optimum(scores: Scores, beta: float, *, draws: int = 1000, seed: int = 0) ->
         kl=float((rewards - values).mean() / beta),
         effective=1 / (shares**2).sum(axis=1),
     )
+
+
+def regret(best: Scores, objectives: Scores, starts: Scores) -> MeanInterval:
+    """Returns the share of what the best policy gains on the reference that another one does not.
+
+    With means over prompts, r = (J* − J)/(J* − J₀). The interval is that of the mean of
+    (J* − J) − r (J* − J₀) over prompts, divided by J* − J₀ (Cochran 1977, "Sampling Techniques",
+    section 6.5).
+
+    Args:
+        best: J*, the soft value of each prompt, (P,).
+        objectives: J, what the policy reached at each, (P,).
+        starts: J₀, what the reference reaches at each, (P,).
+
+    Returns:
+        NaN where the best policy gains nothing.
+
+    Example:
+        >>> regret(np.array([1.0, 3.0]), np.array([0.5, 2.5]), np.array([0.0, 2.0]))
+        Interval(mean=0.5, half_width=0.0)
+    """
+    lost, left = best - objectives, best - starts
+    if not left.mean() > 0:
+        return MeanInterval(math.nan, math.nan)
+    share = float(lost.mean() / left.mean())
+    residuals = (lost - share * left) / left.mean()
+    return MeanInterval(share, mean_interval(residuals.tolist()).half_width)
 
 
 def _bootstrap(scores: Scores, beta: float, draws: int, seed: int) -> NDArray[np.float64]:

@@ -1,0 +1,276 @@
+"""What a comparison looks like: a table for the terminal, a report to send to a colleague.
+
+Knows what was compared by names and numbers alone; nothing is computed here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.table import Table as TerminalTable
+
+from agents.evaluation.comparison import COMPARISON_METRICS, Comparison, Difference
+from agents.evaluation.metrics import METRICS
+from agents.reports import (
+    Block,
+    Curves,
+    Facts,
+    Figure,
+    Intervals,
+    Paragraph,
+    Section,
+    Series,
+    SideBySide,
+    Table,
+    Written,
+    write_report,
+)
+from agents.reports.tables import Cell
+from agents.runs.console import interval_cell, side_by_side
+from text_gym.feedback.proportion import Interval as Share
+
+_WORTH = ("reward", "kl", "objective")
+"""Figures of what policies are worth; the others are of how they write."""
+
+
+class Cost(NamedTuple):
+    """Holds what it took to make a policy; None: nothing, or nobody knows.
+
+    Attributes:
+        learner: What learnt.
+        episodes: Texts that it learnt from.
+        seconds: Of training.
+        texts_per_reply: That are written for one reply.
+    """
+
+    learner: str = ""
+    episodes: int | None = None
+    seconds: float | None = None
+    texts_per_reply: int = 1
+
+
+class Circumstances(NamedTuple):
+    """Holds what is to be said beside the figures.
+
+    Attributes:
+        facts: What was done, by what it is called.
+        costs: Of each policy.
+        independent: The model under which perplexity was measured too; None: there is none.
+        perplexities: Under that model, by policy.
+    """
+
+    facts: Sequence[tuple[str, str]]
+    costs: Mapping[str, Cost]
+    independent: str | None = None
+    perplexities: Mapping[str, float] = {}
+
+
+def comparison_table(found: Comparison) -> TerminalTable:
+    """Returns the figures of all policies for the terminal, a column for each."""
+    rows = {
+        metric.label: {
+            policy: interval_cell(figures, name, metric.digits)
+            for policy, figures in found.figures.items()
+            if name in figures
+        }
+        for name, metric in COMPARISON_METRICS.items()
+    }
+    rows["regret"] = {
+        name: f"{one.mean:.3f} +/- {one.half_width:.3f}" for name, one in found.regrets.items()
+    }
+    for judge, rates in found.win_rates.items():
+        rows[f"win rate by {judge}"] = {name: f"{one.value:.3f}" for name, one in rates.items()}
+    title = f"Compared with {found.reference} (+/-: 95 %)"
+    return side_by_side(title, {label: row for label, row in rows.items() if row})
+
+
+def write_comparison(
+    folder: Path, found: Comparison, how: Circumstances, *, n_samples: int = 12
+) -> Path:
+    """Writes the report of a comparison, and returns the path of its page."""
+    title = "Evaluation: " + ", ".join(found.evaluated)
+    return write_report(
+        folder, title, comparison_sections(found, how, n_samples), comparison_figures(found, how)
+    )
+
+
+def comparison_sections(
+    found: Comparison, how: Circumstances, n_samples: int = 12
+) -> list[Section]:
+    """Returns the sections of a report on a comparison."""
+    sections: dict[str, Sequence[Block]] = {
+        "What was compared": [Facts(how.facts), Paragraph(_READING)],
+        "What each is worth": list(_worth(found, how)),
+        "Who is better": list(_better(found)),
+        "How they write": list(_writing(found, how)),
+        "Side by side": [_samples(found, n_samples)] if n_samples else [],
+    }
+    return [Section(title, blocks) for title, blocks in sections.items() if blocks]
+
+
+def comparison_figures(found: Comparison, how: Circumstances) -> dict[str, Any]:
+    """Returns the figures of a comparison by policy, for programs."""
+    policies = {
+        name: {
+            **figures,
+            "regret": found.regrets[name]._asdict() if name in found.regrets else None,
+            "win_rates": {by: _ends(rates.get(name)) for by, rates in found.win_rates.items()},
+            "independent_perplexity": how.perplexities.get(name),
+            "cost": how.costs[name]._asdict(),
+        }
+        for name, figures in found.figures.items()
+    }
+    differences = [one._replace(gain=one.gain._asdict())._asdict() for one in found.differences]  # type: ignore[arg-type]
+    return {"reference": found.reference, "policies": policies, "differences": differences}
+
+
+_READING = (
+    "Every policy replied to the same prompts, in the same order. Intervals are of 95 %: of means "
+    "by Student's t, of win rates by Wilson, of regret that of a ratio of means."
+)
+
+
+def _worth(found: Comparison, how: Circumstances) -> Iterator[Block]:
+    columns = [name for name in _WORTH if any(name in one for one in found.figures.values())]
+    regret = ["regret"] if found.regrets else []
+    rows: list[Sequence[Cell]] = [
+        [
+            name,
+            *(_figure(figures, column) for column in columns),
+            *([_regret(found, name)] if regret else []),
+            *_spent(how.costs[name]),
+        ]
+        for name, figures in found.figures.items()
+    ]
+    labels = [METRICS[column].label for column in columns]
+    spent = ["learner", "episodes", "seconds", "texts per reply"]
+    yield Table(["policy", *labels, *regret, *spent], rows, _optimum(found))
+    yield _intervals(found, "reward", "Reward")
+    if "objective" in columns:
+        yield _intervals(found, "objective", "Objective")
+    yield _reward_against_kl(found)
+
+
+def _better(found: Comparison) -> Iterator[Block]:
+    judges = {judge: rates for judge, rates in found.win_rates.items() if rates}
+    told = (
+        f"Share of prompts at which the reply is better than that of {found.reference}; ties are "
+        "half a win. The line is where neither is better."
+    )
+    for judge, rates in judges.items():
+        shares = [(name, _share(one)) for name, one in rates.items()]
+        yield Intervals(f"Win rate by {judge}", "win rate", shares, told, mark=0.5)
+    if judges:
+        rows: list[Sequence[Cell]] = [
+            [name, *(_share(rates.get(name)) for rates in judges.values())]
+            for name in found.evaluated
+            if name != found.reference
+        ]
+        yield Table(["policy", *(f"win rate by {judge}" for judge in judges)], rows)
+    if found.differences:
+        yield _differences(found.differences)
+
+
+_TESTED = (
+    "Differences are means over prompts, reply against reply. p: how often signs drawn by lot lead "
+    "as far, corrected by Holm for all pairs in the table."
+)
+
+
+def _differences(differences: Sequence[Difference]) -> Table:
+    """Returns a row for each pair, with its difference by each metric."""
+    metrics = list(dict.fromkeys(one.metric for one in differences))
+    pairs: dict[tuple[str, str], list[Cell]] = {}
+    for one in differences:
+        gain = Figure(one.gain.mean, 3, one.gain.half_width)
+        pairs.setdefault((one.policy, one.other), []).extend((gain, Figure(one.corrected, 4)))
+    labels = [text for name in metrics for text in (f"more {METRICS[name].label}", "p")]
+    rows: list[Sequence[Cell]] = [[*pair, *cells] for pair, cells in pairs.items()]
+    return Table(["policy", "compared with", *labels], rows, _TESTED)
+
+
+def _writing(found: Comparison, how: Circumstances) -> Iterator[Block]:
+    names = [
+        name
+        for name in COMPARISON_METRICS
+        if name not in _WORTH and any(name in one for one in found.figures.values())
+    ]
+    rows: list[Sequence[Cell]] = [
+        [policy, *(_figure(one, name) for name in names), *_independent(how, policy)]
+        for policy, one in found.figures.items()
+    ]
+    under = [f"perplexity under {how.independent}"] if how.perplexities else []
+    yield Table(["policy", *(COMPARISON_METRICS[name].label for name in names), *under], rows)
+
+
+def _independent(how: Circumstances, policy: str) -> list[Cell]:
+    return [Figure(how.perplexities[policy], 1)] if how.perplexities else []
+
+
+def _samples(found: Comparison, n: int) -> SideBySide:
+    first, *_ = found.evaluated.values()
+    rows = range(min(n, len(first.prompts)))
+    written = [
+        [
+            Written(name, one.completions[row], Figure(one.scores[row], 3))
+            for name, one in found.evaluated.items()
+        ]
+        for row in rows
+    ]
+    return SideBySide([first.prompts[row] for row in rows], written)
+
+
+def _intervals(found: Comparison, name: str, title: str) -> Intervals:
+    rows = [(policy, _figure(one, name)) for policy, one in found.figures.items()]
+    told = f"The line is where {found.reference} is."
+    of_reference = found.figures[found.reference][name]
+    return Intervals(title, METRICS[name].label, rows, told, mark=of_reference)
+
+
+def _reward_against_kl(found: Comparison) -> Curves:
+    series = []
+    for name, one in found.figures.items():
+        reward, half_width = one["reward"], one["reward_half_width"]
+        ends = ([reward - half_width], [reward + half_width])
+        distance = math.sqrt(max(one["kl"], 0.0)) if math.isfinite(one["kl"]) else math.nan
+        series.append(Series(name, [distance], [reward], *ends, style="dots"))
+    told = f"How far each policy went from {found.reference} for its reward."
+    return Curves("Reward and distance", "√KL, in √nats", "reward", series, told)
+
+
+def _optimum(found: Comparison) -> str:
+    if found.best is None:
+        return ""
+    best = found.best.objective
+    return (
+        f"The best objective is estimated as {best.value:.3f} ({best.low:.3f} to {best.high:.3f}); "
+        f"of {found.best.doubtful} of {len(found.best.effective)} prompts the estimate rests on "
+        "few texts and is rather low."
+    )
+
+
+def _spent(cost: Cost) -> list[Cell]:
+    episodes = None if cost.episodes is None else Figure(cost.episodes, 0)
+    seconds = None if cost.seconds is None else Figure(cost.seconds, 0)
+    return [cost.learner, episodes, seconds, Figure(cost.texts_per_reply, 0)]
+
+
+def _figure(figures: Mapping[str, float], name: str) -> Figure:
+    digits = COMPARISON_METRICS[name].digits
+    return Figure(figures.get(name, math.nan), digits, figures.get(f"{name}_half_width"))
+
+
+def _regret(found: Comparison, name: str) -> Figure:
+    one = found.regrets.get(name)
+    return Figure(math.nan) if one is None else Figure(one.mean, 3, one.half_width)
+
+
+def _share(one: Share | None) -> Figure:
+    return Figure(math.nan) if one is None else Figure(one.value, 3, low=one.low, high=one.high)
+
+
+def _ends(one: Share | None) -> dict[str, float] | None:
+    return None if one is None else one._asdict()

@@ -1,0 +1,201 @@
+"""Comparing models: each writes to the same prompts, and a report says what came of it.
+
+What the figures are stands in `agents.evaluation.comparison`, what the report shows in
+`agents.runs.comparison_report`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers.utils import logging as transformers_logging
+
+from agents.algorithms.best_of_n import BestOfN
+from agents.command_line.threads import number_of_threads
+from agents.distributed import processes
+from agents.evaluation.comparison import Comparison, compare
+from agents.evaluation.evaluate import evaluate
+from agents.evaluation.metrics import Evaluation
+from agents.evaluation.perplexity import perplexity
+from agents.evaluation.sampled_optimum import Scores
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.config import PolicyConfig
+from agents.policy.token_batch import TokenBatch
+from agents.rollout.collect import collect_rollout
+from agents.runs.blind_study import win_rates_by_people
+from agents.runs.comparison_report import (
+    Circumstances,
+    Cost,
+    comparison_table,
+    write_comparison,
+)
+from agents.runs.comparison_task import Task, task_of
+from agents.runs.console import printable, run_console
+from agents.runs.environments import make_envs
+from agents.runs.evaluating_options import Evaluating
+from agents.runs.going_on import SUMMARY
+from agents.runs.models import load_language_model
+from agents.runs.saved_config import is_run, read_learner
+from agents.runs.start import digest_of_tokenizer
+from agents.runs.writers import source_of
+from agents.supervised.sequences import collate, encode_pair
+from text_gym import HuggingFaceTokenizer
+
+_ENVS = 256
+"""Texts that are written side by side, at most."""
+
+
+class Writer(NamedTuple):
+    """Holds a model that writes."""
+
+    policy: CausalLMPolicy
+    tokenizer: HuggingFaceTokenizer
+
+
+def run(config: Evaluating) -> Comparison:
+    """Evaluates models, writes the report, prints its table and returns the comparison.
+
+    Raises:
+        FileNotFoundError: If a run is not finished, or something must be fetched first.
+        ValueError: If an option names nothing, or is left open and the runs do not agree on it.
+    """
+    device = processes.init(use_cpu=config.device == "cpu")
+    torch.set_num_threads(number_of_threads(config.threads))
+    transformers_logging.disable_progress_bar()
+    console = run_console()
+    task = task_of(config, console)
+    reference = _load(config.names[0], task, device)
+    evaluated = _evaluated(config, task, reference, device)
+    found = compare(evaluated, None, _reference_scores(config, task, reference))
+    if config.study is not None:
+        by_people = win_rates_by_people(config.study, evaluated)
+        found = dataclasses.replace(found, win_rates={**found.win_rates, "people": by_people})
+    how = Circumstances(
+        facts=_facts(config, task),
+        costs={name: _cost(name, config) for name in evaluated},
+        independent=config.independent,
+        perplexities=_independent(config, task, evaluated, device),
+    )
+    page = write_comparison(config.output, found, how, n_samples=config.samples)
+    console.print(comparison_table(found))
+    console.print(f"The report is {printable(str(page))}.")
+    return found
+
+
+def _load(name: str, task: Task, device: torch.device) -> Writer:
+    options = PolicyConfig(value_network="none", temperature=task.manner.temperature)
+    policy, tokenizer = load_language_model(source_of(name), options)
+    return Writer(policy.to(device), tokenizer)
+
+
+def _evaluated(
+    config: Evaluating, task: Task, reference: Writer, device: torch.device
+) -> dict[str, Evaluation]:
+    """Lets every model write, one after the other; only the reference stays in memory."""
+    names = config.names
+    found = {names[0]: _evaluate(reference, reference, task, config)}
+    for name in names[1:]:
+        found[name] = _evaluate(_load(name, task, device), reference, task, config)
+    if config.best_of is not None:
+        best = BestOfN(reference.policy, config.best_of)
+        envs = _envs(reference, task, config, config.best_of)
+        found[f"best of {config.best_of}"] = best.evaluate(
+            reference.policy, envs, config.eval_episodes, seed=config.seed, kl_coef=task.kl_coef
+        )
+    return found
+
+
+def _evaluate(writer: Writer, reference: Writer, task: Task, config: Evaluating) -> Evaluation:
+    """Evaluates one model; KL is that from the reference where they share a vocabulary."""
+    digests = {digest_of_tokenizer(one.tokenizer) for one in (writer, reference)}
+    return evaluate(
+        writer.policy,
+        reference.policy if len(digests) == 1 else None,
+        _envs(writer, task, config),
+        config.eval_episodes,
+        seed=config.seed,
+        kl_coef=task.kl_coef,
+    )
+
+
+def _envs(writer: Writer, task: Task, config: Evaluating, group_size: int = 1) -> Any:
+    return make_envs(
+        task.manner,
+        task.prompts,
+        writer.tokenizer,
+        writer.policy.end_of_text_ids,
+        min(_ENVS, config.eval_episodes * group_size),
+        task.reward_function,
+        group_size=group_size,
+    )
+
+
+def _reference_scores(config: Evaluating, task: Task, reference: Writer) -> Scores | None:
+    """Returns rewards of more texts of the reference to the prompts evaluated, (P, N)."""
+    n_texts = config.optimum_texts
+    if n_texts is None:
+        return None
+    if not task.kl_coef:
+        raise ValueError(f"kl_coef must be above 0 for an optimum, got {task.kl_coef}")
+    generator = torch.Generator(reference.policy.device).manual_seed(config.seed + 1)
+    envs = _envs(reference, task, config, n_texts)
+    total = n_texts * config.eval_episodes
+    rollout = collect_rollout(reference.policy, envs, total, generator, seed=config.seed)
+    groups = np.array([int(info["group_id"]) for info in rollout.infos])
+    in_order = np.argsort(groups, kind="stable")
+    return rollout.scores.double().numpy()[in_order].reshape(-1, n_texts)
+
+
+def _independent(
+    config: Evaluating, task: Task, evaluated: Mapping[str, Evaluation], device: torch.device
+) -> dict[str, float]:
+    """Returns the perplexity of each model's texts under one that had no part in them."""
+    if config.independent is None:
+        return {}
+    writer = _load(config.independent, task, device)
+    template = task.manner.prompt_template
+    return {
+        name: perplexity(writer.policy, _encoded(writer, template, one).to(device))
+        for name, one in evaluated.items()
+    }
+
+
+def _encoded(writer: Writer, template: str, evaluation: Evaluation) -> TokenBatch:
+    """Returns what somebody wrote as a model reads it, texts left out that are too long for it."""
+    pairs = zip(evaluation.prompts, evaluation.completions, strict=True)
+    encoded = [encode_pair(writer.tokenizer, template, *pair) for pair in pairs]
+    most = writer.policy.max_length or sys.maxsize
+    return TokenBatch(*collate([one for one in encoded if len(one.ids) <= most]))
+
+
+def _cost(name: str, config: Evaluating) -> Cost:
+    """Returns what a model cost, as its run's summary tells."""
+    if name not in config.names:
+        return Cost(texts_per_reply=config.best_of or 1)
+    path = Path(name) / SUMMARY
+    if not is_run(Path(name)) or not path.is_file():
+        return Cost()
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    return Cost(read_learner(Path(name)), summary.get("episodes"), summary.get("seconds"))
+
+
+def _facts(config: Evaluating, task: Task) -> list[tuple[str, str]]:
+    """Returns what was done, for the head of the report."""
+    beta = "none given: no objective" if task.kl_coef is None else f"{task.kl_coef:g}"
+    return [
+        ("Reference", config.names[0]),
+        ("Prompts", config.prompts or "held out by the runs"),
+        ("Replies of each", f"{config.eval_episodes:,}"),
+        ("Reward", task.reward),
+        ("Price of a nat, β", beta),
+        ("Longest reply", f"{task.manner.max_new_tokens} tokens"),
+        ("Temperature", f"{task.manner.temperature:g}"),
+        ("Seed", str(config.seed)),
+    ]
