@@ -1,12 +1,14 @@
-"""Learn a reward from what people said: `python -m agents.reward_model train|check`.
+"""Learn a reward from what people said: `python -m agents.reward_model train`, and `check`.
 
 Reads the command line and nothing more; torch is imported once it is known what to do.
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from agents.command_line.command import command
-from agents.runs.offline_presets import RewardModelRun
+from agents.runs.offline_presets import RewardModelCheck, RewardModelRun
 
 
 @command("reward_model")
@@ -14,15 +16,22 @@ def main() -> None:
     """Trains a reward model on a file, or says how good one is."""
     import tyro
 
-    config: RewardModelRun = tyro.cli(
-        RewardModelRun,
+    train = Annotated[RewardModelRun, tyro.conf.subcommand("train")]
+    check = Annotated[RewardModelCheck, tyro.conf.subcommand("check")]
+    config: RewardModelRun | RewardModelCheck = tyro.cli(
+        train | check,
         prog="python -m agents.reward_model",
+        description=main.__doc__,
         config=(tyro.conf.AvoidSubcommands,),
     )
+    if isinstance(config, RewardModelCheck):
+        from agents.runs import checking
 
-    from agents.runs.offline_pipeline import run
+        checking.run(config)
+    else:
+        from agents.runs import offline_pipeline
 
-    run(config)
+        offline_pipeline.run(config)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,13 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m text_gym.feedback create ratings --items items.jsonl --mode rate "
         "--scale helpful --scale kind:0:10": "",
     },
+    "rewards": {
+        "python -m agents.reward_model train": "--help",
+        "python -m agents.reward_model train --data preferences.jsonl --name NAME": "--threads 1",
+        "python -m agents.reward_model check runs/NAME --gold sentiment --output report": (
+            "--threads 1"
+        ),
+    },
     "Stable-Baselines3": {
         "python -m agents.train toy --name ours": TOY,
         "python -m agents.train toy --name mlp --algorithm sb3-ppo --num-envs 16": TOY,

@@ -27,12 +27,13 @@ from agents.algorithms.configs.reward_model import RewardModelConfig
 from agents.applications.split import heldout_texts
 from agents.checkpoints.series import latest
 from agents.reward_models.learner import RewardLearner
-from agents.runs import offline_pipeline
+from agents.runs import checking, offline_pipeline
 from agents.runs.models import load_language_model
 from agents.runs.offline_presets import (
     OFFLINE_RUNS,
     DPORun,
     OfflineRun,
+    RewardModelCheck,
     RewardModelRun,
     SFTRun,
 )
@@ -318,6 +319,30 @@ def test_killed_and_resumed_it_equals_a_run_that_never_was(
     mine, theirs = outcome(folder, kind), outcome(finished(kind), kind)
     for name, value in theirs.items():
         assert mine[name] == value, name
+
+
+def test_a_reward_model_is_checked_on_what_its_run_held_out(
+    finished: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = finished("reward-model")
+    verdict = checking.run(RewardModelCheck(model=folder, output=tmp_path / "report", threads=1))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert verdict.n_comparisons + verdict.n_ties + verdict.n_ratings == summary["heldout_pairs"]
+    assert verdict.accuracy is not None
+    assert verdict.accuracy.value == summary["accuracy_after"]
+    assert (tmp_path / "report" / "report.html").is_file()
+    model, data = folder / "reward_model", folder.parent / "pairs.jsonl"
+    assert checking.run(RewardModelCheck(model=model, data=data, threads=1)).n_ratings == 2
+
+
+def test_what_a_reward_model_is_checked_on_must_be_known(
+    finished: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model = finished("reward-model") / "reward_model"
+    with pytest.raises(ValueError, match="data must be named for a model that is not in a run"):
+        checking.run(RewardModelCheck(model=model))
+    with pytest.raises(ValueError, match=r"gold must be one of \[.*\], got 'kindness'"):
+        checking.run(RewardModelCheck(model=model, gold="kindness"))
 
 
 def test_with_another_file_or_model_it_does_not_go_on(model: Path, tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from agents.algorithms.configs.dpo import DPOConfig
 from agents.algorithms.configs.offline import OfflineConfig
@@ -102,3 +104,22 @@ OFFLINE_RUNS: dict[str, type[OfflineRun]] = {
     "reward-model": RewardModelRun,
 }
 """By the name of the algorithm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardModelCheck:
+    """Says how good a reward model is, on what people said that it did not learn from."""
+
+    model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
+    """The folder of a run, or of a reward model."""
+    data: Path | None = None
+    """File of JSON lines, as for training; None: what the run held out of its own."""
+    gold: str | None = None
+    """A known reward to compare with: `sentiment`, or another that `python -m agents.train` can
+    name."""
+    output: Path | None = None
+    """Folder for `report.html` and `report.json`."""
+    device: Literal["auto", "cpu"] = "auto"
+    """Where to compute: on a GPU if there is one, or on the CPU in any case."""
+    threads: int | None = None
+    """Threads of torch; None: `$OMP_NUM_THREADS`, else 2."""

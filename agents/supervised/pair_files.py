@@ -38,6 +38,8 @@ class Preference(NamedTuple):
     """How much the pair counts, above 0."""
     tie: bool = False
     """Whether neither was preferred."""
+    side: str = ""
+    """Where `chosen` was shown: left or right; empty: it is not known."""
 
 
 class Rating(NamedTuple):
@@ -74,8 +76,9 @@ def read_preferences(path: Path) -> list[Preference]:
 def read_feedback(path: Path) -> list[Preference | Rating]:
     """Reads lines of preferences, ties among them, and of ratings, in any order.
 
-    A preference is as `read_preferences` has it, with `"tie": true` where neither was preferred; a
-    rating has `prompt`, `completion`, `score` and, if given, `weight` (else 1) and `scale`.
+    A preference is as `read_preferences` has it, with `"tie": true` where neither was preferred
+    and, if given, `side` (left or right), where `chosen` was shown; a rating has `prompt`,
+    `completion`, `score` and, if given, `weight` (else 1) and `scale`.
 
     Raises:
         OSError: If there is no such file.
@@ -87,10 +90,11 @@ def read_feedback(path: Path) -> list[Preference | Rating]:
     def parse(row: Mapping[str, Any]) -> Preference | Rating:
         if "score" not in row:
             return _preference(row, ties=True)
+        rating = _rating(row)
         scales.add(str(row.get("scale")))
         if len(scales) > 1:
             raise ValueError(f"scale must be the same of all ratings, got {sorted(scales)}")
-        return _rating(row)
+        return rating
 
     return _read(path, parse)
 
@@ -132,7 +136,10 @@ def _preference(row: Mapping[str, Any], *, ties: bool = False) -> Preference:
     tie = row.get("tie", False)
     if not isinstance(tie, bool) or (tie and not ties):
         raise ValueError(f"tie must be {'true or ' if ties else ''}false, got {quoted(tie)}")
-    return Preference(_text(row, "prompt"), chosen, rejected, margin, _weight(row), tie)
+    side = row.get("side") or ""
+    if side not in ("", "left", "right"):
+        raise ValueError(f"side must be left or right, got {quoted(side)}")
+    return Preference(_text(row, "prompt"), chosen, rejected, margin, _weight(row), tie, side)
 
 
 def _rating(row: Mapping[str, Any]) -> Rating:
