@@ -58,11 +58,13 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.train dialogue --algorithm rloo --help": "",
         "python -m agents.train dialogue": NAMED,
         "python -m agents.resume runs/NAME": "",
+        "python -m agents.inspect runs/NAME": "--texts 16 --shown 2 --device cpu --threads 1",
         "python -m agents.train dialogue --ban-unwanted": SMALL,
         "python -m agents.evaluate": "--help",
         "python -m agents.evaluate small-talk runs/NAME": EVALUATED,
         "python -m agents.evaluate small-talk runs/NAME --best-of 4 --optimum-texts 32 "
         "--study people": EVALUATED,
+        "python -m agents.train dialogue --select-by variety --stop-when parted": SMALL,
     },
     "files": {
         "python -m agents.sft": "--help",

@@ -208,11 +208,7 @@ class PolicyGradient(EpisodicLearner[C]):
         metrics = rollout_metrics(rollout, old, ref_log_probs, self.kl_controller.kl_coef)
         if self.n_updates == 0 and self._reference_is_start:
             require_no_kl(float(masked_mean((old.log_probs - ref_log_probs).abs(), mask)))
-        rewards = rollout.rewards.to(old.log_probs.dtype)
-        if self.config.kl_in == "reward":
-            kl_coef = self.kl_controller.kl_coef
-            rewards = kl_penalised_rewards(rewards, old.log_probs, ref_log_probs, mask, kl_coef)
-        credit = self.advantages(rollout, rewards, old)
+        credit = self.credit(rollout, old, ref_log_probs)
         metrics |= advantage_metrics(credit.advantages, credit.returns, old.values, mask)
         advantages = credit.advantages
         if self.config.normalize_advantage:
@@ -221,6 +217,14 @@ class PolicyGradient(EpisodicLearner[C]):
             rollout.texts, old.log_probs, ref_log_probs, old.values, advantages, credit.returns
         )
         return experience, metrics
+
+    def credit(self, rollout: Rollout, old: PolicyOutputs, ref_log_probs: Tensor) -> Credit:
+        """Returns what each token is credited with, for its reward and the KL penalty in it."""
+        rewards = rollout.rewards.to(old.log_probs.dtype)
+        if self.config.kl_in == "reward":
+            mask, kl_coef = rollout.texts.completion_mask, self.kl_controller.kl_coef
+            rewards = kl_penalised_rewards(rewards, old.log_probs, ref_log_probs, mask, kl_coef)
+        return self.advantages(rollout, rewards, old)
 
     def update(self, experience: Experience) -> dict[str, float]:
         """Takes optimiser steps over minibatches of episodes, `config.n_epochs` times."""
