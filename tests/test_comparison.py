@@ -82,9 +82,9 @@ def test_wins_are_prompt_by_prompt(scores: list[float], others: list[float], sai
 
 
 def test_the_interval_of_regret_is_that_of_a_ratio() -> None:
-    """Lost 1, 1 and 4 of 2, 4 and 6: r = 1/2, residuals 0, −1 and 1, s = 1, over the mean of 4."""
+    """Lost 2, 1 and 3 of 2, 4 and 6: r = 1/2, residuals 1, −1 and 0, s = 1, over the mean of 4."""
     best = np.array([2.0, 4.0, 6.0])
-    found = regret(best, best - [1, 1, 4], np.zeros(3))
+    found = regret(best, best - [2, 1, 3], np.zeros(3))
     assert found == pytest.approx((0.5, 4.302653 * 1 / math.sqrt(3) / 4))
 
 
