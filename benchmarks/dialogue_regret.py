@@ -23,11 +23,13 @@ from agents import collect_rollout
 from agents.applications.dialogue import DIALOGUE
 from agents.applications.fine_tuning import FineTuning
 from agents.evaluation.sampled_optimum import Optimum, Scores, best_of, kl_of_best_of, optimum
+from agents.rollout.buffer import Rollout
 from agents.runs import pipeline
 from agents.runs.console import run_console
-from agents.runs.environments import make_envs, make_reward
+from agents.runs.environments import make_envs
 from agents.runs.models import load_policy
 from agents.runs.prompts import load_prompts
+from agents.runs.rewards import load_reward
 from agents.runs.saved_config import anchored
 from benchmarks import command_line
 from benchmarks.figures import Figure, figure, write_result
@@ -45,6 +47,14 @@ BEST_OF = (4, 8, 16, 32)
 
 def reference_scores(config: FineTuning, n_prompts: int, n_texts: int, seed: int) -> Scores:
     """Returns rewards of the untouched model's texts to held-out prompts, (n_prompts, n_texts)."""
+    rollout = reference_texts(config, n_prompts, n_texts, seed)
+    groups = np.array([int(info["group_id"]) for info in rollout.infos])
+    scores = rollout.scores.double().numpy()
+    return np.stack([scores[groups == group] for group in np.unique(groups)])
+
+
+def reference_texts(config: FineTuning, n_prompts: int, n_texts: int, seed: int) -> Rollout:
+    """Returns what the untouched model writes to some held-out prompts, as groups of `n_texts`."""
     split = load_prompts(config.prompts, run_console())
     policy, tokenizer = load_policy(config)
     np_random = np.random.default_rng(seed)
@@ -56,14 +66,11 @@ def reference_scores(config: FineTuning, n_prompts: int, n_texts: int, seed: int
         tokenizer,
         policy.end_of_text_ids,
         min(512, n_prompts * n_texts),
-        make_reward(config),
+        load_reward(config.reward),
         group_size=n_texts,
     )
     generator = torch.Generator().manual_seed(seed)
-    rollout = collect_rollout(policy, envs, n_prompts * n_texts, generator, seed=seed)
-    groups = np.array([int(info["group_id"]) for info in rollout.infos])
-    scores = rollout.scores.double().numpy()
-    return np.stack([scores[groups == group] for group in np.unique(groups)])
+    return collect_rollout(policy, envs, n_prompts * n_texts, generator, seed=seed)
 
 
 def carried_out(budget: str, seed: int, runs: Path, episodes: int) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import torch
 from rich.console import Console
 
 from agents.algorithms.configs.names import OFFLINE_ALGORITHMS
-from agents.applications.registry import PROMPTS, REWARDS
+from agents.applications.registry import PROMPTS
 from agents.runs.evaluating_options import Evaluating
 from agents.runs.prompts import load_prompts
+from agents.runs.rewards import load_reward
 from agents.runs.saved_config import is_run, read_config, read_learner
 from agents.runs.writers import Manner, manner_of
 from text_gym import Prompt
@@ -44,7 +46,7 @@ class Task(NamedTuple):
     kl_coef: float | None
 
 
-def task_of(config: Evaluating, console: Console) -> Task:
+def task_of(config: Evaluating, console: Console, device: torch.device) -> Task:
     """Returns what is asked of the models: what the options say, else what the runs agree on.
 
     Raises:
@@ -60,7 +62,7 @@ def task_of(config: Evaluating, console: Console) -> Task:
         prompts=_prompts(config.prompts, settled["prompts"], console),
         manner=Manner()._replace(**manner),
         reward=settled["reward"],
-        reward_function=reward_named(settled["reward"]),
+        reward_function=load_reward(settled["reward"], device),
         kl_coef=settled["kl_coef"],
     )
 
@@ -111,14 +113,3 @@ def _prompts(asked: str | None, name: str, console: Console) -> Sequence[Prompt]
     if asked is not None and asked not in PROMPTS:
         return read_prompts(asked)
     return load_prompts(name, console).eval_prompts
-
-
-def reward_named(name: str) -> RewardFunction:
-    """Returns the reward of a name.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    if name in REWARDS:
-        return REWARDS[name]()
-    raise ValueError(f"reward must be one of {sorted(REWARDS)}, got {name!r}")

@@ -8,8 +8,6 @@ from typing import Any, Protocol
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from agents.applications.fine_tuning import FineTuning
-from agents.applications.registry import REWARDS
 from text_gym import Prompt
 from text_gym.constraints import BannedWords
 from text_gym.lexicon import unwanted_words
@@ -32,17 +30,6 @@ class Writing(Protocol):
     @property
     def ban_unwanted(self) -> bool:
         """Whether masks keep the words of `text_gym.lexicon` from being written."""
-
-
-def make_reward(config: FineTuning) -> RewardFunction:
-    """Returns the feedback that a run names.
-
-    Raises:
-        ValueError: If no application has a reward of that name.
-    """
-    if config.reward not in REWARDS:
-        raise ValueError(f"reward must be one of {sorted(REWARDS)}, got {config.reward!r}")
-    return REWARDS[config.reward]()
 
 
 def make_envs(

@@ -70,7 +70,7 @@ def run(config: Evaluating) -> Comparison:
     torch.set_num_threads(number_of_threads(config.threads))
     transformers_logging.disable_progress_bar()
     console = run_console()
-    task = task_of(config, console)
+    task = task_of(config, console, device)
     reference = _load(config.names[0], task, device)
     evaluated = _evaluated(config, task, reference, device)
     found = compare(evaluated, None, _reference_scores(config, task, reference))

@@ -36,7 +36,7 @@ from agents.runs.console import (
     replies,
     run_console,
 )
-from agents.runs.environments import make_envs, make_reward
+from agents.runs.environments import make_envs
 from agents.runs.final_policies import final_policies
 from agents.runs.going_on import (
     CHECKPOINTS,
@@ -52,6 +52,7 @@ from agents.runs.monitoring import MonitorFile, make_monitor, verdict
 from agents.runs.owner import new_folder, owned, require_name, require_new
 from agents.runs.profile import Profile, TimedReward
 from agents.runs.prompts import load_prompts
+from agents.runs.rewards import load_reward
 from agents.runs.run_folder import RunFolder
 from agents.runs.saved_config import anchored, described, read_config
 from agents.runs.start import FILE, Start
@@ -127,7 +128,7 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
     policy, tokenizer = load_policy(config)
     start = Start.of(split, policy)
     policy.to(device)
-    reward = make_reward(config)
+    reward = load_reward(config.reward, device)
     timed = TimedReward(reward)
     words = (tokenizer, policy.end_of_text_ids)
     envs = make_envs(

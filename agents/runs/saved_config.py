@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from agents.algorithms.configs.names import ALGORITHMS, OFFLINE_ALGORITHMS, name_of
 from agents.applications.fine_tuning import FineTuning
-from agents.applications.registry import MODELS, POLICIES, PROMPTS
+from agents.applications.registry import MODELS, POLICIES, PROMPTS, REWARDS
 from agents.runs.offline_presets import OFFLINE_RUNS, OfflineRun
 
 T = TypeVar("T")
@@ -35,6 +35,7 @@ class Saved(Protocol):
 
 
 S = TypeVar("S", bound=Saved)
+F = TypeVar("F", bound=FineTuning)
 
 
 class SavedConfig(NamedTuple, Generic[S]):
@@ -44,10 +45,12 @@ class SavedConfig(NamedTuple, Generic[S]):
     config: S
 
 
-def anchored(config: FineTuning) -> FineTuning:
-    """Returns a config whose prompts and model are found from any working folder."""
+def anchored(config: F) -> F:
+    """Returns a config whose prompts, model and reward are found from any working folder."""
     prompts = _found(config.prompts, PROMPTS, os.path.isfile)
-    return dataclasses.replace(config, model=anchored_model(config.model), prompts=prompts)
+    reward = _found(config.reward, REWARDS, os.path.isdir)
+    model = anchored_model(config.model)
+    return dataclasses.replace(config, model=model, prompts=prompts, reward=reward)
 
 
 def anchored_model(model: str) -> str:
@@ -74,20 +77,30 @@ def is_run(folder: Path) -> bool:
     return True
 
 
+def read_preset(folder: Path) -> str:
+    """Returns the name of the preset that a run began with; raises as `read_config`."""
+    return _read(folder)[0]
+
+
 def read_learner(folder: Path) -> str:
     """Returns the name of what learns in a run; raises as `read_config`."""
     return _read(folder)[1]
 
 
 def read_config(folder: Path) -> SavedConfig[FineTuning]:
-    """Reads what to run from the folder of a run, which is also where it goes on.
+    """Reads what to run from the folder of a run, which is also where it goes on; see `read_as`."""
+    return read_as(FineTuning, folder)
+
+
+def read_as(kind: type[F], folder: Path) -> SavedConfig[F]:
+    """Reads what to run from a folder, if it is a kind of fine-tuning.
 
     Raises:
         FileNotFoundError: If `folder` holds no run.
         ValueError: If the run was started by a version that knows other options, or an option was
             edited to what it cannot be; the message names it.
     """
-    return _config(folder, FineTuning, ALGORITHMS)
+    return _config(folder, kind, ALGORITHMS)
 
 
 def read_offline_config(folder: Path) -> SavedConfig[OfflineRun]:
