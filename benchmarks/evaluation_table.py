@@ -28,12 +28,13 @@ from agents.policy.config import PolicyConfig
 from agents.rollout.groups import reported_groups
 from agents.runs import evaluating, offline_pipeline, pipeline
 from agents.runs.console import run_console
-from agents.runs.environments import make_envs, make_reward
+from agents.runs.environments import make_envs
 from agents.runs.evaluating_options import Evaluating
 from agents.runs.going_on import SUMMARY
 from agents.runs.models import load_language_model
 from agents.runs.offline_presets import DPORun, SFTRun
 from agents.runs.prompts import load_prompts
+from agents.runs.rewards import load_reward
 from benchmarks import command_line
 from benchmarks.figures import Figure, figure, write_result
 
@@ -52,7 +53,9 @@ def write_texts(episodes: int, seed: int) -> Rollout:
     split = load_prompts(config.prompts, run_console())
     policy, tokenizer = load_language_model(config.model, PolicyConfig(value_network="none"))
     words = (tokenizer, policy.end_of_text_ids)
-    envs = make_envs(config, split.train, *words, 256, make_reward(config), group_size=GROUP_SIZE)
+    envs = make_envs(
+        config, split.train, *words, 256, load_reward(config.reward), group_size=GROUP_SIZE
+    )
     return collect_rollout(policy, envs, episodes, torch.Generator().manual_seed(seed), seed=seed)
 
 

@@ -109,6 +109,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/architectures.py": "--help",
         "python benchmarks/busy_machine.py": "--help",
         "python benchmarks/cost_per_token.py": "--help",
+        "python benchmarks/evaluation_table.py": "--help",
         "python benchmarks/family.py": "--help",
         "python benchmarks/feedback_load.py": "--help",
         "python benchmarks/memory.py": "--help",

@@ -18,7 +18,7 @@ from agents.evaluation.perplexity import perplexity
 from agents.policy.token_batch import TokenBatch
 from agents.runs import evaluating
 from agents.runs.blind_study import win_rates_by_people
-from agents.runs.comparison_task import agreed, reward_named
+from agents.runs.comparison_task import agreed
 from agents.runs.evaluating_options import Evaluating
 from agents.runs.offline_presets import SFTRun
 from agents.runs.saved_config import described
@@ -81,7 +81,13 @@ def everything(
     """A comparison with all that can be asked for."""
     folder = tmp_path_factory.mktemp("everything")
     config = asked(
-        models, folder, best_of=3, optimum_texts=4, independent=models[1], study=folder / "study"
+        models,
+        folder,
+        best_of=3,
+        optimum_texts=4,
+        independent=models[1],
+        proxy="sentiment",
+        study=folder / "study",
     )
     return folder, evaluating.run(config)
 
@@ -124,6 +130,8 @@ def test_the_report_shows_what_its_json_holds(everything: tuple[Path, Comparison
         assert one["regret"]["mean"] == found.regrets[name].mean
         assert one["rouge_l"] == found.figures[name]["rouge_l"]
         assert one["independent_perplexity"] > 1
+        mean = found.other_rewards["proxy sentiment"][name].mean
+        assert one["other_rewards"]["proxy sentiment"]["mean"] == mean
     assert policies["best of 3"]["cost"]["texts_per_reply"] == 3
 
 
@@ -202,9 +210,9 @@ def test_what_is_agreed() -> None:
     assert agreed("kl_coef", {"a": 0.0, "b": 0.0}) == 0.0
 
 
-def test_a_reward_is_a_name() -> None:
+def test_a_reward_that_is_neither_a_name_nor_a_folder(models: list[str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"reward must be one of .*'sentiment'.* got 'joy'"):
-        reward_named("joy")
+        evaluating.run(asked(models, tmp_path, reward="joy"))
 
 
 @pytest.mark.parametrize(

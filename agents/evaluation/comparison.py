@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents.evaluation.intervals import Interval
+from agents.evaluation.intervals import Interval, mean_interval
 from agents.evaluation.metrics import METRICS, Evaluation, figures_of, paired_gains, values_of
 from agents.evaluation.overlap import OVERLAP
 from agents.evaluation.paired_tests import holm, sign_flip_p_value
@@ -24,7 +24,7 @@ from text_gym.feedback.proportion import Interval as Share
 COMPARISON_METRICS = {**METRICS, **OVERLAP}
 """What is reported of every policy, in this order."""
 REWARD = "reward"
-"""The judge that is the reward itself."""
+"""What win rates by the reward that policies are evaluated with are called."""
 
 
 class Difference(NamedTuple):
@@ -55,7 +55,8 @@ class Comparison:
         evaluated: What they wrote, by name, the reference first.
         figures: Of `COMPARISON_METRICS`, by policy and name.
         differences: Of each two policies, by each metric.
-        win_rates: Of each policy but the reference, over the reference, by who judges.
+        win_rates: Of each policy but the reference, over the reference, by who says what is better.
+        other_rewards: Means of other rewards of the same texts, by reward and policy.
         best: The optimum of E[R] − β·KL, where it was estimated.
         regrets: By policy, where the optimum was estimated: the share of what can be gained on the
             reference that is not.
@@ -65,6 +66,7 @@ class Comparison:
     figures: Mapping[str, Mapping[str, float]]
     differences: Sequence[Difference]
     win_rates: Mapping[str, Mapping[str, Share]] = field(default_factory=dict)
+    other_rewards: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     best: Optimum | None = None
     regrets: Mapping[str, Interval] = field(default_factory=dict)
 
@@ -76,14 +78,14 @@ class Comparison:
 
 def compare(
     evaluated: Mapping[str, Evaluation],
-    judges: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+    other_rewards: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
     reference_scores: Scores | None = None,
 ) -> Comparison:
     """Compares policies that wrote to the same prompts.
 
     Args:
         evaluated: What they wrote, by name; the first is the reference.
-        judges: Other scores of the same texts, by who gives them and by policy.
+        other_rewards: Of the same texts, by reward and policy.
         reference_scores: Rewards of N more texts of the reference to each prompt, (P, N), from
             which the optimum is estimated; None: it is not.
 
@@ -98,7 +100,8 @@ def compare(
         >>> found.differences[0].gain.mean, found.win_rates["reward"]["tuned"].value
         (1.0, 1.0)
     """
-    scores = {REWARD: {name: one.scores for name, one in evaluated.items()}, **(judges or {})}
+    others = other_rewards or {}
+    scores = {REWARD: {name: one.scores for name, one in evaluated.items()}, **others}
     best, regrets = None, {}
     beta = next(iter(evaluated.values())).kl_coef
     if reference_scores is not None and beta:
@@ -108,7 +111,11 @@ def compare(
         evaluated=evaluated,
         figures={name: figures_of(one, COMPARISON_METRICS) for name, one in evaluated.items()},
         differences=_differences(evaluated),
-        win_rates={judge: _win_rates(by_policy) for judge, by_policy in scores.items()},
+        win_rates={by: _win_rates(of_policies) for by, of_policies in scores.items()},
+        other_rewards={
+            by: {name: mean_interval(of_one) for name, of_one in of_policies.items()}
+            for by, of_policies in others.items()
+        },
         best=best,
         regrets=regrets,
     )

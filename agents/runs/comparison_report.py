@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from rich.table import Table as TerminalTable
 
 from agents.evaluation.comparison import COMPARISON_METRICS, Comparison, Difference
-from agents.evaluation.metrics import METRICS
+from agents.evaluation.metrics import METRICS, not_measured
 from agents.reports import (
     Block,
     Curves,
@@ -81,8 +81,10 @@ def comparison_table(found: Comparison) -> TerminalTable:
     rows["regret"] = {
         name: f"{one.mean:.3f} +/- {one.half_width:.3f}" for name, one in found.regrets.items()
     }
-    for judge, rates in found.win_rates.items():
-        rows[f"win rate by {judge}"] = {name: f"{one.value:.3f}" for name, one in rates.items()}
+    for by, means in found.other_rewards.items():
+        rows[by] = {name: f"{one.mean:.3f} +/- {one.half_width:.3f}" for name, one in means.items()}
+    for by, rates in found.win_rates.items():
+        rows[f"win rate by {by}"] = {name: f"{one.value:.3f}" for name, one in rates.items()}
     title = f"Compared with {found.reference} (+/-: 95 %)"
     return side_by_side(title, {label: row for label, row in rows.items() if row})
 
@@ -102,7 +104,7 @@ def comparison_sections(
 ) -> list[Section]:
     """Returns the sections of a report on a comparison."""
     sections: dict[str, Sequence[Block]] = {
-        "What was compared": [Facts(how.facts), Paragraph(_READING)],
+        "What was compared": [Facts([*how.facts, *_missing(found)]), Paragraph(_READING)],
         "What each is worth": list(_worth(found, how)),
         "Who is better": list(_better(found)),
         "How they write": list(_writing(found, how)),
@@ -118,6 +120,9 @@ def comparison_figures(found: Comparison, how: Circumstances) -> dict[str, Any]:
             **figures,
             "regret": found.regrets[name]._asdict() if name in found.regrets else None,
             "win_rates": {by: _ends(rates.get(name)) for by, rates in found.win_rates.items()},
+            "other_rewards": {
+                by: means[name]._asdict() for by, means in found.other_rewards.items()
+            },
             "independent_perplexity": how.perplexities.get(name),
             "cost": how.costs[name]._asdict(),
         }
@@ -133,21 +138,29 @@ _READING = (
 )
 
 
+def _missing(found: Comparison) -> list[tuple[str, str]]:
+    """Returns what there was no library for."""
+    missing = not_measured(found.evaluated.values())
+    return [(METRICS[name].label, reason) for name, reason in missing.items()]
+
+
 def _worth(found: Comparison, how: Circumstances) -> Iterator[Block]:
     columns = [name for name in _WORTH if any(name in one for one in found.figures.values())]
     regret = ["regret"] if found.regrets else []
+    others = found.other_rewards
     rows: list[Sequence[Cell]] = [
         [
             name,
             *(_figure(figures, column) for column in columns),
             *([_regret(found, name)] if regret else []),
+            *(Figure(means[name].mean, 3, means[name].half_width) for means in others.values()),
             *_spent(how.costs[name]),
         ]
         for name, figures in found.figures.items()
     ]
     labels = [METRICS[column].label for column in columns]
     spent = ["learner", "episodes", "seconds", "texts per reply"]
-    yield Table(["policy", *labels, *regret, *spent], rows, _optimum(found))
+    yield Table(["policy", *labels, *regret, *others, *spent], rows, _optimum(found))
     yield _intervals(found, "reward", "Reward")
     if "objective" in columns:
         yield _intervals(found, "objective", "Objective")
@@ -155,21 +168,21 @@ def _worth(found: Comparison, how: Circumstances) -> Iterator[Block]:
 
 
 def _better(found: Comparison) -> Iterator[Block]:
-    judges = {judge: rates for judge, rates in found.win_rates.items() if rates}
+    known = {by: rates for by, rates in found.win_rates.items() if rates}
     told = (
         f"Share of prompts at which the reply is better than that of {found.reference}; ties are "
         "half a win. The line is where neither is better."
     )
-    for judge, rates in judges.items():
+    for by, rates in known.items():
         shares = [(name, _share(one)) for name, one in rates.items()]
-        yield Intervals(f"Win rate by {judge}", "win rate", shares, told, mark=0.5)
-    if judges:
+        yield Intervals(f"Win rate by {by}", "win rate", shares, told, mark=0.5)
+    if known:
         rows: list[Sequence[Cell]] = [
-            [name, *(_share(rates.get(name)) for rates in judges.values())]
+            [name, *(_share(rates.get(name)) for rates in known.values())]
             for name in found.evaluated
             if name != found.reference
         ]
-        yield Table(["policy", *(f"win rate by {judge}" for judge in judges)], rows)
+        yield Table(["policy", *(f"win rate by {by}" for by in known)], rows)
     if found.differences:
         yield _differences(found.differences)
 

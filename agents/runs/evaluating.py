@@ -42,11 +42,13 @@ from agents.runs.environments import make_envs
 from agents.runs.evaluating_options import Evaluating
 from agents.runs.going_on import SUMMARY
 from agents.runs.models import load_language_model
+from agents.runs.rewards import load_reward
 from agents.runs.saved_config import is_run, read_learner
 from agents.runs.start import digest_of_tokenizer
 from agents.runs.writers import source_of
 from agents.supervised.sequences import collate, encode_pair
-from text_gym import HuggingFaceTokenizer
+from text_gym import Episode, HuggingFaceTokenizer
+from text_gym.rewards.function import score
 
 _ENVS = 256
 """Texts that are written side by side, at most."""
@@ -73,7 +75,11 @@ def run(config: Evaluating) -> Comparison:
     task = task_of(config, console, device)
     reference = _load(config.names[0], task, device)
     evaluated = _evaluated(config, task, reference, device)
-    found = compare(evaluated, None, _reference_scores(config, task, reference))
+    found = compare(
+        evaluated,
+        _by_proxy(config, evaluated, device),
+        _reference_scores(config, task, reference),
+    )
     if config.study is not None:
         by_people = win_rates_by_people(config.study, evaluated)
         found = dataclasses.replace(found, win_rates={**found.win_rates, "people": by_people})
@@ -151,6 +157,20 @@ def _reference_scores(config: Evaluating, task: Task, reference: Writer) -> Scor
     groups = np.array([int(info["group_id"]) for info in rollout.infos])
     in_order = np.argsort(groups, kind="stable")
     return rollout.scores.double().numpy()[in_order].reshape(-1, n_texts)
+
+
+def _by_proxy(
+    config: Evaluating, evaluated: Mapping[str, Evaluation], device: torch.device
+) -> dict[str, dict[str, list[float]]]:
+    """Returns what the other reward says of the texts, if there is one."""
+    if config.proxy is None:
+        return {}
+    reward, found = load_reward(config.proxy, device), {}
+    for name, one in evaluated.items():
+        texts = zip(one.prompts, one.completions, one.references, strict=True)
+        episodes = [Episode.from_text(*pair, reference=answer) for *pair, answer in texts]
+        found[name] = score(reward, episodes).total.tolist()
+    return {f"proxy {config.proxy}": found}
 
 
 def _independent(

@@ -34,7 +34,11 @@ class Evaluating:
     eval_episodes: int = 256
     """Replies of each model. Where prompts come with a `reference`, they are compared with it."""
     reward: str | None = None
-    """What a reply is worth, as in training; None: the runs'."""
+    """What a reply is worth, as in training: a name, or the folder of a reward model; None: as in
+    the runs."""
+    proxy: str | None = None
+    """Another reward of the same replies, as a rule a learnt one: a reward model's folder, or a
+    name. Its mean is told, and how often replies win by it."""
     kl_coef: float | None = None
     """Price of a nat of KL in the objective; None: the runs', or without any, no objective."""
     best_of: int | None = None

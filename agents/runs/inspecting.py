@@ -41,12 +41,13 @@ from agents.reports import Figure, Section, Table, write_report
 from agents.rollout.buffer import Rollout
 from agents.rollout.collect import collect_rollout
 from agents.runs.console import printable, run_console
-from agents.runs.environments import make_envs, make_reward
+from agents.runs.environments import make_envs
 from agents.runs.inspecting_options import Inspecting
 from agents.runs.learners import LEARNERS
 from agents.runs.models import load_policy, policy_options
 from agents.runs.monitoring import FILE as MONITOR
 from agents.runs.prompts import load_prompts
+from agents.runs.rewards import load_reward
 from agents.runs.saved_config import read_config, read_learner
 from text_gym.metrics import distinct_n
 from text_gym.rendering.pieces import token_pieces
@@ -123,7 +124,7 @@ def _load(
     start, tokenizer = load_policy(tuning)
     merged = dataclasses.replace(policy_options(tuning), lora_rank=0, frozen_blocks=0)
     policy = CausalLMPolicy.from_pretrained(folder / "policy", merged)
-    reward = make_reward(tuning)
+    reward = load_reward(tuning.reward, device)
     group_size = getattr(tuning.algorithm, "group_size", 1)
     envs = make_envs(
         tuning,
