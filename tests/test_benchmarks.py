@@ -30,6 +30,7 @@ from benchmarks import (
     floor,
     memory,
     offline_family,
+    reward_model,
     rollout,
     table,
     tasks,
@@ -42,6 +43,7 @@ from benchmarks import (
 from benchmarks.figures import RESULTS, figure, line, read_results, write_result
 from benchmarks.timing import interleaved, ratios, tokens_per_second
 from text_gym import Episode
+from text_gym.feedback.simulated.answering import Manner
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = (
@@ -55,6 +57,7 @@ SCRIPTS = (
     "memory",
     "offline_family",
     "regret",
+    "reward_model",
     "rollout",
     "table",
     "update",
@@ -613,3 +616,21 @@ def test_a_model_folder_gives_fixed_and_ragged_cases(tmp_path: Path, bpe: Any) -
     assert writers.collected(fixed, judged=False)() == expected
     assert writers.generated(fixed)() == expected
     assert writers.generated(ragged)() < 128 * rollout.LIMIT
+
+
+def test_simulated_people_are_right_three_times_of_four() -> None:
+    gaps = np.random.default_rng(0).uniform(0.1, 1.5, 4000)
+    pairs = [reward_model.Pair("?", ("a", "b"), (0.0, float(gap))) for gap in gaps]
+    for manner in (Manner(skill=reward_model.skill_of(pairs)), Manner(accuracy=0.75)):
+        answers = reward_model.said(pairs, manner, seed=0)
+        assert reward_model.worth_chosen(pairs, answers) == pytest.approx(0.75, abs=0.02)
+        sides = [answer.side == ("right" if answer.chosen == "b" else "left") for answer in answers]
+        assert all(sides)
+
+
+def test_replies_of_equal_worth_are_not_compared() -> None:
+    replies = [("?", ["good", "great", "a table", "a chair"]), ("!", ["a table", "a chair"])]
+    pairs = reward_model.pairs_of(replies, 9, seed=0)
+    assert len(pairs) == 5
+    assert {pair.prompt for pair in pairs} == {"?"}
+    assert len(reward_model.pairs_of(replies, 2, seed=0)) == 2

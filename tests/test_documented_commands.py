@@ -116,6 +116,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/offline_family.py": "--help",
         "python benchmarks/regret.py": "--help",
         "python benchmarks/dialogue_regret.py": "--help",
+        "python benchmarks/reward_model.py": "--help",
         "python benchmarks/rollout.py": "--help",
         "python benchmarks/sb3_baseline.py": "--help",
         "python benchmarks/update.py": "--help",

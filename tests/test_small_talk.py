@@ -17,11 +17,13 @@ from text_gym import small_talk
 from text_gym.small_talk import (
     MAX_TURN_CHARACTERS,
     PROMPTS,
+    RATING_SCALES,
     TEMPLATE,
     WORDS,
     Split,
     chitchat_pairs,
     clean_turn,
+    rated_conversations,
     split_of,
 )
 
@@ -94,6 +96,31 @@ def test_each_conversation_is_in_exactly_one_split(
         prompts = {pair.prompt for pair in chitchat_pairs(split)}
         assert prompts == {f"Hi {n}" for n in range(300) if split_of(f"id {n}") == split}
         assert prompts
+
+
+def test_a_rated_conversation_has_all_of_its_turns(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    messages = [[message("a", "Hi"), message("a", " how  are\nyou")], [message("b", "???")]]
+    ratings = {"witty": 1, "upbeat": 5, "interesting": 10}
+    conversations = {
+        "some id": {"messages": messages, "ratings": ratings},
+        "other": {"messages": messages},
+    }
+    install(monkeypatch, tmp_path, conversations)
+    (rated,) = [one for split in SPLITS for one in rated_conversations(split)]
+    assert rated.turns == ("Hi how are you", "???")
+    assert tuple(rated.ratings) == RATING_SCALES
+    assert len(rated_conversations(split_of("some id"))) == 1
+    with pytest.raises(ValueError, match="split must be one of"):
+        rated_conversations("test")  # type: ignore[arg-type]
+
+
+@needs_chitchat
+def test_5988_conversations_are_rated() -> None:
+    rated = [one for split in SPLITS for one in rated_conversations(split)]
+    assert len(rated) == 5988
+    assert all(1 <= one.ratings[scale] <= 10 for one in rated for scale in RATING_SCALES)
 
 
 def test_split_of_known_ids_never_changes() -> None:

@@ -85,6 +85,9 @@ PROMPTS: tuple[str, ...] = (
 )
 """Openings of a conversation, written for this project."""
 
+RATING_SCALES = ("witty", "upbeat", "interesting")
+"""What people rated their conversations for, from 1 to 10."""
+
 _SPLIT_PERCENT: Mapping[Split, int] = {"train": 88, "validation": 3, "rl": 6, "heldout": 3}
 
 
@@ -93,6 +96,15 @@ class Pair(NamedTuple):
 
     prompt: str
     reply: str
+
+
+class RatedConversation(NamedTuple):
+    """A whole conversation and what one of its people thought of it."""
+
+    turns: tuple[str, ...]
+    """White space collapsed; nothing else is changed, and no turn is left out."""
+    ratings: Mapping[str, int]
+    """From 1 to 10, by `RATING_SCALES`."""
 
 
 def chitchat_pairs(split: Split) -> tuple[Pair, ...]:
@@ -114,9 +126,26 @@ def chitchat_pairs(split: Split) -> tuple[Pair, ...]:
         ValueError: If the split is unknown.
         ModuleNotFoundError: If `chitchat-dataset` is not installed.
     """
-    if split not in get_args(Split):
-        raise ValueError(f"split must be one of {get_args(Split)}, got {split!r}")
+    _require_split(split)
     return _pairs_of_split(split)
+
+
+def rated_conversations(split: Split) -> tuple[RatedConversation, ...]:
+    """Read the rated conversations of one split; which one of the two people rated is not said.
+
+    Args:
+        split: As of `chitchat_pairs`: the same conversations are in it.
+
+    Raises:
+        ValueError: If the split is unknown.
+        ModuleNotFoundError: If `chitchat-dataset` is not installed.
+    """
+    _require_split(split)
+    return tuple(
+        RatedConversation(tuple(_tidy_turns(conversation["messages"])), conversation["ratings"])
+        for conversation_id, conversation in _conversations().items()
+        if split_of(conversation_id) == split and conversation.get("ratings")
+    )
 
 
 def split_of(conversation_id: str) -> Split:
@@ -157,6 +186,11 @@ def clean_turn(text: str) -> str | None:
     return text if _is_small_talk(text) else None
 
 
+def _require_split(split: str) -> None:
+    if split not in get_args(Split):
+        raise ValueError(f"split must be one of {get_args(Split)}, got {split!r}")
+
+
 def _is_small_talk(text: str) -> bool:
     return (
         len(text) <= MAX_TURN_CHARACTERS
@@ -176,14 +210,21 @@ def _pairs_of_split(split: Split) -> tuple[Pair, ...]:
 
 
 def _pairs(blocks: Sequence[Sequence[Mapping[str, str]]]) -> Iterator[Pair]:
-    messages = [message for block in blocks for message in block]
-    turns = [
-        clean_turn(" ".join(message["text"] for message in group))
-        for _, group in groupby(messages, key=lambda message: message["sender"])
-    ]
-    for prompt, reply in pairwise(turns):
+    for prompt, reply in pairwise(map(clean_turn, _turns(blocks))):
         if prompt is not None and reply is not None:
             yield Pair(prompt, reply)
+
+
+def _turns(blocks: Sequence[Sequence[Mapping[str, str]]]) -> Iterator[str]:
+    """Yield everything that one person wrote before the other answered."""
+    messages = [message for block in blocks for message in block]
+    for _, group in groupby(messages, key=lambda message: message["sender"]):
+        yield " ".join(message["text"] for message in group)
+
+
+def _tidy_turns(blocks: Sequence[Sequence[Mapping[str, str]]]) -> Iterator[str]:
+    for turn in _turns(blocks):
+        yield " ".join(turn.split())
 
 
 def _conversations() -> Mapping[str, Any]:

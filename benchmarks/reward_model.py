@@ -1,0 +1,245 @@
+"""Measure what reward models learn, and how fast they score: `python benchmarks/reward_model.py`.
+
+Of simulated people the truth is known. The small-talk model writes four replies to each prompt, and
+people compare two at a time by VADER's sentiment: by Bradley and Terry's model, as skilled as makes
+them prefer the better reply three times of four on average, and, in a second crowd, three times of
+four however much better it is. What no model can pass is how often these answers agree with the
+sentiment. Of real people there are the ratings of whole conversations; a reward model on their last
+128 tokens is held against the length of the conversation alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import process_time
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from agents import PolicyConfig
+from agents.algorithms.configs.reward_model import RewardModelConfig
+from agents.applications.dialogue import chitchat
+from agents.reward_models.reward_model import RewardModel
+from agents.reward_models.training import train_reward_model
+from agents.reward_models.verdict import check
+from agents.runs.models import load_language_model
+from agents.runs.sampling import Manner as WritingManner
+from agents.runs.sampling import sample
+from agents.runs.sampling_options import Sampling
+from agents.supervised.pair_files import Preference, Rating
+from benchmarks import command_line
+from benchmarks.figures import RESULTS, Figure, figure, write_result
+from benchmarks.timing import interleaved, ratios
+from text_gym import Episode, Prompt
+from text_gym.feedback.answers import Preferred
+from text_gym.feedback.simulated.answering import Manner, compare
+from text_gym.rewards import Sentiment
+from text_gym.small_talk import RATING_SCALES, RatedConversation, rated_conversations
+
+RELIABILITY = 0.75
+PER_PROMPT, PAIRS_OF_PROMPT = 4, 2
+SIZES: Mapping[str, tuple[int, int]] = {
+    "pairs": (5_000, 200),
+    "heldout prompts": (600, 30),
+    "conversations": (1_500, 40),
+}
+"""What is learnt from and tried on, and the same under `--quick`."""
+SETTINGS = {"learning_rate": 1e-3, "n_epochs": 1, "batch_size": 32, "micro_batch_size": 16}
+RATING_SETTINGS = {"learning_rate": 3e-4, "n_epochs": 1, "batch_size": 32, "micro_batch_size": 16}
+BATCH = 64
+OPTIONS = PolicyConfig(value_network="none", autocast="auto")
+
+
+class Pair(NamedTuple):
+    """Two replies to a prompt, and what each is worth."""
+
+    prompt: str
+    replies: tuple[str, str]
+    worths: tuple[float, float]
+
+
+def written(prompts: Sequence[Prompt], seed: int) -> list[tuple[str, list[str]]]:
+    """Returns prompts with the different replies of the small-talk model."""
+    policy, tokenizer = load_language_model("small-talk", PolicyConfig(value_network="none"))
+    asked = Sampling(
+        model="small-talk",
+        prompts="chitchat",
+        per_prompt=PER_PROMPT,
+        num_envs=256,
+        seed=seed,
+        output=RESULTS,
+    )
+    items = sample(policy, tokenizer, prompts, asked, WritingManner())
+    return [(str(item.prompt), [one.text for one in item.completions]) for item in items]
+
+
+def pairs_of(replies: Sequence[tuple[str, list[str]]], most: int, seed: int) -> list[Pair]:
+    """Returns up to `most` pairs of each prompt's replies, those of equal worth left out."""
+    gold, chance, found = Sentiment(), np.random.default_rng(seed), []
+    for prompt, texts in replies:
+        worth = gold([Episode.from_text(prompt, text) for text in texts])
+        pairs = [(i, j) for i in range(len(texts)) for j in range(i) if worth[i] != worth[j]]
+        for i, j in chance.permutation(pairs)[:most].tolist() if pairs else ():
+            found.append(Pair(prompt, (texts[i], texts[j]), (float(worth[i]), float(worth[j]))))
+    return found
+
+
+def skill_of(pairs: Sequence[Pair]) -> float:
+    """Returns log-odds per unit of worth of people who prefer the better of pairs 3 times of 4."""
+    gaps = np.array([abs(left - right) for _, _, (left, right) in pairs])
+
+    def missing(skill: float) -> float:
+        return float((1 / (1 + np.exp(-skill * gaps))).mean()) - RELIABILITY
+
+    return float(brentq(missing, 0.0, 1e3))
+
+
+def said(pairs: Sequence[Pair], manner: Manner, seed: int) -> list[Preference]:
+    """Returns what simulated people prefer, one answer for each pair."""
+    chance, found = np.random.default_rng(seed), []
+    for prompt, replies, worths in pairs:
+        left = compare(worths, manner, 0, chance) == Preferred(0)
+        better, worse = replies if left else replies[::-1]
+        found.append(Preference(prompt, better, worse, 0.0, 1.0, side="left" if left else "right"))
+    return found
+
+
+def worth_chosen(pairs: Sequence[Pair], answers: Sequence[Preference]) -> float:
+    """Returns how often the answers are for the better reply: what no model can pass."""
+    right = [
+        answer.chosen == replies[int(worths[1] > worths[0])]
+        for (_, replies, worths), answer in zip(pairs, answers, strict=True)
+    ]
+    return float(np.mean(right))
+
+
+def figures_of(
+    model: RewardModel, heldout: Sequence[Pair], crowd: str, manner: Manner, seed: int
+) -> Iterator[Figure]:
+    """Yields how good a model is on pairs that it has not seen."""
+    answers = said(heldout, manner, seed)
+    verdict = check(model, answers, gold=Sentiment())
+    error, accuracy = verdict.calibration_error, verdict.accuracy
+    ceiling = worth_chosen(heldout, answers)
+    assert error is not None
+    assert accuracy is not None
+    goals: tuple[dict[str, float], ...] = ({}, {})
+    if crowd == CROWDS[0]:
+        goals = ({"at_most": 2.0}, {"at_most": 0.05})
+    below = 100 * (ceiling - accuracy.value)
+    yield figure(f"{crowd}: accuracy below its ceiling", below, "points", **goals[0])
+    yield figure(f"{crowd}: accuracy", accuracy.value, "of answers", note=_ends(accuracy))
+    yield figure(f"{crowd}: ceiling", ceiling, "of answers", note=CEILING)
+    yield figure(f"{crowd}: calibration error", error, "", **goals[1])
+    for name, share in (("pairs in order", verdict.gold), ("best of 4", verdict.gold_best_of_4)):
+        if share is not None:
+            note = f"By the sentiment. {_ends(share.right)}"
+            yield figure(f"{crowd}: {name}", share.right.value, f"of {share.n:,}", note=note)
+
+
+CROWDS = ("as clear as they differ", "always 3 of 4")
+CEILING = "How often the held-out answers agree with the sentiment; no model can do better."
+
+
+def _ends(interval: Any) -> str:
+    return f"95 %: {interval.low:.3f} to {interval.high:.3f}."
+
+
+def throughput(model: RewardModel, heldout: Sequence[Pair], repeats: int) -> Figure:
+    """Returns texts scored per second over texts of a plain forward pass, in the same batches."""
+    prompts = [pair.prompt for pair in heldout for _ in pair.replies][:BATCH]
+    texts = [reply for pair in heldout for reply in pair.replies][:BATCH]
+    batch, network = model.reader.read(prompts, texts), model.network
+    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask.long()}
+    network.model.config.pad_token_id = model.reader.padding
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=network.autocast is not None)
+
+    def forward() -> None:
+        with torch.inference_mode(), autocast:
+            network.model(**inputs)
+
+    def per_second(work: Callable[[], Any]) -> Callable[[], float]:
+        def measure() -> float:
+            start = process_time()  # the machine may be busy with something else
+            for _ in range(4):
+                work()
+            return 4 * len(texts) / (process_time() - start)
+
+        return measure
+
+    work = {"ours": lambda: model.score(prompts, texts), "plain": forward}
+    samples = interleaved({name: per_second(one) for name, one in work.items()}, repeats)
+    return figure(
+        "texts scored / texts of a plain forward pass",
+        ratios(samples, "ours", "plain"),
+        at_least=0.9,
+        note=f"Batches of {BATCH}; of ours, reading the texts is part; by processor time.",
+    )
+
+
+def ratings_of(conversations: Sequence[RatedConversation], scale: str) -> list[Rating]:
+    """Returns conversations with what they were rated on one scale."""
+    return [
+        Rating(one.turns[0], "\n".join(one.turns[1:]), one.ratings[scale], 1.0)
+        for one in conversations
+    ]
+
+
+def real_people(n: int, seed: int) -> Iterator[Figure]:
+    """Yields how well ratings of conversations are foretold, with and without what was said."""
+    train = rated_conversations("train")
+    places = np.random.default_rng(seed).permutation(len(train))[:n]
+    heldout = [c for split in ("validation", "rl", "heldout") for c in rated_conversations(split)]
+    for scale in RATING_SCALES:
+        rows, unseen = (ratings_of(part, scale) for part in ([train[i] for i in places], heldout))
+        config = RewardModelConfig(**RATING_SETTINGS, seed=seed)
+        model = train_reward_model(rows, config, options=OPTIONS)
+        for name, scorer in (("reward model", model), ("length alone", _ByLength())):
+            rho = check(scorer, unseen).rating_correlation
+            assert rho is not None
+            yield figure(f"{scale}: {name}", rho.value, "rank correlation", note=_ends(rho))
+
+
+class _ByLength:
+    """Takes a long conversation for a good one."""
+
+    nats = 1.0
+
+    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> NDArray[np.float64]:
+        return np.array([float(len(p) + len(c)) for p, c in zip(prompts, completions, strict=True)])
+
+
+def simulated_people(sizes: Mapping[str, int], repeats: int, seed: int) -> Iterator[Figure]:
+    """Yields what is learnt from each crowd, and the throughput of the first model."""
+    split, n = chitchat(), sizes["pairs"]
+    # Many replies have no sentiment, and of two that are equal nobody is asked.
+    train = pairs_of(written(split.train[: int(0.75 * n)], seed), PAIRS_OF_PROMPT, seed)[:n]
+    unseen = written(split.heldout[: sizes["heldout prompts"]], seed + 1)
+    heldout = pairs_of(unseen, PER_PROMPT * (PER_PROMPT - 1) // 2, seed)
+    manners = (Manner(skill=skill_of(train)), Manner(accuracy=RELIABILITY))
+    for crowd, manner in zip(CROWDS, manners, strict=True):
+        config = RewardModelConfig(**SETTINGS, seed=seed)
+        start = process_time()
+        model = train_reward_model(said(train, manner, seed), config, options=OPTIONS)
+        yield figure(f"{crowd}: training", process_time() - start, "s of processor time")
+        yield from figures_of(model, heldout, crowd, manner, seed + 1)
+    yield throughput(model, heldout, repeats)
+
+
+def main() -> None:
+    """Trains and checks all models, and writes the figures."""
+    options = command_line.parse(command_line.parser(__doc__, repeats=9, quick_repeats=3))
+    sizes = {name: both[options.quick] for name, both in SIZES.items()}
+    found = [
+        *simulated_people(sizes, options.repeats, options.seed),
+        *real_people(sizes["conversations"], options.seed),
+    ]
+    settings = {**sizes, "training": SETTINGS, "training on ratings": RATING_SETTINGS}
+    write_result("reward_model", found, seed=options.seed, settings=settings, folder=options.output)
+
+
+if __name__ == "__main__":
+    main()
