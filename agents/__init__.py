@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agents.algorithms.configs.groups import GRPOConfig, RLOOConfig
     from agents.algorithms.configs.ppo import PPOConfig
     from agents.algorithms.configs.reinforce import REINFORCEConfig
+    from agents.algorithms.configs.reward_model import RewardModelConfig
     from agents.algorithms.configs.sft import SFTConfig
     from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
     from agents.algorithms.configs.trpo import TRPOConfig
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from agents.checkpoints.series import Checkpoints
     from agents.policy.causal_lm import CausalLMPolicy
     from agents.policy.config import PolicyConfig
+    from agents.reward_models.ensemble import RewardEnsemble, average_weights
+    from agents.reward_models.reward_model import RewardModel
+    from agents.reward_models.training import train_reward_model
     from agents.rollout.buffer import Rollout
     from agents.rollout.collect import collect_rollout
     from agents.sb3_baseline.agent import SB3PPO
@@ -67,13 +71,18 @@ __all__ = [
     "Preferences",
     "REINFORCEConfig",
     "RLOOConfig",
+    "RewardEnsemble",
+    "RewardModel",
+    "RewardModelConfig",
     "Rollout",
     "SFTConfig",
     "StopOnScore",
     "TRPOConfig",
     "TrajectoryBalance",
     "TrajectoryBalanceConfig",
+    "average_weights",
     "collect_rollout",
+    "train_reward_model",
 ]
 
 _MODULES = {
@@ -105,10 +114,15 @@ _MODULES = {
     "PPO": "algorithms.ppo",
     "PPOConfig": "algorithms.configs.ppo",
     "PolicyConfig": "policy.config",
+    "RewardEnsemble": "reward_models.ensemble",
+    "RewardModel": "reward_models.reward_model",
+    "RewardModelConfig": "algorithms.configs.reward_model",
     "Rollout": "rollout.buffer",
     "SB3PPO": "sb3_baseline.agent",
     "StopOnScore": "callbacks",
+    "average_weights": "reward_models.ensemble",
     "collect_rollout": "rollout.collect",
+    "train_reward_model": "reward_models.training",
 }
 
 

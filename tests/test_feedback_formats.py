@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agents.supervised.pair_files import read_demonstrations, read_preferences
+from agents.supervised.pair_files import read_demonstrations, read_feedback, read_preferences
 from text_gym.feedback.answers import (
     Answer,
     BothBad,
@@ -242,7 +242,7 @@ def test_argilla_holds_ratings(tmp_path: Path) -> None:
 
 def test_every_exported_row_names_its_judgements() -> None:
     known = {one.id for one in COMPARED.judgements}
-    for name in ("trl-preference", "trl-unpaired", "hh", "scores"):
+    for name in ("trl-preference", "comparisons", "trl-unpaired", "hh", "scores"):
         rows = list(map(json.loads, export(name, COMPARED)))
         assert rows
         assert all(row["judgements"] and set(row["judgements"]) <= known for row in rows)
@@ -254,6 +254,24 @@ def test_the_preferences_are_what_dpo_reads(tmp_path: Path) -> None:
     assert [(one.prompt, one.chosen, one.rejected, one.margin, one.weight) for one in read] == [
         (one.prompt, one.chosen, one.rejected, one.margin, one.weight) for one in texts
     ]
+
+
+def test_every_comparison_is_a_line_with_its_side(tmp_path: Path) -> None:
+    named = [one for one in COMPARED.items if one.id != "chat"]
+    sky = Collected(named, [*COMPARED.judgements[:4], said("j9", "sky", Tie(), order=(1, 0))])
+    read = read_feedback(written(tmp_path, export("comparisons", sky)))
+    blue, green = (" blue.", " green."), (" green.", " blue.")
+    expected = [
+        ("The sky is", *blue, 2.0, 1.0, False, "left"),
+        ("The sky is", *blue, 1.0, 1.0, False, "right"),
+        ("The sky is", *green, 3.0, 1.0, False, "right"),
+        (HOSTILE, " x", HOSTILE, 0.0, 1.0, False, "right"),
+        ("The sky is", *green, 0.0, 1.0, True, "left"),
+    ]
+    assert list(map(tuple, read)) == expected
+    weighted = Collected(sky.items, sky.judgements, {"cid": 0.5})
+    rows = list(map(json.loads, export("comparisons", weighted)))
+    assert [row["weight"] for row in rows] == [1, 1, 0.5, 1, 1]
 
 
 def test_the_demonstrations_are_what_sft_reads(tmp_path: Path) -> None:

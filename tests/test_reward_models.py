@@ -25,6 +25,7 @@ from transformers import (
 from agents import PolicyConfig
 from agents.algorithms.configs.reward_model import RewardModelConfig
 from agents.objectives.reward_losses import comparison_losses, rating_losses
+from agents.reward_models import human_ratings
 from agents.reward_models.ensemble import RewardEnsemble, average_weights
 from agents.reward_models.examples import encode_feedback, rating_scale
 from agents.reward_models.learner import RewardLearner
@@ -34,6 +35,7 @@ from agents.reward_models.training import load_network, reader_of, train_reward_
 from agents.supervised.from_scratch import new_gpt2, train_tokenizer
 from agents.supervised.pair_files import Preference, Rating
 from text_gym import Episode
+from text_gym.small_talk import RatedConversation
 
 WORDS = ["good", "bad", "fine", "sad", "it", "is", "how", "very", "?", "."]
 
@@ -426,6 +428,19 @@ def test_a_reward_model_can_be_learnt_further(
 def test_nothing_to_learn_from_is_refused() -> None:
     with pytest.raises(ValueError, match="rows must hold at least one preference or rating, got"):
         train_reward_model([])
+
+
+# Real people
+
+
+def test_a_conversation_is_rated_as_its_first_turn_and_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rated = RatedConversation(("Hi", "Hello", "Bye"), {"witty": 7, "upbeat": 5})
+    monkeypatch.setattr(human_ratings, "rated_conversations", lambda split: (rated,))
+    assert human_ratings.chitchat_ratings("rl", "witty") == [Rating("Hi", "Hello\nBye", 7.0, 1.0)]
+    with pytest.raises(ValueError, match=r"scale must be one of .*, got 'kind'"):
+        human_ratings.chitchat_ratings("rl", "kind")
 
 
 # Several models

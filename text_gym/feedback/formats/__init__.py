@@ -4,6 +4,7 @@
 |----------------------|-------------------------------------------|---------------|
 | `plain`              | an item, or a judgement, as it is         | `Collected`   |
 | `trl-preference`     | two texts of which one was preferred      | preferences   |
+| `comparisons`        | what one person said of two texts         |               |
 | `trl-unpaired`       | a text, and whether it is good            | labels        |
 | `trl-demonstrations` | a text to imitate                         | demonstrations|
 | `hh`                 | two transcripts, as in Anthropic's data   | preferences   |
@@ -23,6 +24,7 @@ from text_gym.feedback.collected import Collected
 from text_gym.feedback.formats import (
     anthropic_hh,
     argilla,
+    comparisons,
     label_studio,
     plain,
     trl_demonstrations,
@@ -46,6 +48,7 @@ def _scores(collected: Collected) -> Iterator[str]:
 EXPORTS: Mapping[str, Export] = {
     "plain": plain.write,
     "trl-preference": lambda collected: trl_preference.write(preferences(collected)),
+    "comparisons": comparisons.write,
     "trl-unpaired": lambda collected: trl_unpaired.write(labels(collected)),
     "trl-demonstrations": lambda collected: trl_demonstrations.write(demonstrations(collected)),
     "hh": lambda collected: anthropic_hh.write(preferences(collected)),
