@@ -19,11 +19,17 @@ def main() -> None:
     folder = parser.parse_args().folder
 
     from agents.algorithms.configs.names import OFFLINE_ALGORITHMS
+    from agents.loop import pipeline as loop
+    from agents.loop.options import PRESET
     from agents.runs import offline_pipeline, pipeline
-    from agents.runs.saved_config import read_learner
+    from agents.runs.saved_config import read_learner, read_preset
 
-    module = offline_pipeline if read_learner(folder) in OFFLINE_ALGORITHMS else pipeline
-    module.resume(folder)
+    if read_preset(folder) == PRESET:
+        loop.resume(folder)
+    elif read_learner(folder) in OFFLINE_ALGORITHMS:
+        offline_pipeline.resume(folder)
+    else:
+        pipeline.resume(folder)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,11 @@ PRETRAINED = (
 )
 
 EVALUATED = "--eval-episodes 4 --threads 1"
+LOOP = (
+    "--judgements 8 --total-episodes 256 --eval-episodes 8 --max-new-tokens 3 --device cpu "
+    "--threads 1"
+)
+
 FEW = "--n-prompts 4 --max-new-tokens 3 --threads 1"
 
 # Commands, in the order in which a person would give them, with the options that make them small.
@@ -85,6 +90,12 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.reward_model check runs/NAME --gold sentiment --output report": (
             "--threads 1"
         ),
+    "loop": {
+        "python -m agents.rlhf": "--help",
+        "python -m agents.rlhf --help": "",
+        "python -m agents.rlhf --name loop": f"--annotators simulated {LOOP}",
+        "python -m agents.resume runs/loop": "",
+        "python -m agents.rlhf --annotators simulated --judgements 1000 --accuracy 0.75": LOOP,
     },
     "Stable-Baselines3": {
         "python -m agents.train toy --name ours": TOY,
@@ -107,6 +118,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         # These measure for minutes; tests/test_benchmarks.py has their parts.
         "python benchmarks/ablations.py": "--help",
         "python benchmarks/architectures.py": "--help",
+        "python benchmarks/asking.py": "--help",
         "python benchmarks/busy_machine.py": "--help",
         "python benchmarks/cost_per_token.py": "--help",
         "python benchmarks/evaluation_table.py": "--help",
@@ -114,6 +126,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/feedback_load.py": "--help",
         "python benchmarks/memory.py": "--help",
         "python benchmarks/offline_family.py": "--help",
+        "python benchmarks/over_optimisation.py": "--help",
         "python benchmarks/regret.py": "--help",
         "python benchmarks/dialogue_regret.py": "--help",
         "python benchmarks/reward_model.py": "--help",
