@@ -48,6 +48,7 @@ from text_gym.feedback.simulated.answering import Manner
 ROOT = Path(__file__).parents[1]
 SCRIPTS = (
     "ablations",
+    "asking",
     "busy_machine",
     "cost_per_token",
     "dialogue_regret",
@@ -56,6 +57,7 @@ SCRIPTS = (
     "family",
     "memory",
     "offline_family",
+    "over_optimisation",
     "regret",
     "reward_model",
     "rollout",

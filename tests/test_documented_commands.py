@@ -90,6 +90,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.reward_model check runs/NAME --gold sentiment --output report": (
             "--threads 1"
         ),
+    },
     "loop": {
         "python -m agents.rlhf": "--help",
         "python -m agents.rlhf --help": "",
