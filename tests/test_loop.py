@@ -27,6 +27,7 @@ from agents.loop.options import Loop
 from agents.reward_models.learner import RewardLearner
 from agents.runs import sampling
 from agents.runs.rewards import load_reward
+from agents.runs.saved_config import read_preset
 from agents.supervised.from_scratch import new_gpt2, train_tokenizer
 from text_gym import Episode
 
@@ -117,7 +118,8 @@ def test_a_model_is_traced_to_its_judgements_by_hashes(finished: Path) -> None:
         made |= manifest.outputs
     policy = read_manifest(finished / "round-2" / "fine-tune")
     assert policy is not None
-    assert policy.inputs.items() <= made.items()
+    read = {name: digest for name, digest in policy.inputs.items() if name != "prompts"}
+    assert read.items() <= made.items()
     assert {"round-1/fine-tune/policy", "round-2/reward-model/1/reward_model"} < {*policy.inputs}
     reward = read_manifest(finished / "round-2" / "reward-model" / "1")
     assert reward is not None
@@ -142,6 +144,19 @@ def test_a_later_round_asks_about_the_texts_of_the_tuned_model(finished: Path) -
     assert [len(each) for each in sources] == [1, 1]
     assert sources[0].pop().endswith("/model")
     assert sources[1].pop().endswith("/round-1/fine-tune/policy")
+
+
+def test_a_stage_that_is_a_run_is_no_loop_to_whoever_goes_on_with_it(finished: Path) -> None:
+    assert read_preset(finished) == "rlhf"
+    for name in ("fine-tune", "reward-model/1"):
+        assert read_preset(finished / "round-1" / name) != "rlhf"
+
+
+def test_prompts_are_an_input_like_the_model(finished: Path) -> None:
+    sampled = read_manifest(finished / "round-1" / "sample")
+    assert sampled is not None
+    assert sampled.inputs["prompts"] == digest_of(finished.parent / "prompts.jsonl")
+    assert sampled.inputs["model"] == digest_of(finished.parent / "model")
 
 
 def test_the_tuned_model_is_an_ordinary_one(finished: Path) -> None:

@@ -88,18 +88,19 @@ class Loop(FineTuning):
         """Returns how many prompts a round needs for as many pairs as there are to choose from."""
         return math.ceil(self.pool * self.judgements_of(number) / math.comb(self.per_prompt, 2))
 
-    def fine_tuning(self, model: str, reward: str, folder: Path) -> FineTuning:
+    def fine_tuning(self, model: str, reward: str, folder: Path, seed: int) -> FineTuning:
         """Returns what the fine-tuning of a round is told.
 
         Args:
             model: That it starts from.
             reward: What replies are paid for.
             folder: Of the run.
+            seed: Of what it draws.
         """
-        names = {field.name for field in dataclasses.fields(FineTuning)}
-        own = {name: getattr(self, name) for name in names}
+        own = {one.name: getattr(self, one.name) for one in dataclasses.fields(FineTuning)}
         own |= {"model": model, "reward": reward, "output": folder.parent, "name": folder.name}
-        return FineTuning(**own)
+        algorithm = dataclasses.replace(self.algorithm, seed=seed)
+        return FineTuning(**{**own, "algorithm": algorithm})
 
 
 DIALOGUE_LOOP = Loop(

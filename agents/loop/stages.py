@@ -22,7 +22,7 @@ from agents.distributed import processes
 from agents.loop.collecting import JUDGEMENTS, PREFERENCES, STUDY, collect_judgements
 from agents.loop.evaluating import evaluate_models
 from agents.loop.manifest import digest_of
-from agents.loop.options import PRESET, Loop
+from agents.loop.options import Loop
 from agents.loop.pair_selection import at_random, most_disagreed
 from agents.loop.stage import Stage
 from agents.reports.json_file import write_json, write_whole
@@ -137,10 +137,11 @@ class Round:
     def fine_tune(self) -> Stage:
         """The model learns by the reward."""
         run = self._folder("fine-tune")
-        told = self.config.fine_tuning(self.model, str(self._folder("reward-model")), run)
+        reward = str(self._folder("reward-model"))
+        told = self.config.fine_tuning(self.model, reward, run, self.seed)
 
         def work() -> None:
-            pipeline.resume(run) if _has_begun(run) else pipeline.run(PRESET, told)
+            pipeline.resume(run) if _has_begun(run) else pipeline.run("fine-tune", told)
 
         names = ("prompts", "total_episodes", "num_envs", "max_new_tokens")
         settings = _of(told, names) | {"algorithm": dataclasses.asdict(told.algorithm)}
@@ -223,7 +224,10 @@ class Round:
         model: bool = False,
     ) -> Stage:
         """Returns a stage; `model` tells whether it reads the model that the loop began with."""
-        begun = {"model": digest_of_model(self.config.model)} if model else {}
+        config = self.config
+        begun = {"model": _digest_of(config.model, MODELS)} if model else {}
+        if "prompts" in settings:
+            begun["prompts"] = _digest_of(config.prompts)
         folder = self._folder(name)
         return Stage(name, self.root, folder, settings, reads, begun, writes, work)
 
@@ -263,10 +267,10 @@ def log_odds(pairs: Sequence[Item], models: Sequence[RewardModel]) -> NDArray[np
     return np.stack(said).reshape(len(models), len(pairs), 2)
 
 
-def digest_of_model(model: str) -> str:
-    """Returns the SHA-256 of a model that is on this machine, or what it is called."""
-    path = Path(MODELS[model]() if model in MODELS else model)
-    return digest_of(path) if path.exists() else model
+def _digest_of(name: str, places: Mapping[str, Callable[[], Path]] | None = None) -> str:
+    """Returns the SHA-256 of what has a name and is a file or folder, or else the name."""
+    path = places[name]() if places and name in places else Path(name)
+    return digest_of(path) if path.exists() else name
 
 
 def _has_begun(run: Path) -> bool:
