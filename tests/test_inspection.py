@@ -22,10 +22,20 @@ from agents.applications.fine_tuning import with_algorithm
 from agents.applications.registry import PRESETS
 from agents.applications.toy_policy import toy_policy
 from agents.inspection.credit import token_numbers
-from agents.inspection.explained_gain import explain_gain
+from agents.inspection.explained_gain import Explanation, Part, explain_gain
+from agents.inspection.sections import (
+    TokenShift,
+    gain_section,
+    monitor_section,
+    shift_section,
+    token_section,
+    wording_section,
+)
 from agents.inspection.token_block import Reply, TokensInColour
 from agents.inspection.token_shifts import token_shifts
-from agents.inspection.wording import phrases, shifts
+from agents.inspection.wording import Shift, phrases, shifts
+from agents.monitoring.monitor import Look
+from agents.reports import Section, write_report
 from agents.runs import inspecting
 from agents.runs.inspecting_options import Inspecting
 from agents.runs.pipeline import run
@@ -198,6 +208,34 @@ def test_tokens_are_shown_escaped_with_their_numbers() -> None:
     assert page.count("<i>log-ratio</i> +0.5") == 4
     assert "reward +1.5" in page
     assert re.findall(r'id="token-by-(\d)"( checked)?', page) == [("0", " checked"), ("1", "")]
+
+
+def inspected(text: str) -> list[Section]:
+    """Every section of an inspection, in which every text is the same."""
+    numbers = {"log-ratio": [-0.5, 0.0, 0.5], "reward share": [1.0, math.nan, -1.0]}
+    looks = [Look(n, 8 * n, n, 0.1, -n, 0.1, 0.5, -n)._asdict() for n in range(3)]
+    parts = [Part(text, 1.0, 0.5, 0.5, 0.1)]
+    return [
+        gain_section(Explanation(0.7, parts, 0.2, 0.1, 0.5)),
+        token_section([Reply(text, 1.0, [text, "", "\n"], numbers)] * 3),
+        wording_section([Shift(text, 9, 1, -2.0, 1.0), Shift(text, 1, 9, 2.0, 1.0)], 10, 10),
+        shift_section([TokenShift(text, 0.5, 0.5, 0.1), TokenShift(text, 0.5, -0.5, 0.1)]),
+        monitor_section({"measure": text, "best_update": 0, "parted_at_update": 2, "looks": looks}),
+    ]
+
+
+def test_an_inspection_is_told_whole_and_every_figure_is_in_its_json(tmp_path: Path) -> None:
+    write_report(tmp_path, "What changed", inspected("<b>"), {})
+    page, data = ((tmp_path / f"report.{kind}").read_text() for kind in ("html", "json"))
+    assert "<b>&" not in page.replace("<b>log-ratio", "").replace("<b>reward share", "")
+    assert "From update 2 on" in page
+    for found in ("90.0 %", "2.00", "±", "0.700", "+0.5"):
+        assert found in page
+    kinds = [
+        block["kind"] for section in json.loads(data)["sections"] for block in section["blocks"]
+    ]
+    assert kinds.count("Table") == 5
+    assert kinds.count("Curves") == 2
 
 
 def test_all_replies_share_one_scale() -> None:

@@ -17,6 +17,7 @@ from agents.reports import write_report
 from agents.runs.comparison_report import Circumstances, Cost, write_comparison
 from tests.test_comparison import BASE, ONE, TWO
 from tests.test_feedback_in_browser import CHROMIUM
+from tests.test_inspection import inspected
 from tests.test_reports import EVIL, everything
 
 pytestmark = [
@@ -40,7 +41,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A report whose every text would like to be a page, and one that compares many policies."""
+    """Two reports whose every text would like to be a page, and one that compares many policies."""
     folder = tmp_path_factory.mktemp("reports")
     names = [f"a run with a rather long name, number {number}" for number in range(9)]
     found = compare(dict(zip(names, [BASE, ONE, TWO] * 3, strict=True)))
@@ -48,6 +49,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [
         write_report(folder / "evil", EVIL, everything(EVIL), {}),
         write_comparison(folder / "many", found, how),
+        write_report(folder / "inspected", EVIL, inspected(EVIL), {}),
     ]
 
 
@@ -105,3 +107,31 @@ def test_paper_is_white_and_nothing_is_cut_off(browser: Browser, reports: list[P
         widths = page.locator("table").evaluate_all("all => all.map(one => one.scrollWidth)")
         assert max(widths) <= 680
         assert page.pdf(format="A4")[:4] == b"%PDF"
+
+
+def test_a_token_tells_its_numbers_and_is_coloured_by_what_is_chosen(
+    browser: Browser, reports: list[Path]
+) -> None:
+    page, _ = opened(browser, reports[2])
+    token = page.locator(".inspected .token").first
+    tip = token.locator(".tip")
+    colour = "one => getComputedStyle(one).backgroundColor"
+    assert tip.is_hidden()
+    orange = token.evaluate(colour)
+    token.focus()
+    assert tip.is_visible()
+    assert "log-ratio −0.5" in tip.inner_text().replace("\n", " ")
+    page.get_by_label("reward share").check()
+    assert token.evaluate(colour) != orange
+    assert page.locator("#token-scale-0").is_hidden()
+    assert page.locator("#token-scale-1").is_visible()
+
+
+def test_the_colours_of_tokens_are_printed(browser: Browser, reports: list[Path]) -> None:
+    page, _ = opened(browser, reports[2], color_scheme="dark")
+    page.emulate_media(media="print")
+    token = page.locator(".inspected .token").first
+    assert token.evaluate("one => getComputedStyle(one).printColorAdjust") == "exact"
+    assert page.locator(".inspected fieldset").is_hidden()
+    lightness = "one => Math.max(...getComputedStyle(one).backgroundColor.match(/\\d+/g))"
+    assert token.evaluate(lightness) > 200  # of the scheme for white paper

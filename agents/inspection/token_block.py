@@ -132,8 +132,9 @@ def _style(quantities: int) -> Markup:
     """Returns the shades of light and dark, and the effect of the choice."""
     ramp = ", ".join(f"var({_variable(step)})" for step in range(-STEPS, STEPS + 1))
     rules = [
-        f".inspected {{ {_shades(LIGHT)} }}",
-        f"@media screen and (prefers-color-scheme: dark) {{ .inspected {{ {_shades(DARK)} }} }}",
+        f".inspected {{ {_shades(LIGHT)} --letters: #000; }}",
+        "@media screen and (prefers-color-scheme: dark) "
+        f"{{ .inspected {{ {_shades(DARK)} --letters: #fff; }} }}",
         f".inspected .bar {{ background: linear-gradient(to right, {ramp}); }}",
         _stylesheet(),
     ]
