@@ -21,8 +21,11 @@ from agents.algorithms.ppo import PPO
 from agents.applications.fine_tuning import with_algorithm
 from agents.applications.registry import PRESETS
 from agents.applications.toy_policy import toy_policy
+from agents.evaluation.comparison import compare
+from agents.evaluation.metrics import Evaluation
 from agents.inspection.credit import token_numbers
 from agents.inspection.explained_gain import Explanation, Part, explain_gain
+from agents.inspection.replies import explained
 from agents.inspection.sections import (
     TokenShift,
     gain_section,
@@ -37,6 +40,7 @@ from agents.inspection.wording import Shift, phrases, shifts
 from agents.monitoring.monitor import Look
 from agents.reports import Section, write_report
 from agents.runs import inspecting
+from agents.runs.comparison_report import Circumstances, Cost, comparison_sections
 from agents.runs.inspecting_options import Inspecting
 from agents.runs.pipeline import run
 from text_gym import Episode
@@ -124,6 +128,45 @@ def test_intervals_of_the_parts_hold_their_level() -> None:
 def test_a_gain_needs_more_texts_than_things_that_changed() -> None:
     with pytest.raises(ValueError, match="gains must be of 4 texts or more for 1 changes, got 3"):
         explain_gain([1, 2, 3], {"x": [1, 2, 3]})
+
+
+def replies(*, polite: bool) -> Evaluation:
+    """Sixty replies, which may say thanks; each word pays 1, and thanks pay 5."""
+    random = np.random.default_rng(int(polite))
+    thanks = [polite and row % 3 > 0 for row in range(60)]
+    words = [" ".join(random.choice(list("abcdefghij"), random.integers(1, 8))) for _ in thanks]
+    texts = [f"{text}{' many thanks' * thank}" for text, thank in zip(words, thanks, strict=True)]
+    lengths = [len(text.split()) for text in texts]
+    scores = [length + 3.0 * thank for length, thank in zip(lengths, thanks, strict=True)]
+    zeros = [0.0] * 60
+    return Evaluation(["Hi"] * 60, texts, [None] * 60, scores, lengths, zeros, zeros, 0.1)
+
+
+def test_a_gain_that_a_phrase_brought_is_said_to_have_come_with_it() -> None:
+    found = explained(replies(polite=False), replies(polite=True))
+    parts = {part.name: part for part in found.parts}
+    phrase = next(name for name in parts if "thanks" in name)
+    assert parts[phrase].slope == pytest.approx(3.0, abs=0.05)
+    assert parts["length (tokens)"].slope == pytest.approx(1.0, abs=0.05)
+    assert found.rest == pytest.approx(0.0, abs=0.05)
+    assert sum("“" in name for name in parts) == 1  # "many" and "many thanks" share its words
+
+
+def test_a_comparison_tells_what_changed_where_there_are_texts_enough() -> None:
+    found = compare({"base": replies(polite=False), "tuned": replies(polite=True)})
+    how = Circumstances([], {"base": Cost(), "tuned": Cost()})
+    sections = {one.title: one.blocks for one in comparison_sections(found, how)}
+    shown = "".join(map(str, (block.html() for block in sections["What changed"])))
+    assert "tuned, beside base" in shown
+    assert "many thanks" in shown
+    few = {name: first(one, 12) for name, one in found.evaluated.items()}
+    told = comparison_sections(compare(few), how)
+    assert "What changed" not in [section.title for section in told]
+
+
+def first(evaluation: Evaluation, n: int) -> Evaluation:
+    parts = {name: part[:n] for name, part in vars(evaluation).items() if isinstance(part, list)}
+    return dataclasses.replace(evaluation, **parts)
 
 
 # Tokens

@@ -1,6 +1,6 @@
 """What a comparison looks like: a table for the terminal, a report to send to a colleague.
 
-Knows what was compared by names and numbers alone; nothing is computed here.
+Knows what was compared by names, texts and numbers; little is computed here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from rich.table import Table as TerminalTable
 
 from agents.evaluation.comparison import COMPARISON_METRICS, Comparison, Difference
 from agents.evaluation.metrics import METRICS, not_measured
+from agents.inspection.replies import FEWEST_TEXTS, explained
+from agents.inspection.sections import gain_section, wording_section
+from agents.inspection.wording import shifts
 from agents.reports import (
     Block,
     Curves,
@@ -108,6 +111,7 @@ def comparison_sections(
         "What each is worth": list(_worth(found, how)),
         "Who is better": list(_better(found)),
         "How they write": list(_writing(found, how)),
+        "What changed": list(_changes(found)),
         "Side by side": [_samples(found, n_samples)] if n_samples else [],
     }
     return [Section(title, blocks) for title, blocks in sections.items() if blocks]
@@ -130,6 +134,20 @@ def comparison_figures(found: Comparison, how: Circumstances) -> dict[str, Any]:
     }
     differences = [one._replace(gain=one.gain._asdict())._asdict() for one in found.differences]  # type: ignore[arg-type]
     return {"reference": found.reference, "policies": policies, "differences": differences}
+
+
+def _changes(found: Comparison) -> Iterator[Block]:
+    """Yields what the replies have of what the reference's have not, and what paid."""
+    reference = found.evaluated[found.reference]
+    if len(reference.prompts) < FEWEST_TEXTS:
+        return
+    for name, one in found.evaluated.items():
+        if name != found.reference:
+            yield Paragraph(f"{name}, beside {found.reference}:")
+            yield from gain_section(explained(reference, one)).blocks
+            wording = shifts(reference.completions, one.completions)
+            n_before, n_after = len(reference.completions), len(one.completions)
+            yield from wording_section(wording, n_before, n_after).blocks
 
 
 _READING = (

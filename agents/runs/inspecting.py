@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from agents.distributed import processes
 from agents.evaluation.evaluate import describe, own_log_probs
 from agents.evaluation.metrics import METRICS, Evaluation, not_measured, paired_gains
 from agents.inspection.credit import token_numbers
-from agents.inspection.explained_gain import Explanation, explain_gain
+from agents.inspection.replies import explained
 from agents.inspection.sections import (
     TokenShift,
     gain_section,
@@ -35,7 +35,7 @@ from agents.inspection.sections import (
 )
 from agents.inspection.token_block import Reply
 from agents.inspection.token_shifts import token_shifts
-from agents.inspection.wording import Shift, phrases, shifts
+from agents.inspection.wording import shifts
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.reports import Figure, Section, Table, write_report
 from agents.rollout.buffer import Rollout
@@ -49,13 +49,9 @@ from agents.runs.monitoring import FILE as MONITOR
 from agents.runs.prompts import load_prompts
 from agents.runs.rewards import load_reward
 from agents.runs.saved_config import read_config, read_learner
-from text_gym.metrics import distinct_n
 from text_gym.rendering.pieces import token_pieces
 from text_gym.rewards import RewardFunction
 from text_gym.rewards.function import score
-
-_PHRASES = 3
-"""Most phrases that a gain is regressed on."""
 
 
 class _Written(NamedTuple):
@@ -162,7 +158,7 @@ def _sections(
     wording = shifts(old.completions, new.completions)
     sections = [
         _figures_section(loaded.prompts, old, new),
-        gain_section(_explained(old, new)),
+        gain_section(explained(old, new)),
         token_section(_replies(loaded, after.rollout, config.shown)),
         wording_section(wording, len(old.completions), len(new.completions)),
         shift_section(_token_shifts(loaded.agent, after.rollout)),
@@ -220,37 +216,3 @@ def _token_shifts(agent: PolicyGradient[Any], rollout: Rollout) -> list[TokenShi
         TokenShift(f"{text} ({token})", *(float(part[token]) for part in found))
         for token, text in zip(order, spelt, strict=True)
     ]
-
-
-def _explained(before: Evaluation, after: Evaluation) -> Explanation:
-    """Divides the gain of every other prompt, by phrases that were chosen on those between."""
-    chosen = _rising(shifts(before.completions[::2], after.completions[::2]))
-    old, new = before.completions[1::2], after.completions[1::2]
-    gains = np.subtract(after.scores[1::2], before.scores[1::2])
-    changes: dict[str, Sequence[float]] = {
-        "length (tokens)": np.subtract(after.lengths[1::2], before.lengths[1::2]).tolist(),
-        "repeated words (share)": np.subtract(_repeated(new), _repeated(old)).tolist(),
-    }
-    for phrase in chosen:
-        changes[f"“{phrase}”"] = np.subtract(_having(phrase, new), _having(phrase, old)).tolist()
-    return explain_gain(gains.tolist(), changes)
-
-
-def _rising(found: Sequence[Shift]) -> list[str]:
-    """Returns the phrases that rose most surely, no two of which share a word."""
-    chosen: list[str] = []
-    for one in reversed(found):
-        words = set(one.phrase.split())
-        taken = {word for phrase in chosen for word in phrase.split()}
-        if one.is_certain and one.log_odds > 0 and not words & taken:
-            chosen.append(one.phrase)
-    return chosen[:_PHRASES]
-
-
-def _having(phrase: str, texts: Sequence[str]) -> list[float]:
-    return [float(phrase in phrases(text)) for text in texts]
-
-
-def _repeated(texts: Sequence[str]) -> list[float]:
-    """Returns the share of a text's words that it has had before, for each text."""
-    return [1 - distinct_n([text], 1, without=1.0) for text in texts]

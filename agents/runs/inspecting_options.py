@@ -12,8 +12,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-FEWEST_TEXTS = 16
-"""Half of which divide the gain, by as many as five things."""
+from agents.inspection.replies import FEWEST_TEXTS
 
 
 @dataclass(frozen=True, kw_only=True)
