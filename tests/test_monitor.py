@@ -197,7 +197,7 @@ def _measures() -> Iterator[None]:
     """One measure more, which rises at first: the toy begins with three or four words."""
     with pytest.MonkeyPatch.context() as patch:
         more = {**REWARDS, "five_words": lambda: Length(5, unit="words")}
-        patch.setattr("agents.runs.monitoring.REWARDS", more)
+        patch.setattr("agents.runs.rewards.REWARDS", more)
         yield
 
 
@@ -325,7 +325,7 @@ def test_options_that_say_nothing_sensible_are_refused(
 
 
 def test_a_measure_that_has_no_name_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"monitor and select_by must be one of .*got 'beauty'"):
+    with pytest.raises(ValueError, match=r"monitor and select_by must be .*got 'beauty'"):
         run("toy", small(tmp_path, "run", monitor="beauty"))
     assert list(tmp_path.iterdir()) == []
 
@@ -339,7 +339,7 @@ def test_stable_baselines3_has_no_monitor(tmp_path: Path) -> None:
 
 def test_measures_are_rewards_and_figures_of_each_text() -> None:
     evaluation = dataclasses.replace(
-        evaluation_of([1.0, 2.0], [0.0, 0.0]), completions=["so so", "oh my"], kl_coef=2.0
+        evaluation_of([1.0, 2.0], [0.0, 0.0]), completions=["so so so", "oh my"], kl_coef=2.0
     )
     assert make_measure("variety")(evaluation) == [0.5, 1.0]
     assert make_measure("objective")(evaluation) == [0.0, 1.0]

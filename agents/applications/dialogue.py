@@ -59,7 +59,7 @@ def _unwanted() -> RewardFunction:
 def _variety() -> RewardFunction:
     from text_gym.rewards import DistinctNgrams
 
-    return DistinctNgrams(1)
+    return DistinctNgrams(2)
 
 
 DIALOGUE = Application(

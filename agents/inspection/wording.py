@@ -87,7 +87,12 @@ def shifts(before: Sequence[str], after: Sequence[str]) -> list[Shift]:
     compared = [one for one, count in (old + new).items() if count >= FEWEST]
     quantile = NormalDist().inv_cdf(1 - (1 - CONFIDENCE) / (2 * max(1, len(compared))))
     found = [_shift(one, old[one], new[one], len(before), len(after), quantile) for one in compared]
-    return sorted(found, key=lambda one: (one.log_odds / one.half_width, one.phrase))
+    return sorted(found, key=_sureness)
+
+
+def _sureness(shift: Shift) -> tuple[float, int, str]:
+    """Returns how sure a rise is; among equals, the longer phrase says more."""
+    return shift.log_odds / shift.half_width, len(shift.phrase.split()), shift.phrase
 
 
 def _shift(

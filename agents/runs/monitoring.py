@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium.vector import VectorEnv
 
 from agents.agent import Agent
 from agents.algorithms.configs.names import name_of
 from agents.applications.fine_tuning import FineTuning
-from agents.applications.registry import REWARDS
 from agents.callbacks import Callback
 from agents.evaluation.metrics import COMPARED, METRICS, Evaluation
 from agents.monitoring.monitor import Measure, Monitor
 from agents.runs.learners import Learner
+from agents.runs.rewards import load_reward
 from agents.runs.run_folder import RunFolder
 from text_gym import Episode
 from text_gym.rewards import score
@@ -27,24 +28,25 @@ _STREAM = 1
 choose by: they would flatter the moment that was chosen for them."""
 
 
-def make_measure(name: str) -> Measure:
-    """Returns the measure of a name.
+def make_measure(name: str, device: torch.device | str = "cpu") -> Measure:
+    """Returns the measure of a name; see `load_reward`.
 
     Raises:
         ValueError: If nothing has that name.
     """
     if name in COMPARED:
         return lambda evaluation: _per_text(name, evaluation)
-    if name not in REWARDS:
+    try:
+        reward = load_reward(name, device)
+    except ValueError as error:
         raise ValueError(
-            f"monitor and select_by must be one of {sorted({*COMPARED, *REWARDS})}, got {name!r}"
-        )
-    reward = REWARDS[name]()
+            f"monitor and select_by must be one of {COMPARED}, or what reward may name: {error}"
+        ) from error
     return lambda evaluation: score(reward, _episodes(evaluation)).total.tolist()
 
 
 def make_monitor(
-    config: FineTuning, learner: Learner, envs: VectorEnv[Any, Any, Any]
+    config: FineTuning, learner: Learner, envs: VectorEnv[Any, Any, Any], device: torch.device
 ) -> Monitor | None:
     """Returns the monitor of a run; None if it has none.
 
@@ -52,6 +54,7 @@ def make_monitor(
         config: Of the run.
         learner: Evaluates the agent.
         envs: Where evaluated texts are written.
+        device: Where a measure that is a model computes.
 
     Raises:
         ValueError: If the learner keeps no checkpoints, or nothing has the measure's name.
@@ -68,7 +71,7 @@ def make_monitor(
     return Monitor(
         config.watched,
         lambda agent: learner.evaluate(agent, envs, own),
-        make_measure(config.watched),
+        make_measure(config.watched, device),
         every=config.monitor_every,
         keep_best=config.select_by is not None,
         stop=config.stop_when == "parted",

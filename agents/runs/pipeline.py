@@ -141,7 +141,7 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
     )
     eval_envs = make_envs(config, split.eval_prompts, *words, config.eval_episodes, reward)
     learner = LEARNERS[type(config.algorithm)]
-    monitor = make_monitor(config, learner, eval_envs)
+    monitor = make_monitor(config, learner, eval_envs, device)
     agent = learner.build(policy, envs, eval_envs, config)
     return _Loaded(threads, split, start, tokenizer, timed, eval_envs, learner, agent, monitor)
 

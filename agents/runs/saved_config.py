@@ -46,11 +46,15 @@ class SavedConfig(NamedTuple, Generic[S]):
 
 
 def anchored(config: F) -> F:
-    """Returns a config whose prompts, model and reward are found from any working folder."""
+    """Returns a config whose prompts, model and rewards are found from any working folder."""
+    rewards: dict[str, Any] = {
+        name: _found(value, REWARDS, os.path.isdir)
+        for name in ("reward", "monitor", "select_by")
+        if (value := getattr(config, name)) is not None
+    }
     prompts = _found(config.prompts, PROMPTS, os.path.isfile)
-    reward = _found(config.reward, REWARDS, os.path.isdir)
     model = anchored_model(config.model)
-    return dataclasses.replace(config, model=model, prompts=prompts, reward=reward)
+    return dataclasses.replace(config, model=model, prompts=prompts, **rewards)
 
 
 def anchored_model(model: str) -> str:
