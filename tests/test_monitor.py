@@ -369,3 +369,19 @@ def test_each_callback_has_its_own_tensors_back() -> None:
     restored = [Callback(), Keeper(0.0), Keeper(0.0)]
     checkpoint._restore_callbacks(restored, states, tensors)
     assert [one.kept.item() for one in restored[1:]] == [1.0, 2.0]  # type: ignore[attr-defined]
+
+
+def test_a_reward_model_may_be_the_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Model:
+        def __call__(self, episodes: Sequence[Any]) -> Any:
+            return np.array([float(len(episode.completion)) for episode in episodes])
+
+    loaded: list[Path] = []
+    monkeypatch.setattr("agents.runs.rewards.reward_models", lambda folder: [folder])
+    monkeypatch.setattr(
+        "agents.runs.rewards.RewardModel.load", lambda *given: (loaded.append(given[0]), Model())[1]
+    )
+    measure = make_measure(str(tmp_path / "learnt"))
+    evaluation = dataclasses.replace(evaluation_of([0, 0], [0, 0]), completions=["a", "abc"])
+    assert measure(evaluation) == [1.0, 3.0]
+    assert loaded == [tmp_path / "learnt"]
