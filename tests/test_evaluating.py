@@ -16,6 +16,8 @@ from agents.applications.toy_policy import toy_policy
 from agents.evaluation.comparison import Comparison
 from agents.evaluation.perplexity import perplexity
 from agents.policy.token_batch import TokenBatch
+from agents.reward_models.reward_model import RewardModel
+from agents.reward_models.training import load_network, reader_of
 from agents.runs import evaluating
 from agents.runs.blind_study import win_rates_by_people
 from agents.runs.comparison_task import agreed
@@ -213,6 +215,19 @@ def test_what_is_agreed() -> None:
 def test_a_reward_that_is_neither_a_name_nor_a_folder(models: list[str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"reward must be one of .*'sentiment'.* got 'joy'"):
         evaluating.run(asked(models, tmp_path, reward="joy"))
+
+
+def test_a_reward_model_is_a_reward_and_a_proxy(models: list[str], tmp_path: Path) -> None:
+    network, tokenizer = load_network(models[0])
+    learnt = RewardModel(network, reader_of(network, tokenizer, "{prompt}\n"))
+    learnt.save(tmp_path / "learnt")
+    name = str(tmp_path / "learnt")
+    found = evaluating.run(asked(models, tmp_path, reward=name, proxy=name))
+    one = found.evaluated[models[1]]
+    expected = learnt.score(one.prompts, one.completions)
+    assert one.scores == pytest.approx(expected, rel=1e-5)
+    mean = found.other_rewards[f"proxy {name}"][models[1]].mean
+    assert mean == pytest.approx(expected.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
