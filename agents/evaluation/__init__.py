@@ -1,1 +1,1 @@
-"""What a policy is worth: reward, KL, perplexity and variety of its texts, exact gradients."""
+"""What a policy is worth, and which of several is better; exact gradients."""
