@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -136,22 +136,21 @@ def learnt_by_reward(runs: Path, episodes: int, seed: int) -> list[str]:
     return found
 
 
-def figures_of(found: Comparison, models: Sequence[str]) -> list[Figure]:
+def figures_of(found: Comparison, runs: Path) -> list[Figure]:
     """Returns what the table says of each policy."""
     figures = []
-    for policy, one in found.figures.items():
-        name = Path(policy).name
+    for name, one in found.figures.items():
         for figure_name, unit in (("reward", ""), ("kl", "nats"), ("objective", "")):
             half_width = one[f"{figure_name}_half_width"]
             made = figure(f"{name}: {figure_name}", one[figure_name], unit)
             low, high = made.value - half_width, made.value + half_width
             figures.append(dataclasses.replace(made, lowest=low, highest=high, note=_INTERVAL))
-        share = found.regrets[policy]
+        share = found.regrets[name]
         made = figure(f"{name}: regret", share.mean, "of the gap")
         low, high = share.mean - share.half_width, share.mean + share.half_width
         figures.append(dataclasses.replace(made, lowest=low, highest=high, note=_INTERVAL))
-        if policy in models and (Path(policy) / SUMMARY).is_file():
-            summary = json.loads((Path(policy) / SUMMARY).read_text(encoding="utf-8"))
+        if (runs / name / SUMMARY).is_file():
+            summary = json.loads((runs / name / SUMMARY).read_text(encoding="utf-8"))
             figures.append(figure(f"{name}: learning", summary["seconds"], "s"))
     return figures
 
@@ -188,7 +187,7 @@ def main() -> None:
     settings = {"beta": BETA, "episodes": episodes, "replies": evaluated, "optimum_texts": texts}
     write_result(
         "evaluation_table",
-        figures_of(found, models),
+        figures_of(found, runs),
         seed=options.seed,
         settings=settings,
         folder=options.output,

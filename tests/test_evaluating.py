@@ -146,7 +146,7 @@ def test_the_same_seed_gives_the_same_report(models: list[str], tmp_path: Path) 
 
 def test_models_of_different_vocabularies_have_no_kl(models: list[str], tmp_path: Path) -> None:
     foreign = new_model(tmp_path / "foreign", 0, vocabulary=264)
-    figures = evaluating.run(asked([models[0], foreign], tmp_path)).figures[foreign]
+    figures = evaluating.run(asked([models[0], foreign], tmp_path)).figures["foreign"]
     assert math.isnan(figures["kl"])
     assert math.isnan(figures["perplexity"])
     assert math.isfinite(figures["reward"])
@@ -185,9 +185,9 @@ def test_a_run_is_its_policy_with_its_manner_and_its_cost(
     run = finished_run(tmp_path / "run", prompt_template="<{prompt}>")
     new_model(run / "policy", 1)
     found = evaluating.run(asked([models[0], str(run)], tmp_path))
-    assert found.evaluated[str(run)].completions != found.evaluated[models[0]].completions
+    assert found.evaluated["run"].completions != found.evaluated["base"].completions
     report = json.loads((tmp_path / "report" / "report.json").read_text("utf-8"))
-    cost = report["figures"]["policies"][str(run)]["cost"]
+    cost = report["figures"]["policies"]["run"]["cost"]
     assert cost == {"learner": "sft", "episodes": 640, "seconds": 12.5, "texts_per_reply": 1}
 
 
@@ -223,10 +223,10 @@ def test_a_reward_model_is_a_reward_and_a_proxy(models: list[str], tmp_path: Pat
     learnt.save(tmp_path / "learnt")
     name = str(tmp_path / "learnt")
     found = evaluating.run(asked(models, tmp_path, reward=name, proxy=name))
-    one = found.evaluated[models[1]]
+    one = found.evaluated["tuned"]
     expected = learnt.score(one.prompts, one.completions)
     assert one.scores == pytest.approx(expected, rel=1e-5)
-    mean = found.other_rewards[f"proxy {name}"][models[1]].mean
+    mean = found.other_rewards[f"proxy {name}"]["tuned"].mean
     assert mean == pytest.approx(expected.mean(), rel=1e-5)
 
 
@@ -246,9 +246,21 @@ def test_options_that_make_no_sense(changes: dict[str, Any], said: str) -> None:
 
 
 def test_the_reference_comes_first() -> None:
-    assert Evaluating(models=("a", "b")).names == ("a", "b")
-    assert Evaluating(models=("a", "b"), reference="b").names == ("b", "a")
-    assert Evaluating(models=("a",), reference="b").names == ("b", "a")
+    assert list(Evaluating(models=("a", "b")).named) == ["a", "b"]
+    assert list(Evaluating(models=("a", "b"), reference="b").named) == ["b", "a"]
+    assert list(Evaluating(models=("a",), reference="b").named) == ["b", "a"]
+
+
+def test_folders_are_called_by_their_last_part_unless_two_have_the_same(tmp_path: Path) -> None:
+    one, other, same = (str(tmp_path / path) for path in ("x/one", "x/other", "y/one"))
+    for path in (one, other, same):
+        Path(path).mkdir(parents=True)
+    assert Evaluating(models=("hub/id", one, other)).named == {
+        "hub/id": "hub/id",
+        "one": one,
+        "other": other,
+    }
+    assert list(Evaluating(models=(one, same)).named) == [one, same]
 
 
 # People
@@ -303,5 +315,5 @@ def test_people_are_in_the_report(
     config = asked(models, folder, study=folder / "study", output=tmp_path)
     again = evaluating.run(dataclasses.replace(config, best_of=3))
     assert again.evaluated == found.evaluated
-    assert again.win_rates["people"][models[1]].value == 1
+    assert again.win_rates["people"]["tuned"].value == 1
     assert "Win rate by people" in (tmp_path / "report.html").read_text("utf-8")

@@ -14,6 +14,7 @@ from rich.table import Table as TerminalTable
 
 from agents.evaluation.comparison import COMPARISON_METRICS, Comparison, Difference
 from agents.evaluation.metrics import METRICS, not_measured
+from agents.evaluation.sampled_optimum import TRUSTED
 from agents.inspection.replies import FEWEST_TEXTS, explained
 from agents.inspection.sections import gain_section, wording_section
 from agents.inspection.wording import shifts
@@ -275,11 +276,11 @@ def _reward_against_kl(found: Comparison) -> Curves:
 def _optimum(found: Comparison) -> str:
     if found.best is None:
         return ""
-    best = found.best.objective
+    n, doubtful = len(found.best.effective), found.best.doubtful
     return (
-        f"The best objective is estimated as {best.value:.3f} ({best.low:.3f} to {best.high:.3f}); "
-        f"of {found.best.doubtful} of {len(found.best.effective)} prompts the estimate rests on "
-        "few texts and is rather low."
+        f"The best objective is estimated as {found.best.objective.value:.3f}. At {doubtful} of "
+        f"{n} prompts the estimate rests on fewer than {TRUSTED} texts: it, and so all regret, is "
+        "rather low."
     )
 
 

@@ -52,7 +52,7 @@ def task_of(config: Evaluating, console: Console, device: torch.device) -> Task:
     Raises:
         ValueError: If an option is left open and the runs do not agree on it, or nobody says it.
     """
-    said = {name: _said(name) for name in config.names if is_run(Path(name))}
+    said = {name: _said(name) for name in config.named.values() if is_run(Path(name))}
     settled = {option: _settled(config, option, said) for option in _OPTIONS}
     for option in ("prompts", "reward"):
         if settled[option] is None:

@@ -73,7 +73,7 @@ def run(config: Evaluating) -> Comparison:
     transformers_logging.disable_progress_bar()
     console = run_console()
     task = task_of(config, console, device)
-    reference = _load(config.names[0], task, device)
+    reference = _load(next(iter(config.named.values())), task, device)
     evaluated = _evaluated(config, task, reference, device)
     found = compare(
         evaluated,
@@ -85,7 +85,7 @@ def run(config: Evaluating) -> Comparison:
         found = dataclasses.replace(found, win_rates={**found.win_rates, "people": by_people})
     how = Circumstances(
         facts=_facts(config, task),
-        costs={name: _cost(name, config) for name in evaluated},
+        costs={name: _cost(config.named.get(name), config) for name in evaluated},
         independent=config.independent,
         perplexities=_independent(config, task, evaluated, device),
     )
@@ -105,10 +105,11 @@ def _evaluated(
     config: Evaluating, task: Task, reference: Writer, device: torch.device
 ) -> dict[str, Evaluation]:
     """Lets every model write, one after the other; only the reference stays in memory."""
-    names = config.names
-    found = {names[0]: _evaluate(reference, reference, task, config)}
-    for name in names[1:]:
-        found[name] = _evaluate(_load(name, task, device), reference, task, config)
+    first, *others = config.named
+    found = {first: _evaluate(reference, reference, task, config)}
+    for name in others:
+        writer = _load(config.named[name], task, device)
+        found[name] = _evaluate(writer, reference, task, config)
     if config.best_of is not None:
         best = BestOfN(reference.policy, config.best_of)
         envs = _envs(reference, task, config, config.best_of)
@@ -195,22 +196,22 @@ def _encoded(writer: Writer, template: str, evaluation: Evaluation) -> TokenBatc
     return TokenBatch(*collate([one for one in encoded if len(one.ids) <= most]))
 
 
-def _cost(name: str, config: Evaluating) -> Cost:
-    """Returns what a model cost, as its run's summary tells."""
-    if name not in config.names:
+def _cost(model: str | None, config: Evaluating) -> Cost:
+    """Returns what a model cost, as its run's summary tells; None: the best of several replies."""
+    if model is None:
         return Cost(texts_per_reply=config.best_of or 1)
-    path = Path(name) / SUMMARY
-    if not is_run(Path(name)) or not path.is_file():
+    path = Path(model) / SUMMARY
+    if not is_run(Path(model)) or not path.is_file():
         return Cost()
     summary = json.loads(path.read_text(encoding="utf-8"))
-    return Cost(read_learner(Path(name)), summary.get("episodes"), summary.get("seconds"))
+    return Cost(read_learner(Path(model)), summary.get("episodes"), summary.get("seconds"))
 
 
 def _facts(config: Evaluating, task: Task) -> list[tuple[str, str]]:
     """Returns what was done, for the head of the report."""
     beta = "none given: no objective" if task.kl_coef is None else f"{task.kl_coef:g}"
     return [
-        ("Reference", config.names[0]),
+        ("Reference", next(iter(config.named))),
         ("Prompts", config.prompts or "held out by the runs"),
         ("Replies of each", f"{config.eval_episodes:,}"),
         ("Reward", task.reward),
@@ -218,4 +219,5 @@ def _facts(config: Evaluating, task: Task) -> list[tuple[str, str]]:
         ("Longest reply", f"{task.manner.max_new_tokens} tokens"),
         ("Temperature", f"{task.manner.temperature:g}"),
         ("Seed", str(config.seed)),
+        *((name, model) for name, model in config.named.items() if name != model),
     ]

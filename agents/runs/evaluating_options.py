@@ -85,7 +85,12 @@ class Evaluating:
             raise ValueError(f"models must be one or more, all different, got {self.models}")
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """All that are evaluated, the reference first."""
+    def named(self) -> dict[str, str]:
+        """All that are evaluated, the reference first, by what they are called in the report.
+
+        That is the last part of a path, or if two have the same, all of it.
+        """
         reference = self.models[0] if self.reference is None else self.reference
-        return (reference, *(model for model in self.models if model != reference))
+        models = (reference, *(model for model in self.models if model != reference))
+        short = [Path(model).name if Path(model).is_dir() else model for model in models]
+        return dict(zip(short if len(set(short)) == len(short) else models, models, strict=True))
