@@ -38,11 +38,15 @@ from agents.inspection.token_block import Reply, TokensInColour
 from agents.inspection.token_shifts import token_shifts
 from agents.inspection.wording import Shift, phrases, shifts
 from agents.monitoring.monitor import Look
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.config import PolicyConfig
 from agents.reports import Section, write_report
 from agents.runs import inspecting
 from agents.runs.comparison_report import Circumstances, Cost, comparison_sections
+from agents.runs.console import run_console
 from agents.runs.inspecting_options import Inspecting
 from agents.runs.pipeline import run
+from agents.runs.saved_config import read_config
 from text_gym import Episode
 from text_gym.rewards import Keyword, WordCount
 
@@ -321,6 +325,19 @@ def test_a_run_of_any_algorithm_is_inspected(algorithm: str, tmp_path: Path) -> 
     assert report["figures"]["before"]["kl"] == 0.0
     assert report["figures"]["after"]["kl"] != 0.0
     assert page.stat().st_size < 2_000_000
+
+
+def test_adapters_and_a_selected_moment_are_inspected_as_the_run_saved_them(tmp_path: Path) -> None:
+    adapted = {"policy": PolicyConfig(lora_rank=2), "select_by": "reward", "monitor_every": 1}
+    folder = finished(tmp_path, "ppo", **adapted)
+    loaded = inspecting._load(
+        folder, read_config(folder).config, torch.device("cpu"), 16, run_console(quiet=True)
+    )
+    saved = CausalLMPolicy.from_pretrained(folder / "policy")
+    texts = loaded.agent.collect().texts
+    assert torch.equal(loaded.agent.policy(texts).log_probs, saved(texts).log_probs)
+    start = toy_policy(33, 32, length=24, eos_probability=0.2)
+    assert torch.equal(loaded.agent.reference(texts).log_probs, start(texts).log_probs)
 
 
 def test_an_inspection_says_the_same_twice_and_leaves_the_run_as_it_was(tmp_path: Path) -> None:

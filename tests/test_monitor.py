@@ -24,6 +24,7 @@ from agents.monitoring.monitor import Monitor
 from agents.monitoring.parting import ERROR_RATE, level_of, p_of_parting, p_of_rise
 from agents.runs import pipeline
 from agents.runs.monitoring import make_measure
+from agents.runs.monitoring import told as told_of
 from agents.runs.pipeline import resume, run
 from agents.runs.saved_config import read_config
 from text_gym.rewards import Length
@@ -126,6 +127,9 @@ def test_one_half_of_the_texts_chooses_and_the_other_tests() -> None:
     ):
         monitor, answers = watched(3, write)
     assert (monitor.best.updates, monitor.parted) == (1, 2)
+    assert told_of(monitor) == (
+        "Monitor: worth was best after update 1; reward and worth part from update 2 on."
+    )
     assert answers == [True, True]
     assert monitor.best.measure == pytest.approx(3.0, abs=0.1)
 

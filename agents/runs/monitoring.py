@@ -120,6 +120,17 @@ def verdict(monitor: Monitor) -> dict[str, Any]:
     }
 
 
+def told(monitor: Monitor) -> str:
+    """Returns the verdict in a sentence."""
+    parted = "were not seen to part"
+    if monitor.parted is not None:
+        parted = f"part from update {monitor.parted} on"
+    return (
+        f"Monitor: {monitor.name} was best after update {monitor.best.updates}; reward and "
+        f"{monitor.name} {parted}."
+    )
+
+
 def _per_text(name: str, evaluation: Evaluation) -> Sequence[float]:
     values = METRICS[name].of(evaluation)
     assert isinstance(values, Sequence)

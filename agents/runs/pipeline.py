@@ -48,7 +48,7 @@ from agents.runs.going_on import (
 from agents.runs.interruption import Interruption
 from agents.runs.learners import LEARNERS, Learner
 from agents.runs.models import load_policy
-from agents.runs.monitoring import MonitorFile, make_monitor, verdict
+from agents.runs.monitoring import MonitorFile, make_monitor, told, verdict
 from agents.runs.owner import new_folder, owned, require_name, require_new
 from agents.runs.profile import Profile, TimedReward
 from agents.runs.prompts import load_prompts
@@ -186,6 +186,8 @@ def _carry_out(
         if record is not None:
             _write(record, agent, evaluated, best, loaded)
             _show(console, record, agent, evaluated, split.evaluated_on)
+            if monitor is not None:
+                console.print(printable(told(monitor)))
             if config.profile and profile.updates:
                 console.print(profile.table())
     return folder
