@@ -123,8 +123,8 @@ def test_a_model_is_traced_to_its_judgements_by_hashes(finished: Path) -> None:
     assert {"round-1/fine-tune/policy", "round-2/reward-model/1/reward_model"} < {*policy.inputs}
     reward = read_manifest(finished / "round-2" / "reward-model" / "1")
     assert reward is not None
-    assert reward.inputs["round-2/collect/preferences.jsonl"] in made.values()
-    rows = (finished / "round-2/collect/preferences.jsonl").read_text().splitlines()
+    assert reward.inputs["round-2/collect/comparisons.jsonl"] in made.values()
+    rows = (finished / "round-2/collect/comparisons.jsonl").read_text().splitlines()
     named = {one for row in rows for one in json.loads(row)["judgements"]}
     lines = (finished / "round-2/collect/judgements.jsonl").read_text().splitlines()
     said = {json.loads(one)["judgement"]["id"] for one in lines if "judgement" in json.loads(one)}
@@ -173,8 +173,8 @@ def test_the_summary_has_every_round_by_gold_and_by_proxy(finished: Path) -> Non
 def test_the_report_shows_what_was_reached_and_what_it_was_made_of(finished: Path) -> None:
     page = (finished / "report.html").read_text()
     assert "Round 2, proxy" in page
-    digest = digest_of(finished / "round-2/collect/preferences.jsonl")
-    assert f"round-2/collect/preferences.jsonl {digest[:12]}" in page
+    digest = digest_of(finished / "round-2/collect/comparisons.jsonl")
+    assert f"round-2/collect/comparisons.jsonl {digest[:12]}" in page
 
 
 def test_a_reward_may_be_learnt_named_by_its_folder_its_run_or_several_runs(finished: Path) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.loop import collecting
-from agents.loop.collecting import JUDGEMENTS, PREFERENCES, STUDY, collect_judgements
+from agents.loop.collecting import COMPARISONS, JUDGEMENTS, STUDY, collect_judgements
 from agents.loop.manifest import digest_of, read_manifest
 from agents.loop.options import Loop
 from agents.loop.pair_selection import at_random, disagreement, most_disagreed
@@ -113,19 +113,18 @@ def quiet() -> Console:
     return Console(file=io.StringIO(), width=200)
 
 
-def test_what_people_said_comes_out_as_preferences_that_name_their_judgements(
+def test_what_people_said_comes_out_as_comparisons_that_name_their_judgements(
     tmp_path: Path,
 ) -> None:
     def sure(asked: Any) -> list[Judgement]:
         return judge(asked, WordCount(), SURE)
 
     collect_judgements(items(3), tmp_path / STUDY, tmp_path, sure, quiet())
-    rows = [json.loads(line) for line in (tmp_path / PREFERENCES).read_text().splitlines()]
-    assert [row["chosen"] for row in rows] == ["so so"]  # equal texts are one pair
+    rows = [json.loads(line) for line in (tmp_path / COMPARISONS).read_text().splitlines()]
+    assert [(row["chosen"], row["rejected"]) for row in rows] == [("so so", "so")] * 3
     said = [json.loads(line) for line in (tmp_path / JUDGEMENTS).read_text().splitlines()]
     ids = [row["judgement"]["id"] for row in said if "judgement" in row]
-    assert rows[0]["judgements"] == ids
-    assert len(ids) == 3
+    assert [row["judgements"] for row in rows] == [[one] for one in ids]
 
 
 def test_collecting_again_changes_nothing(tmp_path: Path) -> None:
@@ -180,7 +179,8 @@ def test_what_nobody_answers_yet_is_missing(tmp_path: Path) -> None:
     study: Study = open_study(tmp_path / STUDY)
     with study.open() as store:
         assert collecting.missing(study, store) == (1, 2)
-    assert (tmp_path / PREFERENCES).read_text() == ""
+    row = json.loads((tmp_path / COMPARISONS).read_text())
+    assert (row["tie"], row["judgements"]) == (True, ["j"])
 
 
 # Stages

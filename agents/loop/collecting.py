@@ -26,7 +26,7 @@ from text_gym.feedback.store import Store
 from text_gym.feedback.study import Study
 
 STUDY = "study"
-JUDGEMENTS, PREFERENCES = "judgements.jsonl", "preferences.jsonl"
+JUDGEMENTS, COMPARISONS = "judgements.jsonl", "comparisons.jsonl"
 _LOOK_SECONDS = 1.0
 """Between two looks at the store."""
 
@@ -42,7 +42,7 @@ def collect_judgements(
         asked: What is added to the study.
         study: Its folder; a new one becomes a study in which two completions are compared.
         folder: For `judgements.jsonl`, every item and what counts of what was said of it, and
-            `preferences.jsonl`, what a model can learn from that.
+            `comparisons.jsonl`, what a reward model learns from.
         judge: Answers in the place of people, who are waited for if it is None.
         console: Shows how many judgements are missing.
     """
@@ -55,7 +55,7 @@ def collect_judgements(
             _wait(opened, store, console)
         collected = collect(opened, store)
     _write(folder / JUDGEMENTS, export("plain", collected))
-    _write(folder / PREFERENCES, export("trl-preference", collected))
+    _write(folder / COMPARISONS, export("comparisons", collected))
 
 
 def missing(study: Study, store: Store) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from agents.applications.registry import MODELS
 from agents.distributed import processes
-from agents.loop.collecting import JUDGEMENTS, PREFERENCES, STUDY, collect_judgements
+from agents.loop.collecting import COMPARISONS, JUDGEMENTS, STUDY, collect_judgements
 from agents.loop.evaluating import evaluate_models
 from agents.loop.manifest import digest_of
 from agents.loop.options import Loop
@@ -107,15 +107,15 @@ class Round:
         reads = [self._folder("sample") / ITEMS]
         if self._by_disagreement:
             reads += self.earlier.reward_models
-        return self._stage("collect", told, reads, [ASKED, JUDGEMENTS, PREFERENCES], work)
+        return self._stage("collect", told, reads, [ASKED, JUDGEMENTS, COMPARISONS], work)
 
     def learn_reward(self, member: int) -> Stage:
         """A reward model learns from all that was judged so far."""
-        preferences = self._folder("collect") / PREFERENCES
+        said = self._folder("collect") / COMPARISONS
         run = self.reward_model(member).parent
         told = RewardModelRun(
             model=self.config.model,
-            data=preferences,
+            data=said,
             prompt_template=self.config.prompt_template,
             algorithm=dataclasses.replace(
                 self.config.reward_algorithm, seed=self.seed + member - 1
@@ -132,7 +132,7 @@ class Round:
 
         settings = dataclasses.asdict(told.algorithm)
         name = f"reward-model/{member}"
-        return self._stage(name, settings, [preferences], [REWARD_MODEL], work, model=True)
+        return self._stage(name, settings, [said], [REWARD_MODEL], work, model=True)
 
     def fine_tune(self) -> Stage:
         """The model learns by the reward."""
