@@ -45,7 +45,12 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("reports")
     names = [f"a run with a rather long name, number {number}" for number in range(9)]
     found = compare(dict(zip(names, [BASE, ONE, TWO] * 3, strict=True)))
-    how = Circumstances([("Reward", "sentiment")], {name: Cost("ppo", 640, 61.5) for name in names})
+    how = Circumstances(
+        [("Reward", "sentiment")],
+        {name: Cost("ppo", 640, 61.5) for name in names},
+        "an independent model",
+        dict.fromkeys(names, 41.5),
+    )
     return [
         write_report(folder / "evil", EVIL, everything(EVIL), {}),
         write_comparison(folder / "many", found, how),
