@@ -45,7 +45,7 @@ class Loop(FineTuning):
     pairs: Literal["random", "disagreement"] = "random"
     """Which pairs are judged: any, or from the second round on those on which the reward models of
     the round before disagree most."""
-    pool: int = 4
+    pool: int = 2
     """Pairs to choose from, for each one that is judged."""
     per_prompt: int = 2
     """Replies to each prompt, every two of which are a pair."""
@@ -106,11 +106,14 @@ class Loop(FineTuning):
 DIALOGUE_LOOP = Loop(
     **{
         **{one.name: getattr(DIALOGUE.preset, one.name) for one in dataclasses.fields(FineTuning)},
-        "algorithm": dataclasses.replace(DIALOGUE.preset.algorithm, kl_coef=0.2),
+        "total_episodes": 8192,
+        "algorithm": dataclasses.replace(
+            DIALOGUE.preset.algorithm, kl_coef=0.1, learning_rate=2e-4
+        ),
     }
 )
 """The main job, by what is judged in the place of a known reward.
 
-A learnt reward has a standard deviation of 1 where the known one has about a half, and is right
-about less: hence the price of a nat.
+A learnt reward has a standard deviation of 1 where the known one has about a half: hence the price
+of a nat. Fewer replies, at twice the learning rate, leave time for the other stages.
 """
