@@ -38,6 +38,10 @@ class Cells:
             row = json.loads(line)
             self._found[_name(row["key"])] = row["found"]
 
+    def __contains__(self, key: Plain) -> bool:
+        """Says whether a cell has been measured."""
+        return _name(key) in self._found
+
     def found(self, key: Plain, measure: Callable[[], Plain]) -> Plain:
         """Returns what is known of a cell; measures it, and writes it down, if nothing is.
 

@@ -56,14 +56,49 @@ def bootstrapped(scores: ArrayLike, *, draws: int = 2000, seed: int = 0) -> Inte
     Raises:
         ValueError: If there is no score.
     """
+    value, samples = _resampled(scores, draws, np.random.default_rng(seed))
+    return Interval(value, *_central(samples))
+
+
+def bootstrapped_ratio(
+    ours: ArrayLike, theirs: ArrayLike, *, draws: int = 2000, seed: int = 0
+) -> Interval:
+    """Returns the ratio of two interquartile means, with its 95 % percentile interval.
+
+    Args:
+        ours: (m, n) or (n,), as `bootstrapped` takes them.
+        theirs: As many tasks; runs are drawn independently of ours.
+        draws: Bootstrap samples.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: If there is no score.
+
+    Example:
+        >>> bootstrapped_ratio([2.0, 2.0], [8.0, 8.0, 8.0])
+        Interval(value=0.25, low=0.25, high=0.25)
+    """
+    np_random = np.random.default_rng(seed)
+    mine, samples = _resampled(ours, draws, np_random)
+    other, others = _resampled(theirs, draws, np_random)
+    return Interval(mine / other, *_central(samples / others))
+
+
+def _resampled(
+    scores: ArrayLike, draws: int, np_random: np.random.Generator
+) -> tuple[float, NDArray[np.float64]]:
+    """Returns the interquartile mean of all runs, and those of bootstrap samples, (draws,)."""
     table = np.atleast_2d(np.asarray(scores, dtype=np.float64))
     if not table.size:
         raise ValueError(f"scores must hold at least one, got shape {table.shape}")
-    np_random = np.random.default_rng(seed)
     chosen = np_random.integers(table.shape[1], size=(draws, *table.shape))
     samples = np.take_along_axis(table[None], chosen, axis=2).reshape(draws, -1)
-    low, high = np.quantile(interquartile_mean(samples), [0.025, 0.975])
-    return Interval(float(interquartile_mean(table.ravel())), float(low), float(high))
+    return float(interquartile_mean(table.ravel())), interquartile_mean(samples)
+
+
+def _central(samples: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def interval_figure(
@@ -85,4 +120,20 @@ def interval_figure(
     return dataclasses.replace(one, lowest=found.low, highest=found.high, repeats=repeats)
 
 
+def ratio_figure(name: str, ours: ArrayLike, theirs: ArrayLike, *, note: str = "") -> Figure:
+    """Returns the ratio of two interquartile means as a figure, with its interval as the range.
+
+    Args:
+        name: What was measured.
+        ours: (m, n) or (n,), as `bootstrapped_ratio` takes them.
+        theirs: As many tasks.
+        note: What else a reader has to know.
+    """
+    found = bootstrapped_ratio(ours, theirs)
+    one = figure(name, found.value, note="; ".join(filter(None, (RATIO, note))))
+    repeats = int(np.size(ours))
+    return dataclasses.replace(one, lowest=found.low, highest=found.high, repeats=repeats)
+
+
+RATIO = "ratio of interquartile means over runs, with its 95 % interval by stratified bootstrap"
 INTERVAL = "interquartile mean over runs, with its 95 % interval by stratified bootstrap"
