@@ -7,7 +7,7 @@ READY := .venv/.ready
 # Iteration order of sets is part of what a run depends on.
 export PYTHONHASHSEED := 0
 
-.PHONY: setup train pretrain test test-lowest check static format lint type contracts bench bench-trl
+.PHONY: setup train pretrain test test-lowest check static format lint type contracts bench bench-trl bench-efficiency
 
 setup: $(READY)
 
@@ -78,4 +78,16 @@ bench-trl: setup $(TRL_READY)
 $(TRL_READY): benchmarks/trl-requirements.txt
 	$(PYTHON) -m venv .venv-trl
 	.venv-trl/bin/python -m pip install --requirement benchmarks/trl-requirements.txt
+	touch $@
+
+# And the newest of TRL, which has RLOO and GRPO, in another.
+TRL_LATEST_READY := .venv-trl-latest/.ready
+
+bench-efficiency: setup $(TRL_READY) $(TRL_LATEST_READY)
+	$(BIN)/python benchmarks/efficiency.py --trl-python .venv-trl/bin/python --trl-latest-python .venv-trl-latest/bin/python
+	$(BIN)/python benchmarks/table.py
+
+$(TRL_LATEST_READY): benchmarks/trl-latest-requirements.txt
+	$(PYTHON) -m venv .venv-trl-latest
+	.venv-trl-latest/bin/python -m pip install --requirement benchmarks/trl-latest-requirements.txt
 	touch $@

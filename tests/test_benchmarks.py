@@ -52,6 +52,7 @@ SCRIPTS = (
     "busy_machine",
     "cost_per_token",
     "dialogue_regret",
+    "efficiency",
     "env_throughput",
     "exact_solver",
     "family",

@@ -123,6 +123,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/busy_machine.py": "--help",
         "python benchmarks/cost_per_token.py": "--help",
         "python benchmarks/evaluation_table.py": "--help",
+        "python benchmarks/efficiency.py": "--help",
         "python benchmarks/family.py": "--help",
         "python benchmarks/feedback_load.py": "--help",
         "python benchmarks/memory.py": "--help",
@@ -182,12 +183,14 @@ DRY = {
     "make format",
     "make bench",
     "make bench-trl",
+    "make bench-efficiency",
     "PYTHON=python3.13 make setup",
 }
 """They install, run all tests, or measure for minutes: `make --dry-run`."""
 ELSEWHERE = {
     # These install an old TRL, or write down what tests compare with.
     ".venv-trl/bin/python benchmarks/trl_ppo.py --help",
+    ".venv-trl/bin/python benchmarks/trl_toys.py --help",
     ".venv/bin/python tests/golden/record_sb3_trpo.py",
     "/tmp/trl-1.12/bin/python tests/golden/record_trl.py ppo",
     "/tmp/trl-1.16/bin/python tests/golden/record_trl.py groups",
