@@ -26,7 +26,7 @@ from agents.runs import pipeline
 from agents.runs.monitoring import make_measure
 from agents.runs.monitoring import told as told_of
 from agents.runs.pipeline import resume, run
-from agents.runs.saved_config import read_config
+from agents.runs.saved_config import anchored, read_config
 from text_gym.rewards import Length
 
 # The test
@@ -311,6 +311,16 @@ def test_a_run_that_was_stopped_is_not_trained_on_when_it_is_resumed(
 def test_a_run_that_is_saved_knows_its_monitor(runs: dict[str, Path]) -> None:
     config = read_config(runs["selected"]).config
     assert (config.select_by, config.monitor, config.watched) == ("five_words", None, "five_words")
+
+
+def test_a_measure_in_a_folder_is_found_from_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "learnt").mkdir()
+    config = anchored(dataclasses.replace(PRESETS["toy"][1], select_by="learnt"))
+    assert (config.monitor, config.select_by) == (None, str(tmp_path / "learnt"))
+    assert anchored(dataclasses.replace(config, select_by="variety")).select_by == "variety"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Whether what is paid and what was meant part: a test that may be asked again and again.
 
-Knows numbers of texts, and neither policies nor what the numbers measure.
+Late looks need small p-values, which a test that draws signs by lot could not give. Knows numbers
+of texts, and neither policies nor what the numbers measure.
 """
 
 from __future__ import annotations
