@@ -42,7 +42,8 @@ from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.config import PolicyConfig
 from agents.reports import Section, write_report
 from agents.runs import inspecting
-from agents.runs.comparison_report import Circumstances, Cost, comparison_sections
+from agents.runs.comparison_figures import Circumstances, Cost
+from agents.runs.comparison_report import comparison_sections
 from agents.runs.console import run_console
 from agents.runs.inspecting_options import Inspecting
 from agents.runs.pipeline import run

@@ -23,7 +23,7 @@ from agents.reports import (
     Written,
     write_report,
 )
-from agents.reports.plots import HUES
+from agents.reports.curves import HUES
 from agents.reports.report import report_html
 from tests.report_figures import missing_figures
 

@@ -14,7 +14,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from agents.evaluation.comparison import compare
 from agents.reports import write_report
-from agents.runs.comparison_report import Circumstances, Cost, write_comparison
+from agents.runs.comparison_figures import Circumstances, Cost
+from agents.runs.comparison_report import write_comparison
 from tests.test_comparison import BASE, ONE, TWO
 from tests.test_feedback_in_browser import CHROMIUM
 from tests.test_inspection import inspected

@@ -2,7 +2,8 @@
 
     report     the page, the JSON, and both written: `write_report`
     tables     tables and lists of figures with their intervals
-    plots      curves, points and intervals as SVG
+    curves     lines and points over one axis, as SVG
+    intervals  figures with their intervals, one below the other, as SVG
     texts      paragraphs, and what several policies wrote side by side
 
 A section is a title and blocks. A block is a frozen dataclass of plain values that can show itself;
@@ -12,7 +13,8 @@ measured.
 
 from __future__ import annotations
 
-from agents.reports.plots import Curves, Intervals, Series
+from agents.reports.curves import Curves, Series
+from agents.reports.intervals import Intervals
 from agents.reports.report import Block, Section, write_report
 from agents.reports.tables import Facts, Figure, Table
 from agents.reports.texts import Paragraph, SideBySide, Written

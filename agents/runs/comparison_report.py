@@ -1,4 +1,4 @@
-"""What a comparison looks like: a table for the terminal, a report to send to a colleague.
+"""What a comparison looks like: a report to send to a colleague.
 
 Knows what was compared by names, texts and numbers; little is computed here.
 """
@@ -8,9 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from rich.table import Table as TerminalTable
 
 from agents.evaluation.comparison import COMPARISON_METRICS, Comparison, Difference
 from agents.evaluation.metrics import METRICS, not_measured
@@ -33,64 +30,11 @@ from agents.reports import (
     write_report,
 )
 from agents.reports.tables import Cell
-from agents.runs.console import interval_cell, side_by_side
+from agents.runs.comparison_figures import Circumstances, Cost, comparison_figures
 from text_gym.feedback.proportion import Interval as Share
 
 _WORTH = ("reward", "kl", "objective")
 """Figures of what policies are worth; the others are of how they write."""
-
-
-class Cost(NamedTuple):
-    """Holds what it took to make a policy; None: nothing, or nobody knows.
-
-    Attributes:
-        learner: What learnt.
-        episodes: Texts that it learnt from.
-        seconds: Of training.
-        texts_per_reply: That are written for one reply.
-    """
-
-    learner: str = ""
-    episodes: int | None = None
-    seconds: float | None = None
-    texts_per_reply: int = 1
-
-
-class Circumstances(NamedTuple):
-    """Holds what is to be said beside the figures.
-
-    Attributes:
-        facts: What was done, by what it is called.
-        costs: Of each policy.
-        independent: The model under which perplexity was measured too; None: there is none.
-        perplexities: Under that model, by policy.
-    """
-
-    facts: Sequence[tuple[str, str]]
-    costs: Mapping[str, Cost]
-    independent: str | None = None
-    perplexities: Mapping[str, float] = {}
-
-
-def comparison_table(found: Comparison) -> TerminalTable:
-    """Returns the figures of all policies for the terminal, a column for each."""
-    rows = {
-        metric.label: {
-            policy: interval_cell(figures, name, metric.digits)
-            for policy, figures in found.figures.items()
-            if name in figures
-        }
-        for name, metric in COMPARISON_METRICS.items()
-    }
-    rows["regret"] = {
-        name: f"{one.mean:.3f} +/- {one.half_width:.3f}" for name, one in found.regrets.items()
-    }
-    for by, means in found.other_rewards.items():
-        rows[by] = {name: f"{one.mean:.3f} +/- {one.half_width:.3f}" for name, one in means.items()}
-    for by, rates in found.win_rates.items():
-        rows[f"win rate by {by}"] = {name: f"{one.value:.3f}" for name, one in rates.items()}
-    title = f"Compared with {found.reference} (+/-: 95 %)"
-    return side_by_side(title, {label: row for label, row in rows.items() if row})
 
 
 def write_comparison(
@@ -116,25 +60,6 @@ def comparison_sections(
         "Side by side": [_samples(found, n_samples)] if n_samples else [],
     }
     return [Section(title, blocks) for title, blocks in sections.items() if blocks]
-
-
-def comparison_figures(found: Comparison, how: Circumstances) -> dict[str, Any]:
-    """Returns the figures of a comparison by policy, for programs."""
-    policies = {
-        name: {
-            **figures,
-            "regret": found.regrets[name]._asdict() if name in found.regrets else None,
-            "win_rates": {by: _ends(rates.get(name)) for by, rates in found.win_rates.items()},
-            "other_rewards": {
-                by: means[name]._asdict() for by, means in found.other_rewards.items()
-            },
-            "independent_perplexity": how.perplexities.get(name),
-            "cost": how.costs[name]._asdict(),
-        }
-        for name, figures in found.figures.items()
-    }
-    differences = [one._replace(gain=one.gain._asdict())._asdict() for one in found.differences]  # type: ignore[arg-type]
-    return {"reference": found.reference, "policies": policies, "differences": differences}
 
 
 def _changes(found: Comparison) -> Iterator[Block]:
@@ -302,7 +227,3 @@ def _regret(found: Comparison, name: str) -> Figure:
 
 def _share(one: Share | None) -> Figure:
     return Figure(math.nan) if one is None else Figure(one.value, 3, low=one.low, high=one.high)
-
-
-def _ends(one: Share | None) -> dict[str, float] | None:
-    return None if one is None else one._asdict()

@@ -30,12 +30,8 @@ from agents.policy.config import PolicyConfig
 from agents.policy.token_batch import TokenBatch
 from agents.rollout.collect import collect_rollout
 from agents.runs.blind_study import win_rates_by_people
-from agents.runs.comparison_report import (
-    Circumstances,
-    Cost,
-    comparison_table,
-    write_comparison,
-)
+from agents.runs.comparison_figures import Circumstances, Cost, comparison_table
+from agents.runs.comparison_report import write_comparison
 from agents.runs.comparison_task import Task, task_of
 from agents.runs.console import printable, run_console
 from agents.runs.environments import make_envs
