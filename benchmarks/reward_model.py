@@ -3,8 +3,8 @@
 Of simulated people the truth is known. The small-talk model writes four replies to each prompt, and
 people compare two at a time by VADER's sentiment, by Bradley and Terry's model, as skilled as makes
 them prefer the better reply three times of four on average. What no model can pass is how often
-these answers agree with the sentiment. Of real people there are the ratings of whole conversations;
-a reward model on their last 128 tokens is held against the length of the conversation alone.
+these answers agree with the sentiment. Prompts that are tried on are not learnt from. What real
+people said is the matter of `human_ratings.py`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from agents import PolicyConfig
 from agents.algorithms.configs.reward_model import RewardModelConfig
 from agents.applications.dialogue import chitchat
-from agents.reward_models.human_ratings import chitchat_ratings
 from agents.reward_models.reward_model import RewardModel
 from agents.reward_models.training import train_reward_model
 from agents.reward_models.verdict import check
@@ -37,18 +35,16 @@ from text_gym import Episode, Prompt
 from text_gym.feedback.answers import Preferred
 from text_gym.feedback.simulated.answering import Manner, compare
 from text_gym.rewards import Sentiment
-from text_gym.small_talk import RATING_SCALES, Split
 
 RELIABILITY = 0.75
-PER_PROMPT, PAIRS_OF_PROMPT = 4, 3
+PER_PROMPT, PAIRS_OF_PROMPT = 4, 2
 SIZES: Mapping[str, tuple[int, int]] = {
+    "prompts": (5_000, 150),
     "pairs": (5_000, 200),
     "heldout prompts": (500, 30),
-    "conversations": (1_000, 40),
 }
 """What is learnt from and tried on, and the same under `--quick`."""
 SETTINGS = {"learning_rate": 1e-3, "n_epochs": 2, "batch_size": 16}
-RATING_SETTINGS = {"learning_rate": 3e-4, "n_epochs": 1, "batch_size": 16}
 BATCH = 64
 OPTIONS = PolicyConfig(value_network="none", autocast="auto")
 
@@ -176,40 +172,14 @@ def throughput(model: RewardModel, heldout: Sequence[Pair], repeats: int) -> Fig
     )
 
 
-def real_people(n: int, seed: int) -> Iterator[Figure]:
-    """Yields how well ratings of conversations are foretold, with and without what was said."""
-    for scale in RATING_SCALES:
-        train = chitchat_ratings("train", scale)
-        rows = [train[at] for at in np.random.default_rng(seed).permutation(len(train))[:n]]
-        unseen = [row for split in UNSEEN for row in chitchat_ratings(split, scale)]
-        config = RewardModelConfig(**RATING_SETTINGS, seed=seed)
-        model = train_reward_model(rows, config, options=OPTIONS)
-        for name, scorer in (("reward model", model), ("length alone", _ByLength())):
-            rho = check(scorer, unseen).rating_correlation
-            assert rho is not None
-            yield figure(f"{scale}: {name}", rho.value, "rank correlation", note=_ends(rho))
-
-
-UNSEEN: tuple[Split, ...] = ("validation", "rl", "heldout")
-"""Conversations that neither the reward model nor the language model beneath it has read."""
-
-
-class _ByLength:
-    """Takes a long conversation for a good one."""
-
-    nats = 1.0
-
-    def score(self, prompts: Sequence[str], completions: Sequence[str]) -> NDArray[np.float64]:
-        return np.array([float(len(p) + len(c)) for p, c in zip(prompts, completions, strict=True)])
-
-
 def simulated_people(sizes: Mapping[str, int], repeats: int, seed: int) -> Iterator[Figure]:
     """Yields what is learnt from people of a known reliability, and how fast it is put to use."""
-    split, n = chitchat(), sizes["pairs"]
-    # Many replies have no sentiment, and of two that are equal nobody is asked.
-    train = pairs_of(written(split.train[: int(0.4 * n)], seed), PAIRS_OF_PROMPT, seed)[:n]
-    unseen = written(split.heldout[: sizes["heldout prompts"]], seed + 1)
-    heldout = pairs_of(unseen, PER_PROMPT * (PER_PROMPT - 1) // 2, seed)
+    replies, n_unseen = (
+        written(chitchat().train[: sizes["prompts"]], seed),
+        sizes["heldout prompts"],
+    )
+    heldout = pairs_of(replies[:n_unseen], PER_PROMPT * (PER_PROMPT - 1) // 2, seed)
+    train = pairs_of(replies[n_unseen:], PAIRS_OF_PROMPT, seed)[: sizes["pairs"]]
     manner, start = Manner(skill=skill_of(train)), process_time()
     config = RewardModelConfig(**SETTINGS, seed=seed)
     model = train_reward_model(said(train, manner, seed), config, options=OPTIONS)
@@ -219,14 +189,11 @@ def simulated_people(sizes: Mapping[str, int], repeats: int, seed: int) -> Itera
 
 
 def main() -> None:
-    """Trains and checks all models, and writes the figures."""
+    """Has a crowd judge, learns from it, tries out what was learnt, and writes the figures."""
     options = command_line.parse(command_line.parser(__doc__, repeats=9, quick_repeats=3))
     sizes = {name: both[options.quick] for name, both in SIZES.items()}
-    found = [
-        *simulated_people(sizes, options.repeats, options.seed),
-        *real_people(sizes["conversations"], options.seed),
-    ]
-    settings = {**sizes, "training": SETTINGS, "training on ratings": RATING_SETTINGS}
+    found = list(simulated_people(sizes, options.repeats, options.seed))
+    settings = {**sizes, "training": SETTINGS}
     write_result("reward_model", found, seed=options.seed, settings=settings, folder=options.output)
 
 

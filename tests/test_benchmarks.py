@@ -28,6 +28,7 @@ from benchmarks import (
     cost_per_token,
     family,
     floor,
+    human_ratings,
     memory,
     offline_family,
     reward_model,
@@ -56,6 +57,7 @@ SCRIPTS = (
     "env_throughput",
     "exact_solver",
     "family",
+    "human_ratings",
     "memory",
     "offline_family",
     "over_optimisation",
@@ -637,3 +639,9 @@ def test_replies_of_equal_worth_are_not_compared() -> None:
     assert len(pairs) == 5
     assert {pair.prompt for pair in pairs} == {"?"}
     assert len(reward_model.pairs_of(replies, 2, seed=0)) == 2
+
+
+def test_what_length_explains_is_held_fixed() -> None:
+    # By hand: 0.8, -0.8 and -0.4 give (0.8 - 0.32)/√(0.36·0.84).
+    rest = human_ratings.partial_correlation([1, 2, 3, 4], [1, 3, 2, 4], [4, 3, 1, 2])
+    assert rest == pytest.approx(0.8729, abs=1e-4)

@@ -126,6 +126,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/efficiency.py": "--help",
         "python benchmarks/family.py": "--help",
         "python benchmarks/feedback_load.py": "--help",
+        "python benchmarks/human_ratings.py": "--help",
         "python benchmarks/memory.py": "--help",
         "python benchmarks/offline_family.py": "--help",
         "python benchmarks/over_optimisation.py": "--help",

@@ -145,11 +145,27 @@ def check(
         calibration_error=_calibration_error(calibration),
         by_length=list(_by_length(decided, right)),
         by_side=list(_by_side(decided, right)),
-        rating_correlation=_correlation(
+        rating_correlation=rank_correlation(
             [rewards[row.prompt, row.completion] for row in rated], [row.score for row in rated]
         ),
         n_ratings=len(rated),
     )
+
+
+def rank_correlation(rewards: Sequence[float], ratings: Sequence[float]) -> Interval | None:
+    """Returns Spearman's ρ with its interval of 95 %, by Fisher's z.
+
+    Source: Bonett and Wright 2000, Psychometrika 65(1): the variance of z is (1 + ρ²/2)/(n − 3).
+    """
+    n = len(ratings)
+    if n <= 3 or len(set(ratings)) < 2 or len(set(rewards)) < 2:
+        return None
+    rho = float(spearmanr(rewards, ratings).statistic)
+    if abs(rho) == 1:
+        return Interval(rho, rho, rho)
+    reach = normal_quantile(0.95) * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    z = math.atanh(rho)
+    return Interval(rho, math.tanh(z - reach), math.tanh(z + reach))
 
 
 def _texts(row: Preference | Rating) -> list[Text]:
@@ -255,19 +271,3 @@ def _by_side(decided: Sequence[Preference], right: Floats) -> Iterator[Share]:
         rows = [at for at, row in enumerate(decided) if row.side == side]
         if rows:
             yield _share(side, right[rows])
-
-
-def _correlation(rewards: Sequence[float], ratings: Sequence[float]) -> Interval | None:
-    """Returns Spearman's ρ with its interval of 95 %, by Fisher's z.
-
-    Source: Bonett and Wright 2000, Psychometrika 65(1): the variance of z is (1 + ρ²/2)/(n − 3).
-    """
-    n = len(ratings)
-    if n <= 3 or len(set(ratings)) < 2 or len(set(rewards)) < 2:
-        return None
-    rho = float(spearmanr(rewards, ratings).statistic)
-    if abs(rho) == 1:
-        return Interval(rho, rho, rho)
-    reach = normal_quantile(0.95) * math.sqrt((1 + rho**2 / 2) / (n - 3))
-    z = math.atanh(rho)
-    return Interval(rho, math.tanh(z - reach), math.tanh(z + reach))
