@@ -101,3 +101,7 @@ def test_ways_of_asking_are_compared_seed_by_seed() -> None:
 
 def test_a_win_rate_that_is_never_reached_takes_infinitely_many_judgements() -> None:
     assert asking.judgements_to(0.65, [100], [0.6]) == float("inf")
+
+
+def test_before_anything_is_judged_half_of_the_texts_win() -> None:
+    assert asking.judgements_to(0.65, [100], [0.8]) == pytest.approx(50.0)
