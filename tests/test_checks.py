@@ -451,7 +451,7 @@ class LimitByContext(TextGenEnv):
     """Ends long prompts early."""
 
     def step(self, action: Any) -> Any:
-        self.task.max_new_tokens = 6 - len(self._start.token_ids)
+        self._turn_limit = 6
         return super().step(action)
 
 

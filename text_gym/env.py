@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
-from text_gym.episode import StopReason, TokenIds
+from text_gym.conversation import Conversation, go_on
+from text_gym.episode import Episode, Passage, StopReason, TokenIds
 from text_gym.prompt_sources import PromptsLike, Sampling
+from text_gym.prompt_streams import drawn_seed
 from text_gym.rendering import render_image, render_text, require_font, token_pieces
 from text_gym.rendering.text import write_text
 from text_gym.rewards import RewardFunction
@@ -31,6 +33,7 @@ from text_gym.task import (
     require_known,
 )
 from text_gym.tokenizers import TokenizerLike
+from text_gym.turns import RESPONSE, Responder
 
 
 class TextGenEnv(gym.Env[Observation, Any]):
@@ -71,11 +74,21 @@ class TextGenEnv(gym.Env[Observation, Any]):
     nothing is left to bootstrap from. With `limit="truncate"` the limit truncates instead, and pays
     nothing.
 
+    ## Turns
+
+    With a `responder`, EOS, a stop token or `max_turn_tokens` end a turn of the policy, and the
+    responder is asked what comes next (a user's line, a tool's result, a game's move). What it
+    returns is appended in the same step, so that the text grows by one token and by these; None
+    ends the text, and so do `max_turns` and `max_new_tokens`, without asking. Feedback is given on
+    the whole: `Episode.turns` tells who wrote what, `Episode.completion` holds the policy's part.
+
     ## Information
 
     - `prompt_length` (reset): number of prompt tokens P.
     - `prompt_id` (reset, for listed prompts): the prompt's place in the list; `group_id` (reset,
       for `GroupedPrompts`): the number of the group that shares it.
+    - `turn` and `appended` (where somebody else has added to the text, and on no other step): the
+      number of the policy's turn that begins, from 2, and how many tokens were added.
     - `stop_reason` (last step): `"eos"`, `"stop"` or `"length"`.
     - `text_episode` (last step of a text that is paid for): the `Episode`.
     - `reward_components` (with it): the terms of the reward by name.
@@ -97,6 +110,13 @@ class TextGenEnv(gym.Env[Observation, Any]):
             the model's generation config, where that has several.
         limit: `"terminate"` or `"truncate"`: what reaching `max_new_tokens` means.
         sampling: `"with_replacement"` (the default) or `"without_replacement"`, for listed prompts.
+        responder: A `Responder`, who continues the text when the policy ends a turn; None: the text
+            is of one turn.
+        response_template: What the policy sees of an answer; `{response}` stands for its text, and
+            the name of a control token is that token here alone.
+        max_response_tokens: Room for all answers to one text; must be given with a responder.
+        max_turn_tokens: Most tokens of one turn of the policy; defaults to `max_new_tokens`.
+        max_turns: Most turns of the policy; None: as many as fit.
         render_mode: `"ansi"`, `"human"`, `"rgb_array"` (needs the extra `render`) or None.
         render_font: A font file for pictures, where their scripts need another than the default;
             see `text_gym.rendering.render_image`.
@@ -138,6 +158,11 @@ class TextGenEnv(gym.Env[Observation, Any]):
         stop_token_ids: Iterable[int] = (),
         limit: Limit = "terminate",
         sampling: Sampling | None = None,
+        responder: Responder | None = None,
+        response_template: str = RESPONSE,
+        max_response_tokens: int | None = None,
+        max_turn_tokens: int | None = None,
+        max_turns: int | None = None,
         render_mode: str | None = None,
         render_font: str | Path | None = None,
     ) -> None:
@@ -153,6 +178,11 @@ class TextGenEnv(gym.Env[Observation, Any]):
             stop_token_ids=stop_token_ids,
             limit=limit,
             sampling=sampling,
+            responder=responder,
+            response_template=response_template,
+            max_response_tokens=max_response_tokens,
+            max_turn_tokens=max_turn_tokens,
+            max_turns=max_turns,
         )
         self.tokenizer = self.task.tokenizer
         self.observation_space = self.task.observation_space
@@ -168,7 +198,10 @@ class TextGenEnv(gym.Env[Observation, Any]):
         self._input_ids = np.zeros(self.task.max_length, dtype=np.int64)
         self._attention_mask = np.zeros(self.task.max_length, dtype=np.int8)
         self._length = 0
+        self._turn_start = 0  # where the policy's turn begins in the text, and must end
+        self._turn_limit = 0
         self._start: EncodedPrompt | None = None
+        self._conversation: Conversation | None = None
         self._stop_reason: StopReason | None = None
         self._reward: float | None = None
         self._components: Mapping[str, float] = {}
@@ -197,9 +230,20 @@ class TextGenEnv(gym.Env[Observation, Any]):
         else:
             self._start = self.task.given(prompt, prompt_id)
         self._write(self._start.token_ids)
+        self._begin_text(self._start)
         self._stop_reason, self._reward, self._components = None, None, {}
         info = {"prompt_length": self._length, **self._start.prompt.info, **self._mask_info()}
         return self._observation(), info
+
+    def _begin_text(self, start: EncodedPrompt) -> None:
+        """Begins the first turn after a prompt."""
+        self._turn_start = len(start.token_ids)
+        self._turn_limit = self._turn_start + self.task.max_turn_tokens
+        self._conversation = None if self.task.turns is None else Conversation(self.task, start)
+
+    def _unfinished(self) -> TokenIds:
+        """Returns what the policy has written in its turn, as a view."""
+        return self._input_ids[self._turn_start : self._length]
 
     def _write(self, token_ids: TokenIds) -> None:
         """Makes `token_ids` the whole text."""
@@ -219,6 +263,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
             ResetNeeded: If no text is being written.
             ValueError: If `action` is not in the action space.
             RewardError: If the reward function raises.
+            ResponderError: If the responder fails.
         """
         start = self._running()
         if not contains_id(self.action_space, action):
@@ -227,10 +272,50 @@ class TextGenEnv(gym.Env[Observation, Any]):
         self._attention_mask[self._length] = 1
         self._length += 1
         code = int(self.task.stop_codes[action])
-        written = self._length - len(start.token_ids)
-        if code == GOES_ON and written < self.task.max_new_tokens:
+        if code == GOES_ON and self._length < self._turn_limit:
             return self._observation(), 0.0, False, False, self._mask_info()
-        return self._finish(start, code or LENGTH)
+        code = code or LENGTH
+        response = self._response(code)
+        return self._finish(start, code) if response is None else self._go_on(response, code)
+
+    def _response(self, code: int) -> TokenIds | None:
+        """Returns what somebody else adds to the text at the end of a turn, if it goes on."""
+        conversation = self._conversation
+        if conversation is None:
+            return None
+        conversation.end_turn(self._unfinished().copy())
+        self._turn_start = self._length
+        if conversation.is_over:
+            return None
+        return go_on([conversation], [code], [drawn_seed(self.np_random)])[0]
+
+    def _go_on(
+        self, response: TokenIds, code: int
+    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Appends a response, and begins the policy's next turn."""
+        assert self._conversation is not None
+        end = self._length + len(response)
+        self._input_ids[self._length : end] = response
+        self._attention_mask[self._length : end] = 1
+        self._length = self._turn_start = end
+        self._turn_limit = end + self._conversation.room
+        info: dict[str, Any] = {
+            "turn": self._conversation.n_turns + 1,
+            "appended": len(response),
+            **self._mask_info(),
+        }
+        reward = 0.0
+        if self.task.pays_each_turn and not self.reward_skipped:
+            reward = self._score(self._conversation.turn_episode(code), info)
+        return self._observation(), reward, False, False, info
+
+    def _score(self, episode: Episode, info: dict[str, Any]) -> float:
+        """Returns the reward of a text or turn, and reports its terms."""
+        scores = score(self.task.reward_function, [episode])
+        components = {name: float(term[0]) for name, term in scores.components.items()}
+        info["reward_components"] = components
+        self._reward, self._components = float(scores.total[0]), dict(components)
+        return self._reward
 
     def _finish(
         self, start: EncodedPrompt, code: int
@@ -240,19 +325,26 @@ class TextGenEnv(gym.Env[Observation, Any]):
         paid = self.task.pays_at(code)
         reward = 0.0
         if paid:
-            completion_ids = self._input_ids[len(start.token_ids) : self._length].copy()
-            episode = info["text_episode"] = self.task.episode(start, completion_ids, code)
+            episode = info["text_episode"] = self._episode(start, code)
             if not self.reward_skipped:
-                scores = score(self.task.reward_function, [episode])
-                reward = float(scores.total[0])
-                components = {name: float(term[0]) for name, term in scores.components.items()}
-                info["reward_components"] = components
-                self._reward, self._components = reward, dict(components)
+                reward = self._score(self._paid_for(episode, code), info)
             if self.outermost_reward_wrapper is None:
                 self.task.source.observe(start.prompt.text, reward)
         if not paid or self.outermost_reward_wrapper is None:
             self._show()
         return self._observation(), reward, paid, not paid, info
+
+    def _episode(self, start: EncodedPrompt, code: int) -> Episode:
+        if self._conversation is None:
+            return self.task.episode(start, self._unfinished().copy(), code)
+        return self._conversation.episode(code)
+
+    def _paid_for(self, episode: Episode, code: int) -> Episode:
+        """Returns what feedback is given on at the end: the text, or its last turn."""
+        if not self.task.pays_each_turn:
+            return episode
+        assert self._conversation is not None
+        return self._conversation.turn_episode(code)
 
     def get_state(self) -> dict[str, Any]:
         """Returns all that the environment's future depends on, in values that JSON can hold.
@@ -264,12 +356,14 @@ class TextGenEnv(gym.Env[Observation, Any]):
             raise ResetNeeded("reset must be called before get_state")
         row = RowState(
             prompt=recorded_prompt(self._start.prompt, self.task.source.prompts),
-            completion_ids=self._input_ids[len(self._start.token_ids) : self._length].tolist(),
+            completion_ids=self._unfinished().tolist(),
             stop_reason=self._stop_reason,
             reward=self._reward,
             components=dict(self._components),
             random_state=self.np_random.bit_generator.state,
         )
+        if self._conversation is not None:
+            row["passages"] = self._conversation.recorded()
         return {"row": row, "source": self.task.source.get_state()}
 
     def set_state(self, state: Mapping[str, Any]) -> tuple[Observation, dict[str, Any]]:
@@ -285,8 +379,14 @@ class TextGenEnv(gym.Env[Observation, Any]):
         row: RowState = state["row"]
         prompt = recalled_prompt(row["prompt"], self.task.source.prompts)
         self._start = self.task.encode(prompt)
-        completion_ids = np.array(row["completion_ids"], dtype=np.int64)
-        self._write(np.concatenate([self._start.token_ids, completion_ids]))
+        self._begin_text(self._start)
+        before = self._start.token_ids
+        if self._conversation is not None:
+            self._conversation.recall(row["passages"])
+            before = self._conversation.token_ids
+            self._turn_start = len(before)
+            self._turn_limit = self._turn_start + self._conversation.room
+        self._write(np.concatenate([before, np.array(row["completion_ids"], dtype=np.int64)]))
         self._stop_reason = row["stop_reason"]
         self._reward, self._components = row["reward"], dict(row["components"])
         if row["random_state"] is not None:
@@ -326,10 +426,15 @@ class TextGenEnv(gym.Env[Observation, Any]):
         `"human"` prints the text as it ends, and returns None here. An image is uint8 (H, W, 3).
         """
         if self.render_mode == "rgb_array":
-            start, completion = self._text_so_far()
+            start = self._shown_start()
+            pieces = (
+                token_pieces(self._unfinished(), start.decode)
+                if self._conversation is None
+                else [one.text for one in self._passages()]
+            )
             return render_image(
                 start.prompt.text,
-                token_pieces(completion, start.decode),
+                pieces,
                 stop_reason=self._stop_reason,
                 reward=self._reward,
                 components=self._components,
@@ -337,19 +442,25 @@ class TextGenEnv(gym.Env[Observation, Any]):
             )
         return self._rendered() if self.render_mode == "ansi" else None
 
-    def _text_so_far(self) -> tuple[EncodedPrompt, TokenIds]:
+    def _shown_start(self) -> EncodedPrompt:
         if self._start is None:
             raise ResetNeeded("reset must be called before render")
-        return self._start, self._input_ids[len(self._start.token_ids) : self._length]
+        return self._start
+
+    def _passages(self) -> Sequence[Passage]:
+        """Returns who wrote what so far; nothing of a text of one turn."""
+        conversation = self._conversation
+        return () if conversation is None else conversation.with_unfinished(self._unfinished())
 
     def _rendered(self) -> str:
-        start, completion = self._text_so_far()
+        start = self._shown_start()
         return render_text(
             start.prompt.text,
-            start.decode(completion),
+            start.decode(self._unfinished()),
             self._stop_reason,
             self._reward,
             self._components,
+            passages=self._passages(),
         )
 
     def _running(self) -> EncodedPrompt:

@@ -1,4 +1,4 @@
-"""The finished text: what feedback is given on.
+"""The finished text: what feedback is given on; and who wrote which part of it.
 
 An `Episode` knows its own words and where they came from. It does not know rewards, policies or
 environments; reward functions read it, environments and rollouts write it.
@@ -16,6 +16,32 @@ from numpy.typing import NDArray
 
 StopReason = Literal["eos", "length", "stop"]
 TokenIds = NDArray[np.int64]
+Writer = Literal["policy", "responder"]
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """What one side wrote in one go.
+
+    Attributes:
+        writer: Who.
+        token_ids: As the policy saw them, the token that ended a turn included, (T,).
+        text: What they read as; of a responder, what it returned.
+    """
+
+    writer: Writer
+    token_ids: TokenIds
+    text: str
+
+    def __eq__(self, other: object) -> bool:
+        """Compares ids number by number."""
+        if not isinstance(other, Passage):
+            return NotImplemented
+        return (self.writer, self.text) == (other.writer, other.text) and np.array_equal(
+            self.token_ids, other.token_ids
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # equality reads arrays
 
 
 def _join_code_points(token_ids: TokenIds) -> str:
@@ -33,12 +59,14 @@ class Episode:
     Attributes:
         prompt: The text that was continued.
         prompt_ids: Token ids of the prompt as the policy saw it, shape (P,).
-        completion_ids: Token ids that the policy wrote, shape (T,), EOS included if it wrote one.
+        completion_ids: Token ids that the policy wrote, shape (T,), EOS included if it wrote one;
+            of several turns, those of all its turns one after another.
         stop_reason: `"eos"`, `"stop"` (a stop token) or `"length"` (the token limit).
         reference: The expected answer, if the prompt came with one.
         metadata: Whatever else the prompt came with.
         decode: Turns the ids of a completion, or of its beginning, into text as it stands after the
             prompt; called once, when `completion` is first read.
+        passages: Of a text of several turns, who wrote what, in order; empty for a text of one.
     """
 
     prompt: str
@@ -48,6 +76,7 @@ class Episode:
     reference: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     decode: Callable[[TokenIds], str] = field(default=_join_code_points, repr=False)
+    passages: tuple[Passage, ...] = ()
 
     @classmethod
     def from_text(
@@ -86,8 +115,23 @@ class Episode:
 
     @cached_property
     def completion(self) -> str:
-        """The text that the policy wrote, as it stands after the prompt, without EOS."""
+        """The text that the policy wrote, as it stands after the prompt, without EOS.
+
+        Of several turns, what it said in each, a line each.
+        """
+        if self.passages:
+            return "\n".join(one.text for one in self.passages if one.writer == "policy")
         return self.decode(self.completion_ids)
+
+    @property
+    def turns(self) -> tuple[Passage, ...]:
+        """Who wrote what after the prompt, in order; the only passage of one turn is the policy's.
+
+        Example:
+            >>> [(one.writer, one.text) for one in Episode.from_text("Hi", "Hello").turns]
+            [('policy', 'Hello')]
+        """
+        return self.passages or (Passage("policy", self.completion_ids, self.completion),)
 
     def __eq__(self, other: object) -> bool:
         """Compares what was written, not the tokenizer that reads it."""
@@ -101,6 +145,7 @@ class Episode:
             and np.array_equal(self.prompt_ids, other.prompt_ids)
             and np.array_equal(self.completion_ids, other.completion_ids)
             and self.completion == other.completion
+            and self.passages == other.passages
         )
 
     __hash__ = None  # type: ignore[assignment]  # equality reads arrays

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from text_gym.prompt_template import fill
+from text_gym.prompt_template import FIELD, fill
 from text_gym.quoting import quoted
 
 
@@ -104,18 +104,28 @@ class HuggingFaceTokenizer:
         Raises:
             ValueError: As `encode`.
         """
-        ids = self._call(fill(template, prompt), split_special_tokens=False)
-        named = [self._control_of[name] for name in self._control_names.findall(template)]
-        if [token_id for token_id in ids if token_id in self._control] != named:
-            ids = self._encoded_apart(template, prompt)
-        return [*self._beginning, *ids]
+        return [*self._beginning, *self.encode_in(template, prompt)]
 
-    def _encoded_apart(self, template: str, prompt: str) -> list[int]:
+    def encode_in(self, template: str, text: str, field: str = FIELD) -> list[int]:
+        """Returns the ids of a template with a text in the place of its field.
+
+        The name of a control token is that token in the template, and text in the text.
+
+        Raises:
+            ValueError: As `encode`.
+        """
+        ids = self._call(fill(template, text, field), split_special_tokens=False)
+        named = [self._control_of[name] for name in self._control_names.findall(template)]
+        if [token_id for token_id in ids if token_id in self._control] == named:
+            return ids
+        return self._encoded_apart(template, text, field)
+
+    def _encoded_apart(self, template: str, text: str, field: str) -> list[int]:
         """Encodes what stands between the control tokens of a template piece by piece."""
         ids: list[int] = []
         for piece in self._control_names.split(template):
             control = self._control_of.get(piece)
-            ids += self.encode(fill(piece, prompt)) if control is None else [control]
+            ids += self.encode(fill(piece, text, field)) if control is None else [control]
         return ids
 
     def _call(self, text: str, *, split_special_tokens: bool) -> list[int]:

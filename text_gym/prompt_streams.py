@@ -53,6 +53,10 @@ class PromptStreams:
         prompt_ids = _per_row(prompt_id, "prompt_id", n)
         return [self._task.given(prompts[row], prompt_ids[row]) for row in rows]
 
+    def draw_seed(self, row: int) -> int:
+        """Returns a seed from a row's own stream, for whoever continues its text."""
+        return drawn_seed(self._stream(row))
+
     def get_state(self, row: int) -> Mapping[str, Any] | None:
         """Returns the state of a row's stream; None if it has none yet."""
         stream = self._streams[row]
@@ -69,6 +73,11 @@ class PromptStreams:
             stream, _ = seeding.np_random(None)
             self._streams[row] = stream
         return stream
+
+
+def drawn_seed(np_random: np.random.Generator) -> int:
+    """Returns a seed that depends on a stream and on nothing else, in [0, 2^63)."""
+    return int(np_random.integers(2**63))
 
 
 def _per_row(given: Any, name: str, n: int) -> list[Any]:

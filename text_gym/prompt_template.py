@@ -17,11 +17,11 @@ def require_field(template: str, argument: str) -> None:
         raise ValueError(f"{argument} must contain '{FIELD}', got {quoted(template)}")
 
 
-def fill(template: str, prompt: str) -> str:
-    """Returns the template with a prompt's text in it.
+def fill(template: str, text: str, field: str = FIELD) -> str:
+    """Returns the template with a text in the place of its field.
 
     Example:
         >>> fill('{"role": "user", "content": "{prompt}"}', "{Hi}")
         '{"role": "user", "content": "{Hi}"}'
     """
-    return template.replace(FIELD, prompt)
+    return template.replace(field, text)

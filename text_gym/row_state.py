@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from text_gym.episode import StopReason
 from text_gym.prompts import Prompt
@@ -15,7 +15,9 @@ class RowState(TypedDict):
     prompt: Mapping[str, Any]
     """What the text continues, as `recorded_prompt` writes it down."""
     completion_ids: Sequence[int]
-    """Tokens written so far."""
+    """Tokens written so far; of several turns, those since the last of `passages`."""
+    passages: NotRequired[Sequence[Mapping[str, Any]]]
+    """What was written in the turns that have ended; of a text of one turn, left out."""
     stop_reason: StopReason | None
     """How the text ended; None while it is being written."""
     reward: float | None

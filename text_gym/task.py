@@ -20,8 +20,10 @@ from text_gym.prompt_template import require_field
 from text_gym.prompts import Prompt, as_prompt
 from text_gym.quoting import quoted
 from text_gym.rewards import RewardFunction, WordCount, as_reward_function
-from text_gym.text_parts import completion_decoder, encode_prompt
+from text_gym.rewards.each_turn import pays_each_turn
+from text_gym.text_parts import completion_decoder, encode_prompt, encode_response
 from text_gym.tokenizers import TokenizerLike, WordTokenizer, action_mask, as_tokenizer
+from text_gym.turns import RESPONSE, Responder, turn_rules
 
 Limit = Literal["terminate", "truncate"]
 Observation = dict[str, Any]  # of arrays; Gymnasium types the values of a Dict space so
@@ -68,12 +70,25 @@ class TextTask:
         stop_token_ids: Iterable[int] = (),
         limit: Limit = "terminate",
         sampling: Sampling | None = None,
+        responder: Responder | None = None,
+        response_template: str = RESPONSE,
+        max_response_tokens: int | None = None,
+        max_turn_tokens: int | None = None,
+        max_turns: int | None = None,
     ) -> None:
         if max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
         if limit not in ("terminate", "truncate"):
             raise ValueError(f"limit must be 'terminate' or 'truncate', got {limit!r}")
         require_field(prompt_template, "prompt_template")
+        self.turns = turn_rules(
+            responder,
+            template=response_template,
+            max_new_tokens=max_new_tokens,
+            max_response_tokens=max_response_tokens,
+            max_turn_tokens=max_turn_tokens,
+            max_turns=max_turns,
+        )
         self.tokenizer = (
             WordTokenizer((*small_talk.WORDS, "?"))
             if tokenizer is None
@@ -82,7 +97,9 @@ class TextTask:
         self.reward_function = as_reward_function(
             WordCount() if reward_function is None else reward_function
         )
+        self.pays_each_turn = self.turns is not None and pays_each_turn(self.reward_function)
         self.max_new_tokens = max_new_tokens
+        self.max_turn_tokens = max_new_tokens if self.turns is None else self.turns.max_turn_tokens
         self.prompt_template = prompt_template
         self.limit = limit
         self.source = as_prompt_source(
@@ -94,7 +111,7 @@ class TextTask:
         self.action_mask = action_mask(self.tokenizer, stop_token_ids)
         self._encoded: dict[str, EncodedPrompt] = {}
         self.max_prompt_tokens = self._room_for_prompts(max_prompt_tokens)
-        self.max_length = self.max_prompt_tokens + max_new_tokens
+        self.max_length = self.max_prompt_tokens + max_new_tokens + (max_response_tokens or 0)
         last_id = self.tokenizer.vocab_size - 1
         self.observation_space = spaces.Dict(
             {
@@ -152,15 +169,27 @@ class TextTask:
 
     def _tokenized(self, prompt: Prompt) -> TokenIds:
         ids = encode_prompt(self.tokenizer, self.prompt_template, prompt.text)
+        return self._in_vocabulary(ids, prompt.text)
+
+    def _in_vocabulary(self, ids: Sequence[int], text: str) -> TokenIds:
         token_ids = np.array(ids, dtype=np.int64)
         size = self.tokenizer.vocab_size
         if token_ids.size and not 0 <= token_ids.min() <= token_ids.max() < size:
             raise ValueError(
                 f"tokenizer.encode must return ids in [0, {size}), got {token_ids} "
-                f"of {quoted(prompt.text)}"
+                f"of {quoted(text)}"
             )
         token_ids.setflags(write=False)  # episodes share them
         return token_ids
+
+    def encode_response(self, text: str) -> TokenIds:
+        """Returns what the policy sees of an answer of the responder, (R,).
+
+        Raises:
+            ValueError: If the tokenizer cannot spell it.
+        """
+        assert self.turns is not None
+        return self._in_vocabulary(encode_response(self.tokenizer, self.turns.template, text), text)
 
     def _fitting(self, prompt: Prompt, token_ids: TokenIds, room: int) -> EncodedPrompt:
         if not 1 <= len(token_ids) <= room:

@@ -17,6 +17,7 @@ from text_gym.episode import TokenIds
 from text_gym.hugging_face_tokenizer import HuggingFaceTokenizer
 from text_gym.prompt_template import fill
 from text_gym.tokenizers import CharTokenizer, Tokenizer, WordTokenizer
+from text_gym.turns import RESPONSE
 
 
 def encode_prompt(tokenizer: Tokenizer, template: str, prompt: str) -> list[int]:
@@ -28,6 +29,22 @@ def encode_prompt(tokenizer: Tokenizer, template: str, prompt: str) -> list[int]
     if isinstance(tokenizer, HuggingFaceTokenizer):
         return tokenizer.encode_prompt(template, prompt)
     return tokenizer.encode(fill(template, prompt))
+
+
+def encode_response(tokenizer: Tokenizer, template: str, response: str) -> list[int]:
+    """Returns the ids that the policy sees of what somebody else adds to a text, shape (R,).
+
+    Args:
+        tokenizer: Spells the text.
+        template: In which `{response}` stands for the text; only here are control tokens named.
+        response: The text.
+
+    Raises:
+        ValueError: If the tokenizer cannot spell the text.
+    """
+    if isinstance(tokenizer, HuggingFaceTokenizer):
+        return tokenizer.encode_in(template, response, RESPONSE)
+    return tokenizer.encode(fill(template, response, RESPONSE))
 
 
 def encode_completion(

@@ -70,16 +70,24 @@ class TextRows:
         full: NDArray[np.bool_] = end == self._limit[rows]
         return full
 
-    def extend(self, row: int, token_ids: TokenIds) -> None:
-        """Appends several tokens to one row."""
+    def extend(self, row: int, token_ids: TokenIds, room: int | None = None) -> None:
+        """Appends several tokens to one row, and gives it room for so many more.
+
+        Args:
+            row: Which.
+            token_ids: (k,).
+            room: None leaves the row's end where it was.
+        """
         end = self._end[row] + len(token_ids)
         self._flat_ids[self._end[row] : end] = token_ids
         self._flat_mask[self._end[row] : end] = 1
         self._end[row] = end
+        if room is not None:
+            self._limit[row] = end + room
 
-    def after(self, row: int, prompt_length: int) -> TokenIds:
-        """Returns a copy of what a row holds after its first `prompt_length` tokens."""
-        return self._flat_ids[self._first[row] + prompt_length : self._end[row]].copy()
+    def after(self, row: int, length: int) -> TokenIds:
+        """Returns a copy of what a row holds after its first `length` tokens."""
+        return self._flat_ids[self._first[row] + length : self._end[row]].copy()
 
     def observation(self, *, copy: bool) -> dict[str, Any]:
         """Returns all rows, as copies or as read-only views."""

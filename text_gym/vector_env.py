@@ -13,8 +13,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
+from text_gym.conversation import Conversation, go_on
 from text_gym.env import TextGenEnv, check_render_mode
-from text_gym.episode import Episode, StopReason
+from text_gym.episode import Episode, Passage, StopReason
 from text_gym.prompt_streams import PromptStreams
 from text_gym.rendering import render_image, render_text, require_font, token_pieces
 from text_gym.rendering.text import write_text
@@ -29,7 +30,7 @@ from text_gym.task import (
     require_known,
 )
 from text_gym.text_rows import TextRows
-from text_gym.vector_infos import RowInfos
+from text_gym.vector_infos import RowInfos, merged
 
 Flags = NDArray[np.bool_]
 Rewards = NDArray[np.float64]
@@ -107,6 +108,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self._ended = np.ones(num_envs, dtype=np.bool_)
         self._n_ended = num_envs
         self._starts: list[EncodedPrompt | None] = [None] * num_envs
+        self._conversations: dict[int, Conversation] = {}  # by row; none of texts of one turn
         self._reasons: list[StopReason | None] = [None] * num_envs
         # What each row's finished text was paid: its place in the scores of its step.
         self._paid: list[tuple[Scores, int] | None] = [None] * num_envs
@@ -166,13 +168,15 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         terminations = np.zeros(self.num_envs, dtype=np.bool_)
         truncations = np.zeros(self.num_envs, dtype=np.bool_)
         infos: dict[str, Any] = {}
+        if ended and self._conversations:
+            ended, codes = self._go_on(ended, codes, rewards, infos)
         if ended:
             last = self._finish(ended, codes, rewards, terminations, truncations)
             if self.autoreset_mode is AutoresetMode.SAME_STEP:
                 self._publish_final(ended, last, infos)
                 self._begin(ended, self._prompts.draw(ended, self.np_random), infos)
             else:
-                infos = last
+                infos = merged(infos, last) if infos else last
         if idle and self.autoreset_mode is AutoresetMode.NEXT_STEP:
             self._begin(idle, self._prompts.draw(idle, self.np_random), infos)
             rows = slice(None)
@@ -207,7 +211,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             self.task.source.observe(episode.prompt, reward)
             if self.render_mode == "human":
                 text = (episode.prompt, episode.completion, episode.stop_reason)
-                self._print(row, render_text(*text, reward, components))
+                self._print(row, render_text(*text, reward, components, passages=episode.passages))
 
     def render(self) -> tuple[Any, ...] | None:
         """Returns what `TextGenEnv.render` does, for each row; None under `"human"`."""
@@ -248,16 +252,17 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         if start is None:
             raise ResetNeeded(f"reset must be called before get_state, row {row} has no text")
         reward, components = self._reward(row)
-        return {
-            "row": RowState(
-                prompt=recorded_prompt(start.prompt, self.task.source.prompts),
-                completion_ids=self._completion(row).tolist(),
-                stop_reason=self._reasons[row],
-                reward=reward,
-                components=components,
-                random_state=self._prompts.get_state(row),
-            )
-        }
+        state = RowState(
+            prompt=recorded_prompt(start.prompt, self.task.source.prompts),
+            completion_ids=self._unfinished(row).tolist(),
+            stop_reason=self._reasons[row],
+            reward=reward,
+            components=components,
+            random_state=self._prompts.get_state(row),
+        )
+        if self._conversations:
+            state["passages"] = self._conversations[row].recorded()
+        return {"row": state}
 
     def set_row_state(self, row: int, state: Mapping[str, Any]) -> Observation:
         """Makes one row go on from the state of another, of this environment or a `TextGenEnv`.
@@ -270,6 +275,12 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     def _set_row(self, row: int, state: RowState) -> None:
         start = self.task.encode(recalled_prompt(state["prompt"], self.task.source.prompts))
         self._write([row], [start])
+        if self._conversations:
+            conversation = self._conversations[row]
+            conversation.recall(state["passages"])
+            self._texts.extend(
+                row, conversation.token_ids[len(start.token_ids) :], conversation.room
+            )
         self._texts.extend(row, np.array(state["completion_ids"], dtype=np.int64))
         self._reasons[row] = state["stop_reason"]
         self._paid[row] = None
@@ -327,9 +338,13 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
 
     def _write(self, rows: Sequence[int], starts: Sequence[EncodedPrompt]) -> None:
         """Makes the prompt of each of `rows` its whole text."""
+        room = self.task.max_turn_tokens
         for row, start in zip(rows, starts, strict=True):
-            self._texts.start(row, start.token_ids, self.task.max_new_tokens)
+            self._texts.start(row, start.token_ids, room)
             self._starts[row] = start
+        if self.task.turns is not None:
+            for row, start in zip(rows, starts, strict=True):
+                self._conversations[row] = Conversation(self.task, start)
 
     def _checked(self, actions: ArrayLike) -> NDArray[np.int64]:
         if self._n_ended == self.num_envs and not any(self._starts):
@@ -356,6 +371,41 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             return [], []
         ended = places if isinstance(rows, slice) else rows[places]
         return ended.tolist(), [code or LENGTH for code in codes[places].tolist()]
+
+    def _go_on(
+        self,
+        rows: Sequence[int],
+        codes: Sequence[int],
+        rewards: Rewards,
+        infos: dict[str, Any],
+    ) -> tuple[list[int], list[int]]:
+        """Appends what the responder adds to the texts whose turn ended; returns those that end.
+
+        The others are paid for the turn, by a reward for each turn.
+        """
+        ways = dict(zip(rows, codes, strict=True))
+        for row in rows:
+            conversation = self._conversations[row]
+            conversation.end_turn(self._texts.after(row, conversation.length))
+        asked = [row for row in rows if not self._conversations[row].is_over]
+        responses = go_on(
+            [self._conversations[row] for row in asked],
+            [ways[row] for row in asked],
+            [self._prompts.draw_seed(row) for row in asked],
+        )
+        appended = {row: ids for row, ids in zip(asked, responses, strict=True) if ids is not None}
+        for row, ids in appended.items():
+            self._texts.extend(row, ids, self._conversations[row].room)
+        if appended:
+            filed = RowInfos(self.num_envs, list(appended))
+            turns = [self._conversations[row].n_turns + 1 for row in appended]
+            filed.numbers(infos, "turn", turns, np.int64)
+            filed.numbers(infos, "appended", [len(ids) for ids in appended.values()], np.int64)
+            if self.task.pays_each_turn and not self.reward_skipped:
+                said = [self._conversations[row].turn_episode(ways[row]) for row in appended]
+                self._score(said, filed, rewards, infos)
+        ended = [row for row in rows if row not in appended]
+        return ended, [ways[row] for row in ended]
 
     def _finish(
         self,
@@ -401,24 +451,45 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         filed.objects(infos, "text_episode", episodes)
         if self.reward_skipped:
             return
-        scores = score(self.task.reward_function, episodes, name=self._reward_name)
-        rewards[filed.rows] = scores.total
-        filed.terms(infos, "reward_components", scores.components)
-        for index, (row, _) in enumerate(paid):
-            self._paid[row] = (scores, index)
+        scored = episodes
+        if self.task.pays_each_turn:
+            scored = [self._conversations[row].turn_episode(code) for row, code in paid]
+        scores = self._score(scored, filed, rewards, infos)
         if self.outermost_reward_wrapper is None:
             for episode, reward in zip(episodes, scores.total.tolist(), strict=True):
                 self.task.source.observe(episode.prompt, reward)
 
-    def _completion(self, row: int) -> NDArray[np.int64]:
+    def _score(
+        self, episodes: Sequence[Episode], filed: RowInfos, rewards: Rewards, infos: dict[str, Any]
+    ) -> Scores:
+        """Pays for texts or turns, one in each of the rows that are filed."""
+        scores = score(self.task.reward_function, episodes, name=self._reward_name)
+        rewards[filed.rows] = scores.total
+        filed.terms(infos, "reward_components", scores.components)
+        for index, row in enumerate(filed.rows.tolist()):
+            self._paid[row] = (scores, index)
+        return scores
+
+    def _unfinished(self, row: int) -> NDArray[np.int64]:
+        """Returns what the policy has written in its turn."""
+        if self._conversations:
+            return self._texts.after(row, self._conversations[row].length)
         start = self._starts[row]
         assert start is not None
         return self._texts.after(row, len(start.token_ids))
 
     def _episode(self, row: int, code: int) -> Episode:
+        if self._conversations:
+            return self._conversations[row].episode(code)
         start = self._starts[row]
         assert start is not None
-        return self.task.episode(start, self._completion(row), code)
+        return self.task.episode(start, self._texts.after(row, len(start.token_ids)), code)
+
+    def _passages(self, row: int) -> Sequence[Passage]:
+        """Returns who wrote what in a row so far; nothing of a text of one turn."""
+        if not self._conversations:
+            return ()
+        return self._conversations[row].with_unfinished(self._unfinished(row))
 
     def _publish_final(
         self, rows: Sequence[int], last: dict[str, Any], infos: dict[str, Any]
@@ -446,9 +517,14 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     def _image(self, row: int) -> NDArray[np.uint8]:
         start = self._shown_start(row)
         reward, components = self._reward(row)
+        pieces = (
+            [one.text for one in self._passages(row)]
+            if self._conversations
+            else token_pieces(self._unfinished(row), start.decode)
+        )
         return render_image(
             start.prompt.text,
-            token_pieces(self._completion(row), start.decode),
+            pieces,
             stop_reason=self._reasons[row],
             reward=reward,
             components=components,
@@ -463,8 +539,14 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
 
     def _rendered(self, row: int) -> str:
         start = self._shown_start(row)
-        text = start.decode(self._completion(row))
-        return render_text(start.prompt.text, text, self._reasons[row], *self._reward(row))
+        text = start.decode(self._unfinished(row))
+        return render_text(
+            start.prompt.text,
+            text,
+            self._reasons[row],
+            *self._reward(row),
+            passages=self._passages(row),
+        )
 
     def _reward(self, row: int) -> tuple[float | None, dict[str, float]]:
         """Returns what a row's finished text was paid, and the terms by name."""

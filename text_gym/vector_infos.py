@@ -51,3 +51,17 @@ class RowInfos:
         for name, values in terms.items():
             self.numbers(filed, name, values, np.float64)
         infos[key], infos[f"_{key}"] = filed, self.mask.copy()
+
+
+def merged(infos: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what some rows report and what others do, as one."""
+    both = {**others, **infos}
+    for key in infos.keys() & others.keys():
+        mine, theirs = infos[key], others[key]
+        if key.startswith("_"):
+            both[key] = mine | theirs
+        elif isinstance(mine, dict):
+            both[key] = merged(mine, theirs)
+        else:
+            both[key] = np.where(others[f"_{key}"], theirs, mine)
+    return both

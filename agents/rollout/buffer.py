@@ -1,7 +1,8 @@
 """Episodes as they are written down, and the `Rollout` they become.
 
-Knows the observation contract (`input_ids`, `attention_mask`, right-padded, growing by the action)
-and Gymnasium's vector infos; neither policies nor when to step.
+Knows the observation contract (`input_ids`, `attention_mask`, right-padded, growing by the action,
+and by what others add at the end of a turn) and Gymnasium's vector infos; neither policies nor when
+to step.
 """
 
 from __future__ import annotations
@@ -213,6 +214,23 @@ class RolloutBuffer:
             self._mask_index[episodes, positions] = masks.current[index]
         self._lengths[episodes] += 1
 
+    def respond(self, observations: Observations, infos: dict[str, Any]) -> dict[int, Tensor]:
+        """Writes down what others added to texts, and returns these texts, whole, by row.
+
+        Args:
+            observations: Of the step.
+            infos: Of the step; `appended` counts the tokens that were added to a row.
+        """
+        texts = {}
+        for row in np.flatnonzero(infos.get("_appended", False) & self.writing).tolist():
+            episode = self._episode_of[row]
+            start = int(self._lengths[episode])
+            end = start + int(infos["appended"][row])
+            self._input_ids[episode, start:end] = observations["input_ids"][row, start:end]
+            self._lengths[episode] = end
+            texts[row] = torch.from_numpy(self._input_ids[episode, :end].copy())
+        return texts
+
     def end(
         self,
         terminations: NDArray[np.bool_],
@@ -223,7 +241,8 @@ class RolloutBuffer:
         """Closes the episodes that ended and returns their rows.
 
         Raises:
-            ValueError: If a final observation is not the prompt followed by the actions.
+            ValueError: If a final observation is not the prompt followed by the actions and what
+                was added.
         """
         ended = np.flatnonzero((terminations | truncations) & (self._episode_of >= 0)).tolist()
         last_infos = infos.get("final_info", infos)

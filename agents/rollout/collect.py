@@ -76,6 +76,7 @@ def collect_rollout(
         with timer("environment"):
             observations, rewards, terminations, truncations, infos = envs.step(actions)
         buffer.append(decoder.rows, actions, rewards, log_probs, masks)
+        continued = buffer.respond(observations, infos)
         ended = buffer.end(terminations, truncations, observations, infos)
         started = ended[: buffer.n_waiting]
         if started and mode is AutoresetMode.DISABLED:
@@ -84,7 +85,7 @@ def collect_rollout(
                 observations, infos = _reset(envs, started)
         prompts = buffer.begin(started, observations, infos)
         _update(masks, infos, buffer.writing)
-        decoder.advance(tokens, ended, prompts)
+        decoder.advance(tokens, ended, prompts | continued)
     return buffer.rollout(masks)
 
 

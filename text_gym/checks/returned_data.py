@@ -24,7 +24,8 @@ def frozen(data: Any) -> Any:
         return [frozen(value) for value in data]
     if isinstance(data, Episode):
         # Not dataclasses.replace: an episode from another process has its text, but no tokenizer.
-        return Episode.of_fields({name: frozen(value) for name, value in vars(data).items()})
+        parts = {name: frozen(value) for name, value in vars(data).items()}
+        return Episode.of_fields({**parts, "passages": data.passages})  # these are read-only
     if not isinstance(data, np.ndarray):
         return data
     copied = data.copy()

@@ -42,7 +42,10 @@ def check_spaces(observation_space: Any, action_space: Any, tokenizer: Any) -> N
 
 
 def check_observations(text: Text, observation_space: Any) -> None:
-    """Checks that the text stands at the left and grows by each action, and by nothing else."""
+    """Checks that the text stands at the left and grows by each action, and by nothing else.
+
+    What somebody else adds at the end of a turn, `info["appended"]` counts.
+    """
     prompt_length = text[0].info.get("prompt_length")
     rule = "info['prompt_length'] must say where the prompt ends, an int of at least 1"
     is_length = isinstance(prompt_length, int | np.integer) and prompt_length >= 1
@@ -57,7 +60,12 @@ def check_observations(text: Text, observation_space: Any) -> None:
             continue
         context = [*context, moment.action]
         rule = "input_ids must be the text before with the action appended and nothing moved"
-        require(ids == context, moment.where, f"{rule}, expected {context}", ids)
+        kept = ids[: len(context)]
+        require(kept == context, moment.where, f"{rule}, expected {context}", ids)
+        rule = "info['appended'] must count the tokens that stand after the action"
+        appended = moment.info.get("appended", 0)
+        require(len(ids) - len(context) == appended, moment.where, rule, appended)
+        context = ids
 
 
 def _checked_ids(moment: Moment, observation_space: Any) -> list[int]:
@@ -91,8 +99,12 @@ def check_end(text: Text, tokenizer: Any) -> None:
         if not moment.ended:
             for key in ("stop_reason", "text_episode"):
                 require(key not in info, where, f"info[{key!r}] must wait for the end of the text")
+        goes_on = "appended" in info
+        require(goes_on == ("turn" in info), where, "info must say both 'turn' and 'appended'")
+        require(not (goes_on and moment.ended), where, "a text that ends must not be added to")
         if moment.action == tokenizer.eos_token_id:
-            require(moment.terminated, where, "EOS must terminate the text")
+            rule = "EOS must terminate the text, or somebody must go on with it"
+            require(moment.terminated or goes_on, where, rule)
     _check_stop(text, tokenizer)
 
 
@@ -124,13 +136,19 @@ def _check_episode(text: Text, episode: Episode, tokenizer: Any) -> None:
         "prompt_ids": prompt_ids,
         "completion_ids": actions,
         "stop_reason": last.info["stop_reason"],
-        "completion": completion_decoder(tokenizer, np.array(prompt_ids))(np.array(actions)),
     }
+    if "appended" not in [key for moment in text for key in moment.info]:
+        decode = completion_decoder(tokenizer, np.array(prompt_ids))
+        expected["completion"] = decode(np.array(actions))
     for name, value in expected.items():
         got = getattr(episode, name)
         got = got.tolist() if isinstance(got, np.ndarray) else got
         rule = f"info['text_episode'].{name} must be {value!r}, what the text holds"
         require(got == value, last.where, rule, got)
+    context = last.observation["input_ids"][: int(last.observation["attention_mask"].sum())]
+    written = [token for one in episode.turns for token in one.token_ids.tolist()]
+    rule = "info['text_episode'].turns must hold all tokens after the prompt, in order"
+    require(prompt_ids + written == context.tolist(), last.where, rule, written)
 
 
 def check_pay(text: Text, dense_reward: bool) -> None:
@@ -176,7 +194,12 @@ def check_masks(text: Text, size: int) -> None:
 
 
 def check_limit(texts: list[Text]) -> None:
-    """Checks that texts which end by the limit are of one length, and others no longer."""
+    """Checks that texts which end by the limit are of one length, and others no longer.
+
+    Texts of several turns have several limits, and none is asked of them.
+    """
+    if any("appended" in moment.info for text in texts for moment in text):
+        return
     lengths = {text[-1].where: len(text) - 1 for text in texts}
     full = [text for text in texts if text[-1].info.get("stop_reason") == "length"]
     for text in full:

@@ -30,8 +30,8 @@ class Vocabulary:
         tokenizer: Gives V, EOS and the text of tokens.
         usable: The tokens that no state of the text could allow are False, (V,).
         stop_ids: Tokens that end the text and stay part of it, (k,).
-        max_tokens: Most tokens of a finished text, EOS included; None where the limit truncates,
-            because a text that is cut off is not finished.
+        max_tokens: Most tokens of a finished text, or turn, EOS included; None where the limit
+            truncates or may cut a turn short, because what is cut off is not finished.
     """
 
     tokenizer: Tokenizer
@@ -47,7 +47,7 @@ class Vocabulary:
             tokenizer=task.tokenizer,
             usable=np.ones(size, np.bool_) if task.action_mask is None else task.action_mask == 1,
             stop_ids=np.flatnonzero(task.stop_codes == STOP),
-            max_tokens=task.max_new_tokens if task.limit == "terminate" else None,
+            max_tokens=_longest_finished(task),
         )
 
     @property
@@ -59,6 +59,14 @@ class Vocabulary:
     def eos(self) -> int:
         """The id that ends a text without being part of it."""
         return self.tokenizer.eos_token_id
+
+
+def _longest_finished(task: TextTask) -> int | None:
+    turns = task.turns
+    cut_short = turns is not None and (
+        turns.max_turns is None or turns.max_turns * turns.max_turn_tokens > task.max_new_tokens
+    )
+    return None if cut_short or task.limit == "truncate" else task.max_turn_tokens
 
 
 class Constraint:

@@ -47,9 +47,10 @@ def solve(
         chunk: Most completions scored, and states shown to a policy, at once.
 
     Raises:
-        ValueError: If there are more completions (counted before anything is enumerated, unless a
-            constraint makes that impossible); if the prompt is not given though there are several;
-            or if a wrapper pays another reward and `reward_function` does not say which.
+        ValueError: If a responder continues the texts; if there are more completions (counted
+            before anything is enumerated, unless a constraint makes that impossible); if the prompt
+            is not given though there are several; or if a wrapper pays another reward and
+            `reward_function` does not say which.
         RewardError: If the reward function fails.
 
     Example:
@@ -69,6 +70,8 @@ def solve(
         (0.8253, 1.1163, 0.291)
     """
     task = _task_of(env, reward_is_given=reward_function is not None)
+    if task.turns is not None:
+        raise ValueError(f"env must write texts of one turn, got {task.turns.responder!r}")
     start = _prompt_of(task, prompt, prompt_id)
     function = task.reward_function if reward_function is None else reward_function
     tree = grow(

@@ -75,11 +75,11 @@ def episode_html(
 
 def _pieces(episode: Episode, pieces: Sequence[str] | None) -> Sequence[str]:
     if pieces is None:
-        pieces = token_pieces(episode.completion_ids, episode.decode)
-        if "".join(pieces) != episode.completion:
+        pieces, reads_as = _read(episode)
+        if reads_as != episode.completion:
             raise ValueError(
                 "pieces must be given for an episode that has lost its tokenizer: its tokens read "
-                f"{quoted(''.join(pieces))}, its completion {quoted(episode.completion)}"
+                f"{quoted(reads_as)}, its completion {quoted(episode.completion)}"
             )
     if len(pieces) != len(episode.completion_ids):
         raise ValueError(
@@ -87,6 +87,25 @@ def _pieces(episode: Episode, pieces: Sequence[str] | None) -> Sequence[str]:
             f"got {len(pieces)}"
         )
     return pieces
+
+
+def _read(episode: Episode) -> tuple[list[str], str]:
+    """Returns what each of the policy's tokens wrote, and what that makes of the completion."""
+    if not episode.passages:
+        pieces = token_pieces(episode.completion_ids, episode.decode)
+        return pieces, "".join(pieces)
+    everything = np.concatenate([one.token_ids for one in episode.passages])
+    every_piece = iter(token_pieces(everything, episode.decode))
+    found: list[str] = []
+    lines = []
+    for one in episode.passages:
+        pieces = [next(every_piece) for _ in one.token_ids]
+        if one.writer == "policy":
+            found += pieces
+            # A passage reads as it does without what joins it to the one before.
+            text = "".join(pieces)
+            lines.append(one.text if text.strip() == one.text.strip() else text)
+    return found, "\n".join(lines)
 
 
 def _safe(text: str) -> str:
@@ -163,13 +182,27 @@ def _scale(index: int, name: str, values: NDArray[np.float64]) -> str:
 
 def _text(episode: Episode, pieces: Sequence[str], numbers: Numbers) -> str:
     tiles = _tiles(len(pieces), numbers)
+    others = _others(episode)
     tokens = "".join(
-        f'<span class="token" tabindex="0" aria-describedby="tip-{index}"{tiles[index]}>'
+        f'{others.get(index, "")}<span class="token" tabindex="0" '
+        f'aria-describedby="tip-{index}"{tiles[index]}>'
         f"{_shown(piece)}{_tip(index, episode, piece, numbers)}</span>"
         for index, piece in enumerate(pieces)
     )
     plain = "" if numbers else " plain"
-    return f'<p class="text{plain}" dir="auto" lang="">{tokens}</p>'
+    return f'<p class="text{plain}" dir="auto" lang="">{tokens}{others.get(len(pieces), "")}</p>'
+
+
+def _others(episode: Episode) -> dict[int, str]:
+    """Returns what others wrote, by the number of the policy's tokens before it."""
+    shown: dict[int, str] = {}
+    place = 0
+    for one in episode.passages:
+        if one.writer == "policy":
+            place += len(one.token_ids)
+        else:
+            shown[place] = f'<span class="other"><i>{one.writer}</i> {_safe(one.text)}</span>'
+    return shown
 
 
 def _tiles(count: int, numbers: Numbers) -> list[str]:

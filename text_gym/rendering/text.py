@@ -11,7 +11,7 @@ from typing import TextIO
 
 from numpy.typing import ArrayLike
 
-from text_gym.episode import StopReason
+from text_gym.episode import Passage, StopReason
 from text_gym.rendering.palette import TERMINAL_TILES, reach, signed, step_of
 from text_gym.rendering.pieces import numbers_of, printable, visible
 
@@ -22,8 +22,12 @@ def render_text(
     stop_reason: StopReason | None = None,
     reward: float | None = None,
     components: Mapping[str, float] | None = None,
+    *,
+    passages: Sequence[Passage] = (),
 ) -> str:
     """Returns prompt, completion, and, once they are known, stop reason and reward, line by line.
+
+    Of several turns, each of the `passages` has a line instead of the completion.
 
     Example:
         >>> print(render_text("How are you?", "fine thanks", "eos", 2.0, {"word_count": 2.0}))
@@ -32,7 +36,10 @@ def render_text(
         stop        eos
         reward      2.0000 (word_count 2.0000)
     """
-    lines = [f"prompt      {printable(prompt)}", f"completion  {printable(completion)}"]
+    lines = [f"prompt      {printable(prompt)}"]
+    lines += [f"{one.writer:<12}{printable(one.text)}" for one in passages] or [
+        f"completion  {printable(completion)}"
+    ]
     if stop_reason is not None:
         lines.append(f"stop        {stop_reason}")
     if reward is not None:

@@ -13,6 +13,7 @@ A reward function maps n finished episodes to n numbers. Write one of your own a
 | `DistinctNgrams` | the share of its n-grams that are distinct        | (0, 1]          |
 | `Sentiment`      | how positive its English is, by VADER             | [-1, 1]         |
 | `Unwanted`       | −1 if it has a word of a lexicon of profanities   | {-1, 0}         |
+| `EachTurn`       | another reward, at the end of every turn          | any             |
 | `WeightedSum`    | several rewards added up, reported by component   | any             |
 | `OnError`        | another reward, or a stated value where it fails  | any             |
 
@@ -42,6 +43,7 @@ Example:
 
 from __future__ import annotations
 
+from text_gym.rewards.each_turn import EachTurn
 from text_gym.rewards.exact_match import ExactMatch
 from text_gym.rewards.function import (
     PlainFunction,
@@ -64,6 +66,7 @@ from text_gym.rewards.word_count import WordCount, count_words
 
 __all__ = [
     "DistinctNgrams",
+    "EachTurn",
     "ExactMatch",
     "Keyword",
     "Length",

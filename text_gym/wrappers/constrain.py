@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from text_gym.constraints.composition import Composition, EmptyMaskError, Text
 from text_gym.constraints.constraint import Constraint, Vocabulary
+from text_gym.episode import TokenIds
 from text_gym.task import Observation, TextTask
 from text_gym.wrappers.lazy_info import Deferred, LazyInfo
 
@@ -85,6 +86,11 @@ def constraints_of(env: Any) -> list[Constraint]:
     return found
 
 
+def whole(observation: Observation) -> TokenIds:
+    """Returns a copy of the ids of one text, without padding."""
+    return observation["input_ids"][: int(observation["attention_mask"].sum())].copy()  # type: ignore[no-any-return]
+
+
 class Constrain(gym.Wrapper[Observation, int, Observation, int], RecordConstructorArgs):
     """Offers masks of the tokens that constraints allow.
 
@@ -92,7 +98,7 @@ class Constrain(gym.Wrapper[Observation, int, Observation, int], RecordConstruct
     restrict the next token. A mask costs nothing unless it is read, now or later. It is the
     learner's part to heed it: the environment accepts every token, and a constraint that looks
     ahead has nothing more to say of a text in which it was broken. When a text has ended, the mask
-    is that of the vocabulary.
+    is that of the vocabulary. Of a text of several turns, each turn is constrained by itself.
 
     Constraints given together are looked ahead for together, see `text_gym.constraints`. In nested
     wrappers each keeps its own, and a token must pass all of them.
@@ -147,6 +153,8 @@ class Constrain(gym.Wrapper[Observation, int, Observation, int], RecordConstruct
             self._start(observation, info)
         elif terminated or truncated:
             self._text = None
+        elif "appended" in info:  # a new turn, constrained anew
+            self._text = self.composition.start(whole(observation))
         elif self._text is not None:
             self._text = self.composition.advance(self._text, int(action))
         return observation, reward, terminated, truncated, self._published(info)

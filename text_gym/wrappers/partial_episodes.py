@@ -101,6 +101,15 @@ class PartialEpisodes:
         return self.reader.read(row, prompt_id, token_ids, int(self.prompt_lengths[index]))
 
 
+def refuse_turns(infos: Mapping[str, Any]) -> None:
+    """Raises ValueError where somebody else has added to a text that is followed."""
+    if "appended" in infos:
+        raise ValueError(
+            "env must write texts of one turn where rewards look at texts before their end, got a "
+            "responder that added to one"
+        )
+
+
 class TextTracker:
     """Follows which rows are being written, and where their prompts end.
 

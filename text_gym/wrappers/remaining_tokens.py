@@ -63,6 +63,7 @@ class RemainingTokens(gym.Wrapper[Observation, int, Observation, int], RecordCon
         """Steps the environment; the budget shrinks by one."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._prompt_length = info.get("prompt_length", self._prompt_length)  # under `Autoreset`
+        self._prompt_length += info.get("appended", 0)  # what others write costs the policy nothing
         return self._added(observation), reward, terminated, truncated, info
 
     def get_state(self) -> dict[str, Any]:

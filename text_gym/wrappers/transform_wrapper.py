@@ -15,7 +15,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from text_gym.reward_source import RewardSource, ShowsRewards
 from text_gym.task import Observation
-from text_gym.wrappers.partial_episodes import UNLISTED, TextTracker
+from text_gym.wrappers.partial_episodes import UNLISTED, TextTracker, refuse_turns
 from text_gym.wrappers.reward_transform import (
     EpisodeTransform,
     Finished,
@@ -155,6 +155,7 @@ class TransformWrapper(
             return self.transform.apply(Finished(ROW, rewards, episodes)) if episodes else None
         assert isinstance(self.transform, StepTransform)
         assert self.tracker is not None
+        refuse_turns(info)
         if not self.tracker.rows.size:
             return None
         texts = self.tracker.texts(ROW, *_batched(observation))

@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from text_gym.task import Observation
-from text_gym.wrappers.partial_episodes import UNLISTED, TextTracker
+from text_gym.wrappers.partial_episodes import UNLISTED, TextTracker, refuse_turns
 from text_gym.wrappers.reward_transform import (
     EpisodeTransform,
     Finished,
@@ -103,6 +103,7 @@ class VectorTransformWrapper(TextWrapper, RecordConstructorArgs, Resumable):
     ) -> NDArray[Any]:
         assert isinstance(self.transform, StepTransform)
         assert self.tracker is not None
+        refuse_turns(infos)
         rows = self.tracker.rows
         if not rows.size:
             return rewards

@@ -65,9 +65,9 @@ class Decoder:
         Args:
             tokens: What was just chosen for each of `rows`, (len(rows),).
             ended: Numbers of rows whose text this token ended.
-            prompts: The new text of those that start another.
+            prompts: The text of those that start another, or to which others added: read whole.
         """
-        if not ended and not self._ended:
+        if not ended and not self._ended and not prompts:
             self._reader.read(tokens, {})
             return
         if ended:

@@ -20,6 +20,7 @@ from text_gym.wrappers.constrain import (
     inner_constrain,
     recorded,
     replayed,
+    whole,
 )
 from text_gym.wrappers.lazy_info import Deferred, LazyInfo
 from text_gym.wrappers.typed_vector_wrapper import TextWrapper
@@ -84,6 +85,9 @@ class Constrain(TextWrapper, RecordConstructorArgs):
             text = self._texts[row]
             assert text is not None
             self._texts[row] = self.composition.advance(text, int(tokens[row]))
+        for row in np.flatnonzero(infos.get("_appended", False)).tolist():  # a new turn
+            observation = {key: observations[key][row] for key in ("input_ids", "attention_mask")}
+            self._texts[row] = self.composition.start(whole(observation))
         for row in np.flatnonzero(terminations | truncations).tolist():
             self._texts[row] = None
         if "prompt_length" in infos:

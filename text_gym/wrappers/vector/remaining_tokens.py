@@ -69,6 +69,7 @@ class RemainingTokens(TextWrapper, RecordConstructorArgs):
         if "prompt_length" in infos:
             started = infos["_prompt_length"]
             self._prompt_lengths[started] = infos["prompt_length"][started]
+        self._prompt_lengths += infos.get("appended", 0)  # others write on nobody's budget
 
     def _left(self, observation: Observation, rows: Any) -> NDArray[np.int64]:
         mask = observation["attention_mask"]
