@@ -16,6 +16,7 @@ from text_gym.conversation import Conversation, go_on
 from text_gym.episode import Episode, Passage, StopReason, TokenIds
 from text_gym.prompt_sources import PromptsLike, Sampling
 from text_gym.prompt_streams import drawn_seed
+from text_gym.prompt_template import FIELD
 from text_gym.rendering import render_image, render_text, require_font, token_pieces
 from text_gym.rendering.text import write_text
 from text_gym.rewards import RewardFunction
@@ -106,6 +107,9 @@ class TextGenEnv(gym.Env[Observation, Any]):
         max_prompt_tokens: Room for the prompt; defaults to the longest listed prompt.
         prompt_template: What the policy sees of a prompt; `{prompt}` stands for its text. The name
             of a control token is that token here, and text in a prompt.
+        chat: Whether prompts and answers go through the tokenizer's own chat template. A prompt may
+            then be messages, `[{"role": ..., "content": ...}]`; a text is what a user says. The
+            token that ends a turn in the template is a stop token.
         stop_token_ids: Tokens that end the text, besides EOS; they stay part of it. Give those of
             the model's generation config, where that has several.
         limit: `"terminate"` or `"truncate"`: what reaching `max_new_tokens` means.
@@ -154,7 +158,8 @@ class TextGenEnv(gym.Env[Observation, Any]):
         *,
         max_new_tokens: int = 20,
         max_prompt_tokens: int | None = None,
-        prompt_template: str = "{prompt}",
+        prompt_template: str = FIELD,
+        chat: bool = False,
         stop_token_ids: Iterable[int] = (),
         limit: Limit = "terminate",
         sampling: Sampling | None = None,
@@ -175,6 +180,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
             max_new_tokens=max_new_tokens,
             max_prompt_tokens=max_prompt_tokens,
             prompt_template=prompt_template,
+            chat=chat,
             stop_token_ids=stop_token_ids,
             limit=limit,
             sampling=sampling,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from text_gym.prompt_template import FIELD, fill
+from text_gym.prompt_template import FIELD
 from text_gym.quoting import quoted
 
 
@@ -114,19 +114,48 @@ class HuggingFaceTokenizer:
         Raises:
             ValueError: As `encode`.
         """
-        ids = self._call(fill(template, text, field), split_special_tokens=False)
-        named = [self._control_of[name] for name in self._control_names.findall(template)]
+        pieces = template.split(field)
+        return self.encode_woven(pieces, [text] * (len(pieces) - 1))
+
+    def encode_woven(self, pieces: Sequence[str], texts: Sequence[str]) -> list[int]:
+        """Returns the ids of texts between the pieces of a template.
+
+        The name of a control token is that token in a piece, and text in a text.
+
+        Args:
+            pieces: n + 1.
+            texts: n.
+
+        Raises:
+            ValueError: As `encode`.
+        """
+        whole = "".join(part for pair in zip(pieces, [*texts, ""], strict=True) for part in pair)
+        ids = self._call(whole, split_special_tokens=False)
+        named = [
+            self._control_of[n] for piece in pieces for n in self._control_names.findall(piece)
+        ]
         if [token_id for token_id in ids if token_id in self._control] == named:
             return ids
-        return self._encoded_apart(template, text, field)
+        return self._encoded_apart(pieces, texts)
 
-    def _encoded_apart(self, template: str, text: str, field: str) -> list[int]:
-        """Encodes what stands between the control tokens of a template piece by piece."""
+    def _encoded_apart(self, pieces: Sequence[str], texts: Sequence[str]) -> list[int]:
+        """Encodes what stands between the control tokens of the pieces by itself."""
         ids: list[int] = []
-        for piece in self._control_names.split(template):
-            control = self._control_of.get(piece)
-            ids += self.encode(fill(piece, text, field)) if control is None else [control]
-        return ids
+        plain = ""
+        for piece, text in zip(pieces, [*texts, ""], strict=True):
+            for part in self._control_names.split(piece):
+                if part in self._control_of:
+                    ids += [*(self.encode(plain) if plain else []), self._control_of[part]]
+                    plain = ""
+                else:
+                    plain += part
+            plain += text
+        return [*ids, *self.encode(plain)] if plain else ids
+
+    def control_token_at_start(self, piece: str) -> tuple[int, str] | None:
+        """Returns the control token that a piece of a template begins with, and its name."""
+        found = self._control_names.match(piece)
+        return None if found is None else (self._control_of[found[0]], found[0])
 
     def _call(self, text: str, *, split_special_tokens: bool) -> list[int]:
         _require_unicode(text)

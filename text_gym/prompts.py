@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sized
+from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from text_gym.chat import Message, as_messages, readable
 from text_gym.lines import parse_json, read_lines
 from text_gym.order import require_order
 from text_gym.quoting import quoted
@@ -34,6 +35,8 @@ class Prompt:
     """Anything else that belongs to the prompt."""
     info: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
     """What `reset` reports of the draw: `prompt_id`, the place in a list; `group_id`."""
+    messages: Sequence[Message] | None = field(default=None, repr=False)
+    """What `text` says as messages, each with a role; for a chat template."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Prompt:
         """Returns itself: it never changes, and a source may hold many."""
@@ -41,9 +44,10 @@ class Prompt:
 
 
 def as_prompt(row: Any) -> Prompt:
-    """Accepts a `Prompt`, a text, or a mapping with the key `prompt`.
+    """Accepts a `Prompt`, a text, messages, or a mapping with the key `prompt` or `messages`.
 
-    Of a mapping, `reference` and `metadata` are taken by name; any other key joins the metadata.
+    Of a mapping, `reference` and `metadata` are taken by name; any other key joins the metadata,
+    and so do messages, of which the prompt's text has a line each.
 
     Raises:
         TypeError: If `row`, or the text in it, is none of these, or the reference is no text.
@@ -52,14 +56,17 @@ def as_prompt(row: Any) -> Prompt:
         >>> as_prompt({"prompt": "2 + 2 =", "reference": "4", "level": 1})
         Prompt(text='2 + 2 =', reference='4', metadata={'level': 1})
     """
-    if isinstance(row, Mapping) and "prompt" in row:
-        rest = {k: v for k, v in row.items() if k not in ("prompt", "reference", "metadata")}
+    key = next(
+        (key for key in ("prompt", "messages") if isinstance(row, Mapping) and key in row), None
+    )
+    if key is not None:
+        rest = {k: v for k, v in row.items() if k not in (key, "reference", "metadata")}
         metadata = {**(row.get("metadata") or {}), **rest}
-        row = Prompt(row["prompt"], row.get("reference"), metadata)
-    prompt = row if isinstance(row, Prompt) else Prompt(row)
+        row = _said(row[key], row.get("reference"), metadata)
+    prompt = row if isinstance(row, Prompt) else _said(row)
     if not isinstance(prompt.text, str):
         raise TypeError(
-            "prompts must yield a str, a Prompt or a mapping with a 'prompt' text, "
+            "prompts must yield a str, a Prompt, messages or a mapping with a 'prompt' text, "
             f"got {quoted(row)}"
         )
     if not isinstance(prompt.reference, str | None):
@@ -67,8 +74,18 @@ def as_prompt(row: Any) -> Prompt:
     return prompt
 
 
-PromptLike = str | Prompt | Mapping[str, Any]
-"""One prompt: its text; itself; or a mapping with `prompt` and, if given, `reference` and more."""
+def _said(text: Any, reference: str | None = None, metadata: Any = None) -> Prompt:
+    """Returns the prompt of a text, or of messages."""
+    is_list = isinstance(text, list | tuple) and len(text) > 0
+    if not is_list or not all(isinstance(one, Mapping) for one in text):
+        return Prompt(text, reference, metadata or {})
+    messages = as_messages(text)
+    metadata = {**(metadata or {}), "messages": messages}  # for reward functions
+    return Prompt(readable(messages), reference, metadata, messages=messages)
+
+
+PromptLike = str | Prompt | Mapping[str, Any] | Sequence[Message]
+"""One prompt: its text; itself; its messages; or a mapping with `prompt` and, if given, more."""
 
 PromptList = PromptLike | Path | Collection[PromptLike]
 """One prompt, a sequence of them (a Hugging Face dataset too), or a `.txt` or `.jsonl` file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
@@ -48,12 +49,14 @@ def recorded_prompt(prompt: Prompt, listed: Sequence[Prompt] | None) -> dict[str
     place = info.get("prompt_id", -1)
     if listed is not None and 0 <= place < len(listed) and _same(listed[place], prompt):
         return {"info": info}
-    return {
+    recorded = {
         "info": info,
         "text": prompt.text,
         "reference": prompt.reference,
         "metadata": dict(prompt.metadata),
     }
+    messages = prompt.messages
+    return recorded if messages is None else {**recorded, "messages": list(messages)}
 
 
 def recalled_prompt(state: Mapping[str, Any], listed: Sequence[Prompt] | None) -> Prompt:
@@ -63,18 +66,20 @@ def recalled_prompt(state: Mapping[str, Any], listed: Sequence[Prompt] | None) -
         ValueError: If it is named by a place that the list of prompts does not have.
     """
     if "text" in state:
-        return Prompt(**state)
+        messages = state.get("messages")
+        return Prompt(**{**state, "messages": messages and tuple(messages)})
     place, count = state["info"]["prompt_id"], 0 if listed is None else len(listed)
     if listed is None or not place < count:
         raise ValueError(f"state must be of a task with prompt {place}, got {count} listed prompts")
     found = listed[place]
-    return Prompt(found.text, found.reference, found.metadata, info=dict(state["info"]))
+    prompt: Prompt = dataclasses.replace(found, info=dict(state["info"]))
+    return prompt
 
 
 def _same(listed: Prompt, prompt: Prompt) -> bool:
     """Compares without looking into metadata, which may hold arrays."""
     return (
-        listed.text == prompt.text
+        (listed.text, listed.messages) == (prompt.text, prompt.messages)
         and listed.reference == prompt.reference
         and (listed.metadata is prompt.metadata or not (listed.metadata or prompt.metadata))
     )

@@ -14,9 +14,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from text_gym import small_talk
+from text_gym.chat import ChatTemplate, as_conversation
 from text_gym.episode import Episode, StopReason, TokenIds
 from text_gym.prompt_sources import PromptsLike, Sampling, as_prompt_source
-from text_gym.prompt_template import require_field
+from text_gym.prompt_template import FIELD, require_field
 from text_gym.prompts import Prompt, as_prompt
 from text_gym.quoting import quoted
 from text_gym.rewards import RewardFunction, WordCount, as_reward_function
@@ -55,6 +56,11 @@ def require_known(options: Mapping[str, Any] | None, known: Sequence[str]) -> Ma
     return options or {}
 
 
+def _key(prompt: Prompt) -> str:
+    """Returns what tells prompts apart that are spelled differently."""
+    return prompt.text if prompt.messages is None else repr(prompt.messages)
+
+
 class TextTask:
     """Defines one text-generation task; the arguments are those of `TextGenEnv`."""
 
@@ -66,7 +72,8 @@ class TextTask:
         *,
         max_new_tokens: int = 20,
         max_prompt_tokens: int | None = None,
-        prompt_template: str = "{prompt}",
+        prompt_template: str = FIELD,
+        chat: bool = False,
         stop_token_ids: Iterable[int] = (),
         limit: Limit = "terminate",
         sampling: Sampling | None = None,
@@ -105,7 +112,14 @@ class TextTask:
         self.source = as_prompt_source(
             small_talk.PROMPTS[:1] if prompts is None else prompts, sampling
         )
+        self.chat = ChatTemplate(self.tokenizer) if chat else None
+        templates = {"prompt_template": prompt_template, "response_template": response_template}
+        for name, template in templates.items():
+            if chat and template not in (FIELD, RESPONSE):
+                raise ValueError(f"{name} must be left out where chat=True, got {quoted(template)}")
         stop_token_ids = tuple(stop_token_ids)
+        if self.chat is not None and self.chat.end_of_turn_id != self.tokenizer.eos_token_id:
+            stop_token_ids = (*stop_token_ids, self.chat.end_of_turn_id)
         self.stop_codes = self._stop_codes(stop_token_ids)
         self.end_of_text_ids = frozenset(np.flatnonzero(self.stop_codes).tolist())
         self.action_mask = action_mask(self.tokenizer, stop_token_ids)
@@ -158,7 +172,7 @@ class TextTask:
         token_ids = [self._tokenized_at(place, prompt) for place, prompt in enumerate(prompts)]
         room = max(map(len, token_ids)) if max_prompt_tokens is None else max_prompt_tokens
         for prompt, ids in zip(prompts, token_ids, strict=True):
-            self._encoded[prompt.text] = self._fitting(prompt, ids, room)
+            self._encoded[_key(prompt)] = self._fitting(prompt, ids, room)
         return room
 
     def _tokenized_at(self, place: int, prompt: Prompt) -> TokenIds:
@@ -168,7 +182,12 @@ class TextTask:
             raise ValueError(f"prompts[{place}]: {error}") from error
 
     def _tokenized(self, prompt: Prompt) -> TokenIds:
-        ids = encode_prompt(self.tokenizer, self.prompt_template, prompt.text)
+        if self.chat is not None:
+            ids = self.chat.encode(prompt.messages or as_conversation(prompt.text))
+        elif prompt.messages is not None:
+            raise ValueError(f"prompts of messages need chat=True, got {quoted(prompt.text)}")
+        else:
+            ids = encode_prompt(self.tokenizer, self.prompt_template, prompt.text)
         return self._in_vocabulary(ids, prompt.text)
 
     def _in_vocabulary(self, ids: Sequence[int], text: str) -> TokenIds:
@@ -182,14 +201,23 @@ class TextTask:
         token_ids.setflags(write=False)  # episodes share them
         return token_ids
 
-    def encode_response(self, text: str) -> TokenIds:
+    def encode_response(self, text: str, *, turn_has_ended: bool) -> TokenIds:
         """Returns what the policy sees of an answer of the responder, (R,).
+
+        Args:
+            text: The answer.
+            turn_has_ended: Whether the policy ended its turn itself; a chat template ends it
+                otherwise.
 
         Raises:
             ValueError: If the tokenizer cannot spell it.
         """
         assert self.turns is not None
-        return self._in_vocabulary(encode_response(self.tokenizer, self.turns.template, text), text)
+        if self.chat is not None:
+            ids = self.chat.encode_answer(text, turn_has_ended=turn_has_ended)
+        else:
+            ids = encode_response(self.tokenizer, self.turns.template, text)
+        return self._in_vocabulary(ids, text)
 
     def _fitting(self, prompt: Prompt, token_ids: TokenIds, room: int) -> EncodedPrompt:
         if not 1 <= len(token_ids) <= room:
@@ -201,7 +229,7 @@ class TextTask:
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
         """Returns the prompt with its token ids; raises ValueError if it does not fit."""
-        found = self._encoded.get(prompt.text)
+        found = self._encoded.get(_key(prompt))
         if found is None:
             return self._fitting(prompt, self._tokenized(prompt), self.max_prompt_tokens)
         return EncodedPrompt(prompt, found.token_ids, found.decode)

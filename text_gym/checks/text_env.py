@@ -117,7 +117,8 @@ def _check_given_prompt(env: gym.Env[Any, Any], texts: list[Text]) -> None:
     for place in range(5):
         if finished:
             text = finished[place % len(finished)]
-            prompt = text[-1].info["text_episode"].prompt
+            episode = text[-1].info["text_episode"]
+            prompt = episode.metadata.get("messages", episode.prompt)
             given = _prompt(env.reset(options={"prompt": prompt}))
             wanted = _prompt((text[0].observation, text[0].info))
             rule = f"options={{'prompt': {quoted(prompt)}}} must start from its tokens {wanted}"
