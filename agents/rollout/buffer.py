@@ -214,21 +214,27 @@ class RolloutBuffer:
             self._mask_index[episodes, positions] = masks.current[index]
         self._lengths[episodes] += 1
 
-    def respond(self, observations: Observations, infos: dict[str, Any]) -> dict[int, Tensor]:
-        """Writes down what others added to texts, and returns these texts, whole, by row.
+    def respond(
+        self, observations: Observations, infos: dict[str, Any]
+    ) -> dict[int, tuple[Tensor, int]]:
+        """Writes down what others added to texts.
 
         Args:
             observations: Of the step.
             infos: Of the step; `appended` counts the tokens that were added to a row.
+
+        Returns:
+            These texts, whole, and how many tokens were added, by row.
         """
         texts = {}
         for row in np.flatnonzero(infos.get("_appended", False) & self.writing).tolist():
             episode = self._episode_of[row]
             start = int(self._lengths[episode])
-            end = start + int(infos["appended"][row])
+            added = int(infos["appended"][row])
+            end = start + added
             self._input_ids[episode, start:end] = observations["input_ids"][row, start:end]
             self._lengths[episode] = end
-            texts[row] = torch.from_numpy(self._input_ids[episode, :end].copy())
+            texts[row] = torch.from_numpy(self._input_ids[episode, :end].copy()), added
         return texts
 
     def end(

@@ -85,7 +85,7 @@ def collect_rollout(
                 observations, infos = _reset(envs, started)
         prompts = buffer.begin(started, observations, infos)
         _update(masks, infos, buffer.writing)
-        decoder.advance(tokens, ended, prompts | continued)
+        decoder.advance(tokens, ended, prompts, continued)
     return buffer.rollout(masks)
 
 

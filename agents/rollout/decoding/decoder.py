@@ -58,16 +58,28 @@ class Decoder:
         return self._policy.logits(self._reader.hidden, action_mask)
 
     def advance(
-        self, tokens: Tensor, ended: Collection[int], prompts: Mapping[int, Tensor]
+        self,
+        tokens: Tensor,
+        ended: Collection[int],
+        prompts: Mapping[int, Tensor],
+        continued: Mapping[int, tuple[Tensor, int]] | None = None,
     ) -> None:
         """Goes on to the next token.
 
         Args:
             tokens: What was just chosen for each of `rows`, (len(rows),).
             ended: Numbers of rows whose text this token ended.
-            prompts: The text of those that start another, or to which others added: read whole.
+            prompts: The new text of those that start another.
+            continued: The whole text of those that others added to, and how many tokens.
         """
-        if not ended and not self._ended and not prompts:
+        self._read(tokens, ended, prompts)
+        if continued:
+            texts = {self.rows.index(row): text for row, (text, _) in continued.items()}
+            added = {self.rows.index(row): count for row, (_, count) in continued.items()}
+            self._reader.extend(texts, added)
+
+    def _read(self, tokens: Tensor, ended: Collection[int], prompts: Mapping[int, Tensor]) -> None:
+        if not ended and not self._ended:
             self._reader.read(tokens, {})
             return
         if ended:

@@ -142,31 +142,72 @@ class GPT2Backend:
             offsets = torch.arange(-width, 0, device=starting.lengths.device)
             positions = (offsets + starting.lengths[:, None]).clamp_min(0)
             parts.append(self._embedded(starting.input_ids.flatten(), positions.flatten()))
-            self._restart(starting)
+            self._set_lengths(starting.lines, starting.lengths)
         window = slice(self._head - int(self._lengths.max()), self._head)
         self._initialise_from(window.start)
         bias = self._bias.flatten(0, 1)[:, :, window]
-        states = parts[0] if len(parts) == 1 else torch.cat(parts)
-        for layer, cache in zip(self._layers, self._caches, strict=True):
-            projected = _product(layer.attention, _normalised(layer, layer.norm_1, states))
+
+        def attended(cache: Tensor, projected: Tensor) -> Tensor:
             parts = []
             if n_tokens:
                 parts.append(self._attended(cache, projected[:n_tokens], bias, window))
             if starting is not None:
                 parts.append(self._attended_in_prompts(cache, projected[n_tokens:], starting))
-            attended = parts[0] if len(parts) == 1 else torch.cat(parts)
-            states = states + _product(layer.attention_out, attended)
-            inner = _product(layer.inner, _normalised(layer, layer.norm_2, states))
-            states = states + _product(layer.outer, self._activation(inner))
-        norm = self._trunk.ln_f
-        states = functional.layer_norm(
-            states, norm.normalized_shape, norm.weight, norm.bias, norm.eps
-        )
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+        states = self._states(parts[0] if len(parts) == 1 else torch.cat(parts), attended)
         if tokens is not None:
             self.hidden = states[:n_tokens]
         if starting is not None:
             ends = states[n_tokens:].view(*starting.input_ids.shape, -1)[:, -1]
             self.hidden[starting.lines] = ends
+
+    @torch.no_grad()
+    def extend(self, texts: Mapping[int, Tensor], added: Mapping[int, int]) -> None:
+        """Reads what was added to texts that have been read up to there.
+
+        Args:
+            texts: Whole texts by line.
+            added: How many tokens at the end of each are new.
+        """
+        with self._stopwatch("prefill"):
+            for count in sorted(set(added.values())):
+                lines = [line for line in texts if added[line] == count]
+                tokens = torch.stack([texts[line][-count:] for line in lines])
+                self._extend(torch.tensor(lines, device=self._lengths.device), tokens)
+
+    def _extend(self, lines: Tensor, tokens: Tensor) -> None:
+        """Reads k lines' next r tokens (k, r), in one pass."""
+        k, count = tokens.shape
+        device = self._lengths.device
+        read = self._lengths[lines]
+        positions = read[:, None] + torch.arange(count, device=device)
+        self._move_back(lines, count, int(read.max()))
+        self._set_lengths(lines, read + count)
+        window = slice(self._head - int(read.max()) - count, self._head)
+        slots = torch.arange(window.start, window.stop, device=device)
+        in_text = slots >= self._head - self._lengths[lines, None]
+        earlier = slots <= torch.arange(self._head - count, self._head, device=device)[:, None]
+        mask = (in_text[:, None] & earlier)[:, None]
+
+        def attended(cache: Tensor, projected: Tensor) -> Tensor:
+            heads = projected.view(k, count, 3, self._n_heads, self._head_size)
+            queries, keys, values = heads.permute(2, 0, 3, 1, 4)
+            cache[:, lines, :, self._head - count : self._head] = torch.stack([keys, values])
+            keys, values = cache[:, lines, :, window]
+            found = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+            return found.transpose(1, 2).reshape(k * count, -1)
+
+        embedded = self._embedded(tokens.to(device).flatten(), positions.flatten())
+        self.hidden[lines] = self._states(embedded, attended).view(k, count, -1)[:, -1]
+
+    def _move_back(self, lines: Tensor, count: int, longest: int) -> None:
+        """Makes room for so many tokens between the texts of lines and the head."""
+        first = self._head - longest
+        self._initialise_from(first - count)
+        for cache in self._caches:
+            moved = cache[:, lines, :, first : self._head]
+            cache[:, lines, :, first - count : self._head - count] = moved
 
     def clear(self, lines: Sequence[int]) -> None:
         """Forgets the texts of `lines`, which go on writing at the head like all others."""
@@ -177,6 +218,23 @@ class GPT2Backend:
         self._caches = [cache[:, lines] for cache in self._caches]
         self._bias, self._lengths = self._bias[lines], self._lengths[lines]
         self.hidden = self.hidden[lines]
+
+    def _states(self, states: Tensor, attended: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Returns the last hidden states (N, H) of N embedded tokens.
+
+        Args:
+            states: (N, H).
+            attended: What the tokens attend to, from a layer's cache and projections (N, 3 H).
+        """
+        for layer, cache in zip(self._layers, self._caches, strict=True):
+            projected = _product(layer.attention, _normalised(layer, layer.norm_1, states))
+            states = states + _product(layer.attention_out, attended(cache, projected))
+            inner = _product(layer.inner, _normalised(layer, layer.norm_2, states))
+            states = states + _product(layer.outer, self._activation(inner))
+        norm = self._trunk.ln_f
+        return functional.layer_norm(
+            states, norm.normalized_shape, norm.weight, norm.bias, norm.eps
+        )
 
     def _embedded(self, tokens: Tensor, positions: Tensor) -> Tensor:
         embedded: Tensor = functional.embedding(tokens, self._trunk.wte.weight)
@@ -219,13 +277,13 @@ class GPT2Backend:
         itself = torch.eye(width, dtype=torch.bool, device=device)  # padding attends to something
         return _Prompts(lines, lengths, input_ids, (causal & in_prompt[:, None] | itself)[:, None])
 
-    def _restart(self, starting: _Prompts) -> None:
-        """Excludes what lies before the prompts, in the lines that they take over."""
-        self._lengths[starting.lines] = starting.lengths
+    def _set_lengths(self, lines: Tensor, lengths: Tensor) -> None:
+        """Makes the text of each of k lines the last so many slots before the head."""
+        self._lengths[lines] = lengths
         slots = torch.arange(2 * self._max_length, device=self._lengths.device)
-        before = slots < self._head - starting.lengths[:, None]
+        before = slots < self._head - lengths[:, None]
         bias = torch.zeros_like(before, dtype=self._bias.dtype).masked_fill_(before, -torch.inf)
-        self._bias[starting.lines] = bias[:, None, None]
+        self._bias[lines] = bias[:, None, None]
 
     def _initialise_from(self, slot: int) -> None:
         """Zeroes slots that not every row has written: though masked, a NaN there would spread."""

@@ -54,6 +54,17 @@ class ModelBackend:
             with self._stopwatch("prefill"):
                 self._start(prompts)
 
+    @torch.no_grad()
+    def extend(self, texts: Mapping[int, Tensor], added: Mapping[int, int]) -> None:
+        """Reads texts again to which something was added: whole, since a cache has no room within.
+
+        Args:
+            texts: Whole texts by line.
+            added: How many tokens at the end of each are new.
+        """
+        with self._stopwatch("prefill"):
+            self._start(texts)
+
     def clear(self, lines: Sequence[int]) -> None:
         """Forgets the texts of `lines`, which go on writing at the head like all others."""
         self._cache.clear(lines)
