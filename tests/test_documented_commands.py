@@ -117,6 +117,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/exact_solver.py": "--characters 2 --steps 2 --output .",
         "python benchmarks/table.py": "--page page.md",
         # These measure for minutes; tests/test_benchmarks.py has their parts.
+        "python benchmarks/turns.py": "--help",
         "python benchmarks/ablations.py": "--help",
         "python benchmarks/architectures.py": "--help",
         "python benchmarks/asking.py": "--help",

@@ -217,15 +217,7 @@ class RolloutBuffer:
     def respond(
         self, observations: Observations, infos: dict[str, Any]
     ) -> dict[int, tuple[Tensor, int]]:
-        """Writes down what others added to texts.
-
-        Args:
-            observations: Of the step.
-            infos: Of the step; `appended` counts the tokens that were added to a row.
-
-        Returns:
-            These texts, whole, and how many tokens were added, by row.
-        """
+        """Writes down what others added to texts; returns these, whole, and how much it is, by row."""
         texts = {}
         for row in np.flatnonzero(infos.get("_appended", False) & self.writing).tolist():
             episode = self._episode_of[row]
