@@ -281,7 +281,8 @@ def run_here(command: str, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     is_module = arguments[0] == "-m"
     what, *options = arguments[1:] if is_module else arguments
     monkeypatch.setattr(sys, "argv", [what, *options])
-    monkeypatch.delitem(sys.modules, what, raising=False)
+    for loaded in (what, f"{what}.__main__"):  # by another test, in the same process
+        monkeypatch.delitem(sys.modules, loaded, raising=False)
     try:
         if is_module:
             runpy.run_module(what, run_name="__main__")

@@ -217,7 +217,7 @@ class RolloutBuffer:
     def respond(
         self, observations: Observations, infos: dict[str, Any]
     ) -> dict[int, tuple[Tensor, int]]:
-        """Writes down what others added to texts; returns these, whole, and how much it is, by row."""
+        """Writes down what others added to texts; returns these, whole, and how much, by row."""
         texts = {}
         for row in np.flatnonzero(infos.get("_appended", False) & self.writing).tolist():
             episode = self._episode_of[row]
