@@ -140,22 +140,26 @@ def figures_of(found: Comparison, runs: Path) -> list[Figure]:
     """Returns what the table says of each policy."""
     figures = []
     for name, one in found.figures.items():
-        for figure_name, unit in (("reward", ""), ("kl", "nats"), ("objective", "")):
-            half_width = one[f"{figure_name}_half_width"]
-            made = figure(f"{name}: {figure_name}", one[figure_name], unit)
-            low, high = made.value - half_width, made.value + half_width
-            figures.append(dataclasses.replace(made, lowest=low, highest=high, note=_INTERVAL))
-        share = found.regrets[name]
-        made = figure(f"{name}: regret", share.mean, "of the gap")
-        low, high = share.mean - share.half_width, share.mean + share.half_width
-        figures.append(dataclasses.replace(made, lowest=low, highest=high, note=_INTERVAL))
+        for measured, unit in (("reward", ""), ("kl", "nats"), ("objective", "")):
+            half_width = one[f"{measured}_half_width"]
+            figures.append(_within(f"{name}: {measured}", one[measured], half_width, unit))
+        figures.append(_within(f"{name}: regret", *found.regrets[name], "of the gap"))
         if (runs / name / SUMMARY).is_file():
             summary = json.loads((runs / name / SUMMARY).read_text(encoding="utf-8"))
             figures.append(figure(f"{name}: learning", summary["seconds"], "s"))
-    return figures
+    return [dataclasses.replace(figures[0], note=_INTERVALS), *figures[1:]]
 
 
-_INTERVAL = "with its 95 % interval over prompts"
+def _within(name: str, value: float, half_width: float, unit: str) -> Figure:
+    """Returns a figure with the ends of its interval in place of the range."""
+    ends = {"lowest": value - half_width, "highest": value + half_width}
+    return dataclasses.replace(figure(name, value, unit), **ends)
+
+
+_INTERVALS = (
+    "here and below, lowest and highest are the ends of 95 % intervals over prompts; regret is "
+    "rather low, because the optimum is estimated from few texts; seconds are of a busy machine"
+)
 
 
 def main() -> None:
