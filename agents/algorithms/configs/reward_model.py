@@ -15,11 +15,13 @@ class RewardModelConfig(OfflineConfig):
         ValueError: If a field breaks its rule; the message names both.
     """
 
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     """Of Adam. Fits models of a few million parameters; for adapters 1e-4, for larger models that
     learn as a whole 1e-5."""
     n_epochs: int = 1
     """Passes over what was said, each in an order of its own. A second one learns its noise."""
+    batch_size: int = 16
+    """Examples per optimiser step."""
     margin_coef: float = 0.0
     """Times a pair's margin: by how much the preferred text's reward is to exceed the other's, in
     nats (Llama 2, arXiv:2307.09288). 0: margins do not count, and the odds stay those of the
