@@ -190,6 +190,8 @@ def of_toy(
     note = f"{' and '.join(came)} runs came so far; the interval's upper end is held to the goal"
     name = f"{toy}: texts to {JUDGED:.0%}, {mine.learner} / {theirs.learner}"
     one = ratio_figure(name, mine.texts, theirs.texts, note=note)
+    if min(len(mine.texts), len(theirs.texts)) == 1:
+        return [one]  # one run has no interval
     holds = one.highest <= WANTED and there[0] >= 0.75 * len(mine.texts)
     return [dataclasses.replace(one, goal=WANTED, rule="at most", holds=holds)]
 

@@ -135,6 +135,12 @@ def test_ours_must_not_need_more_and_must_come_so_far(texts: tuple[int | None, .
     assert one.holds is False
 
 
+def test_one_run_is_reported_and_not_judged() -> None:
+    runs = runs_of("quick", "Sorting", 200) | runs_of("rival", "Sorting", 250, 300, beside=1.0)
+    [one] = [one for one in figures_of(runs, PARTS, budget=1000) if " / rival" in one.name]
+    assert (one.goal, one.holds) == (None, None)
+
+
 def test_where_no_run_came_so_far_nothing_is_claimed() -> None:
     runs = runs_of("quick", "Sorting", None) | runs_of("rival", "Sorting", None, beside=1.0)
     assert all(one.goal != 1.1 for one in figures_of(runs, PARTS, budget=1000))
