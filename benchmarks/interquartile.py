@@ -41,7 +41,8 @@ def interquartile_mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     n = scores.shape[-1]
     edges = np.arange(n + 1) / n
     inside = np.clip(edges[1:], 0.25, 0.75) - np.clip(edges[:-1], 0.25, 0.75)
-    return np.asarray(np.sort(scores, axis=-1) @ (inside / 0.5))[()]
+    # Not a matrix product, whose rounding would depend on how many rows there are.
+    return np.asarray((np.sort(scores, axis=-1) * (inside / 0.5)).sum(axis=-1))[()]
 
 
 def bootstrapped(scores: ArrayLike, *, draws: int = 2000, seed: int = 0) -> Interval:

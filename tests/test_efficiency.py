@@ -14,7 +14,7 @@ import pytest
 from benchmarks import contestants, efficiency
 from benchmarks.efficiency import Cell, Part, figures_of, profiles_of, soonest
 from benchmarks.efficiency_picture import band, profile
-from benchmarks.interquartile import bootstrapped_ratio
+from benchmarks.interquartile import bootstrapped, bootstrapped_ratio
 from benchmarks.learning_curve import LearningCurve, Reached
 from benchmarks.trl_learner import TRLLearner
 
@@ -75,6 +75,12 @@ def test_the_interval_of_a_ratio_knows_the_noise_of_both_sides() -> None:
     assert noisy.high - noisy.low > 1.5 * (quiet.high - quiet.low)
     with pytest.raises(ValueError, match="at least one"):
         bootstrapped_ratio([1.0], [])
+
+
+def test_runs_that_do_not_differ_have_no_interval_to_the_last_digit() -> None:
+    table = np.random.default_rng(0).uniform(100, 10_000, size=(7, 1))
+    one = bootstrapped(table)
+    assert one.low == one.value == one.high
 
 
 # Figures
