@@ -1,9 +1,9 @@
 """One table of everything on the dialogue model: `python benchmarks/evaluation_table.py`.
 
 The untouched model, SFT and DPO on its own texts as the reward labels them, a model tuned on
-another task, best-of-n, and every algorithm at the same number of replies, each with the settings
-of its preset and one seed: what a small budget makes of them, not which is best. Evaluated as
-`python -m agents.evaluate` does it, whose report is written too.
+another task, best-of-n, and every algorithm but TRPO at the same number of replies, each with the
+settings of its preset and one seed: what a small budget makes of them, not which is best. Evaluated
+as `python -m agents.evaluate` does it, whose report is written too.
 
 Runs are kept in a folder: finished ones are not run again, and one that was killed is resumed.
 """
@@ -43,8 +43,8 @@ EPISODES, EVALUATED, OPTIMUM_TEXTS = (2_048, 256), (256, 8), (64, 8)
 """Replies to learn from, replies evaluated, and texts of the optimum; and under `--quick`."""
 OTHER_TASK = "word_count"
 """What the transferred model was paid for."""
-NOT_LOADED = ("sb3-ppo",)
-"""Algorithms whose policies are no language models."""
+LEFT_OUT = ("sb3-ppo", "trpo")
+"""Algorithms whose policies are no language models, or whose updates take minutes each here."""
 
 
 def write_texts(episodes: int, seed: int) -> Rollout:
@@ -118,7 +118,7 @@ def learnt_from_files(runs: Path, episodes: int, seed: int) -> list[str]:
 def learnt_by_reward(runs: Path, episodes: int, seed: int) -> list[str]:
     """Returns the run on another task, and those of every algorithm."""
     found = []
-    for name in ("transfer", *(one for one in ALGORITHMS if one not in NOT_LOADED)):
+    for name in ("transfer", *(one for one in ALGORITHMS if one not in LEFT_OUT)):
         preset = DIALOGUE.preset if name == "transfer" else DIALOGUE.with_algorithm(name)
         algorithm = dataclasses.replace(preset.algorithm, seed=seed, kl_coef=BETA)
         config = dataclasses.replace(
