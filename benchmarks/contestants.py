@@ -1,7 +1,8 @@
 """Who takes part in `benchmarks/efficiency.py`, with one setting for all toys.
 
-Settings of ours and of theirs were found in trials with seed 100, which no figure holds, on
-counting up and sorting (ours on balanced brackets too).
+Those of trajectory balance and of SB3's PPO were found in trials with seed 100, which no figure
+holds, on counting up and sorting (ours on balanced brackets too). The other settings are those that
+their libraries or their papers suggest, and were not tried.
 """
 
 from __future__ import annotations
