@@ -92,24 +92,24 @@ def test_the_end_of_turn_stops(tuned: Any) -> None:
     assert info["stop_reason"] == "stop"
 
 
-@pytest.mark.parametrize("ended", [True, False], ids=["the policy ended its turn", "it was cut"])
-def test_turns_make_the_conversation_that_the_template_makes(tuned: Any, ended: bool) -> None:
+@pytest.mark.parametrize("end", ["<end>", "<eos>", None], ids=["ended", "ended the text", "cut"])
+def test_turns_make_the_conversation_that_the_template_makes(tuned: Any, end: str | None) -> None:
     env = env_of(
         tuned,
         prompts=[[TALK[1]]],
         responder=lambda turns: ["How are you?"],
         max_response_tokens=40,
-        max_turn_tokens=20 if ended else 4,
+        max_turn_tokens=20 if end else 4,
     )
     env.reset(seed=0)
     said = tuned.encode("abcd")[:4]
-    tokens = [*said, tuned.convert_tokens_to_ids("<end>")] if ended else said
+    tokens = [*said, tuned.convert_tokens_to_ids(end)] if end else said
     for token in tokens:
         observation, *_, info = env.step(token)
     assert info["turn"] == 2
     talk = [TALK[1], {"role": "assistant", "content": tuned.decode(said)}, TALK[3]]
     text = tuned.apply_chat_template(talk, add_generation_prompt=True, tokenize=False)
-    assert tuned.decode(seen_ids(observation)) == text
+    assert tuned.decode(seen_ids(observation)).replace("<eos>", "") == text
 
 
 def test_contents_that_the_template_strips_are_stripped() -> None:
@@ -163,7 +163,7 @@ def test_what_does_not_go_together_is_refused(tuned: Any, bpe: Any) -> None:
     with pytest.raises(ValueError, match="tokenizer must be a Hugging Face one"):
         env_of(WordTokenizer(["hi"]))
     with pytest.raises(ValueError, match="prompt_template must be left out where chat=True"):
-        env_of(tuned, prompt_template="{prompt}!")
+        env_of(tuned, prompt_template="{prompt}{response}")
     with pytest.raises(ValueError, match=r"prompts\[0\]: prompts of messages need chat=True"):
         TextGenEnv(tokenizer=tuned, prompts=[TALK])
 

@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from stable_baselines3 import PPO as SB3PPO
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, PreTrainedConfig
 
 from agents import PPO, CausalLMPolicy, PolicyConfig, PPOConfig, collect_rollout
@@ -418,3 +419,10 @@ def test_the_page_on_turns_prints_what_it_says(capsys: pytest.CaptureFixture[str
     (printed,) = re.findall(r"```text\n(.*?)```", page, flags=re.DOTALL)
     exec(compile(code, "docs/turns.md", "exec"), {})
     assert capsys.readouterr().out == f"2 5\n{printed}"
+
+
+def test_stable_baselines3_learns_on_turns() -> None:
+    env = TextGenEnv(**task())
+    learner = SB3PPO("MultiInputPolicy", env, n_steps=64, batch_size=32, n_epochs=1, seed=0)
+    learner.learn(128)
+    assert learner.num_timesteps == 128

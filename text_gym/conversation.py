@@ -116,8 +116,8 @@ class Conversation:
             ResponderError: If it cannot be spelled, has no token, or more than there is room for.
         """
         try:
-            ended = turn.stop_reason != "length"
-            token_ids = self._task.encode_response(text, turn_has_ended=ended)
+            last = int(turn.passages[-1].token_ids[-1])
+            token_ids = self._task.encode_response(text, last)
         except ValueError as error:
             raise ResponderError(
                 f"responder must return text that can be spelled: {error}"

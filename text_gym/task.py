@@ -113,9 +113,12 @@ class TextTask:
             small_talk.PROMPTS[:1] if prompts is None else prompts, sampling
         )
         self.chat = ChatTemplate(self.tokenizer) if chat else None
-        templates = {"prompt_template": prompt_template, "response_template": response_template}
-        for name, template in templates.items():
-            if chat and template not in (FIELD, RESPONSE):
+        templates = {
+            "prompt_template": (prompt_template, FIELD),
+            "response_template": (response_template, RESPONSE),
+        }
+        for name, (template, default) in templates.items():
+            if chat and template != default:
                 raise ValueError(f"{name} must be left out where chat=True, got {quoted(template)}")
         stop_token_ids = tuple(stop_token_ids)
         if self.chat is not None and self.chat.end_of_turn_id != self.tokenizer.eos_token_id:
@@ -201,20 +204,20 @@ class TextTask:
         token_ids.setflags(write=False)  # episodes share them
         return token_ids
 
-    def encode_response(self, text: str, *, turn_has_ended: bool) -> TokenIds:
+    def encode_response(self, text: str, last: int) -> TokenIds:
         """Returns what the policy sees of an answer of the responder, (R,).
 
         Args:
             text: The answer.
-            turn_has_ended: Whether the policy ended its turn itself; a chat template ends it
-                otherwise.
+            last: The policy's last token. A chat template ends the turn where that did not.
 
         Raises:
             ValueError: If the tokenizer cannot spell it.
         """
         assert self.turns is not None
         if self.chat is not None:
-            ids = self.chat.encode_answer(text, turn_has_ended=turn_has_ended)
+            ended = last == self.chat.end_of_turn_id
+            ids = self.chat.encode_answer(text, turn_has_ended=ended)
         else:
             ids = encode_response(self.tokenizer, self.turns.template, text)
         return self._in_vocabulary(ids, text)

@@ -218,8 +218,10 @@ class RolloutBuffer:
         self, observations: Observations, infos: dict[str, Any]
     ) -> dict[int, tuple[Tensor, int]]:
         """Writes down what others added to texts; returns these, whole, and how much, by row."""
+        if "appended" not in infos:
+            return {}
         texts = {}
-        for row in np.flatnonzero(infos.get("_appended", False) & self.writing).tolist():
+        for row in np.flatnonzero(infos["_appended"] & self.writing).tolist():
             episode = self._episode_of[row]
             start = int(self._lengths[episode])
             added = int(infos["appended"][row])
