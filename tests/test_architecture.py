@@ -110,7 +110,7 @@ def test_every_public_name_resolves_and_is_documented(package: str) -> None:
     assert faults == []
 
 
-# The README's file tree
+# The file tree in CONTRIBUTING.md
 
 
 def paths_of(tree: str) -> set[str]:
@@ -147,27 +147,27 @@ docs/
     }
 
 
-def paths_in_readme() -> set[str]:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = re.search(r"<!-- tree -->\s*```\w*\n(.*?)```\s*<!-- /tree -->", readme, re.DOTALL)
+def paths_in_tree() -> set[str]:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = re.search(r"<!-- tree -->\s*```\w*\n(.*?)```\s*<!-- /tree -->", page, re.DOTALL)
     assert block is not None, (
-        "README.md has no fenced block between <!-- tree --> and <!-- /tree -->"
+        "CONTRIBUTING.md has no fenced block between <!-- tree --> and <!-- /tree -->"
     )
     return paths_of(block[1])
 
 
-def test_readme_lists_every_python_file() -> None:
+def test_the_tree_lists_every_python_file() -> None:
     on_disk = {
         path.relative_to(ROOT).as_posix()
         for folder in LISTED_FOLDERS
         for path in (ROOT / folder).rglob("*.py")
     }
     assert on_disk
-    assert sorted(on_disk - paths_in_readme()) == []
+    assert sorted(on_disk - paths_in_tree()) == []
 
 
-def test_readme_lists_nothing_that_does_not_exist() -> None:
-    listed = paths_in_readme()
+def test_the_tree_lists_nothing_that_does_not_exist() -> None:
+    listed = paths_in_tree()
     assert set(LISTED_FOLDERS) <= listed
     assert sorted(path for path in listed if not (ROOT / path).exists()) == []
 
