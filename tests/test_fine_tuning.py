@@ -263,7 +263,9 @@ def test_replies_are_shown_side_by_side() -> None:
     console = Console(width=120, record=True)
     policy, _ = models.load_policy(tiny("toy", Path("unused")))
     config = tiny("toy", Path("unused"))
-    envs = environments.make_envs(config, [Prompt("How are you?")], None, (), 8, WordCount())
+    envs = environments.make_envs(
+        config, [Prompt("How are you?")], None, (), 8, WordCount(), responder=None
+    )
     one = evaluate(policy, policy, envs, 8, seed=0)
     console.print(replies(one, one, width=console.width, n=3))
     shown = console.export_text()

@@ -16,6 +16,7 @@ from agents.runs.offline_presets import SFTRun
 from agents.runs.sampling_options import Sampling
 from agents.runs.saved_config import described
 from agents.runs.start import digest_of_tokenizer
+from agents.runs.writers import Manner
 from agents.supervised.from_scratch import new_gpt2, train_tokenizer
 from text_gym import HuggingFaceTokenizer
 from text_gym.feedback import Item, StudyConfig, create_study, open_study, read_items
@@ -93,10 +94,7 @@ def test_a_completion_says_how_it_came_about(model: Path, tmp_path: Path) -> Non
     how, *others = map(shared, sampled(model, tmp_path))
     assert all(one == how for one in others)
     assert how["sampling"] == {
-        "prompt_template": "{prompt}\n",
-        "max_new_tokens": 4,
-        "temperature": 1.0,
-        "ban_unwanted": False,
+        **Manner(max_new_tokens=4)._asdict(),
         "per_prompt": 3,
         "num_envs": 5,
     }

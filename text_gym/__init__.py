@@ -7,7 +7,7 @@ nothing else.
 
 import gymnasium
 
-from text_gym import checks, constraints, rewards, tasks, wrappers
+from text_gym import applications, checks, constraints, rewards, tasks, wrappers
 from text_gym.env import TextGenEnv
 from text_gym.episode import Episode
 from text_gym.hugging_face_tokenizer import HuggingFaceTokenizer
@@ -40,6 +40,7 @@ __all__ = [
     "UniformPrompts",
     "WeightedPrompts",
     "WordTokenizer",
+    "applications",
     "checks",
     "constraints",
     "rewards",

@@ -7,7 +7,7 @@ loaded when it is asked for, so that the command line answers at once.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,14 @@ from agents.algorithms.configs.names import ALGORITHMS, AlgorithmConfig
 from agents.applications.fine_tuning import FineTuning, with_algorithm
 
 if TYPE_CHECKING:
+    import torch
+
     from agents.applications.split import Split
     from agents.policy.causal_lm import CausalLMPolicy
     from agents.policy.config import PolicyConfig
+    from text_gym.constraints import Constraint
     from text_gym.rewards import RewardFunction
+    from text_gym.turns import Responder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,9 @@ class Application:
             not do.
         prompts: What `prompts` may name: loaders.
         rewards: What `reward` may name: makers of reward functions.
+        responders: What `responder` may name: makers of responders, given where one that is a model
+            is to compute.
+        constraints: What `constraint` may name: makers of constraints that hold together.
         models: What `model` may name: where a pretrained model is found, with its tokenizer.
         policies: What `model` may name: makers of untrained policies, with their tokenizer; None:
             that of `TextGen-v0`.
@@ -45,6 +52,8 @@ class Application:
     others: tuple[AlgorithmConfig, ...] = ()
     prompts: Mapping[str, Callable[[], Split]] = field(default_factory=dict)
     rewards: Mapping[str, Callable[[], RewardFunction]] = field(default_factory=dict)
+    responders: Mapping[str, Callable[[torch.device], Responder]] = field(default_factory=dict)
+    constraints: Mapping[str, Callable[[], Sequence[Constraint]]] = field(default_factory=dict)
     models: Mapping[str, Callable[[], Path]] = field(default_factory=dict)
     policies: Mapping[str, Callable[[FineTuning, PolicyConfig], tuple[CausalLMPolicy, Any]]] = (
         field(default_factory=dict)

@@ -36,7 +36,24 @@ class FineTuning:
     prompt_template: str = "{prompt}\n"
     """What the policy sees of a prompt."""
     max_new_tokens: int = 32
-    """Longest reply, end of text included."""
+    """Longest reply, end of text included; of several turns, the policy's tokens in all of them."""
+    chat: bool = False
+    """Whether prompts and answers go through the chat template of the model's tokenizer; then
+    `prompt_template` must be `{prompt}`."""
+    responder: str | None = None
+    """Who continues the text whenever the policy ends a turn: a name that an application brings.
+    None: a text is of one turn."""
+    response_template: str = "{response}"
+    """What the policy sees of what the responder says."""
+    max_response_tokens: int | None = None
+    """Room for all that the responder says to one text; must be given with one."""
+    max_turn_tokens: int | None = None
+    """Most tokens of one turn of the policy; None: `max_new_tokens`."""
+    max_turns: int | None = None
+    """Most turns of the policy; None: as many as fit."""
+    constraint: str | None = None
+    """What masks keep texts to, each turn by itself, in training and in evaluation: a name that an
+    application brings. None: nothing."""
     ban_unwanted: bool = False
     """Whether masks keep profanities (better-profanity's English list) from being written, in
     training and in evaluation."""

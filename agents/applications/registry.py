@@ -19,6 +19,8 @@ PRESETS: dict[str, tuple[str, FineTuning]] = {
 
 PROMPTS = ChainMap(*(dict(one.prompts) for one in APPLICATIONS.values()))
 REWARDS = ChainMap(*(dict(one.rewards) for one in APPLICATIONS.values()))
+RESPONDERS = ChainMap(*(dict(one.responders) for one in APPLICATIONS.values()))
+CONSTRAINTS = ChainMap(*(dict(one.constraints) for one in APPLICATIONS.values()))
 MODELS = ChainMap(*(dict(one.models) for one in APPLICATIONS.values()))
 POLICIES = ChainMap(*(dict(one.policies) for one in APPLICATIONS.values()))
 """What the options of these names may be, beside paths."""

@@ -25,7 +25,7 @@ def untrained(config: FineTuning, options: PolicyConfig) -> tuple[CausalLMPolicy
     toy = toy_policy(
         env.tokenizer.vocab_size,
         env.tokenizer.eos_token_id,
-        length=env.task.max_length,
+        length=env.task.max_length + (config.max_response_tokens or 0),
         eos_probability=EOS_PROBABILITY,
         seed=config.algorithm.seed,
     )

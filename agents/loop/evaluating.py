@@ -17,7 +17,7 @@ from agents.evaluation.win_rates import win_rate
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.config import PolicyConfig
 from agents.runs.console import run_console
-from agents.runs.environments import make_envs
+from agents.runs.environments import load_responder, make_envs
 from agents.runs.models import load_language_model
 from agents.runs.prompts import load_prompts
 from text_gym import Episode
@@ -43,7 +43,13 @@ def evaluate_models(
 
     def written(by: CausalLMPolicy) -> Evaluation:
         envs = make_envs(
-            config, prompts, tokenizer, by.end_of_text_ids, config.eval_episodes, first
+            config,
+            prompts,
+            tokenizer,
+            by.end_of_text_ids,
+            config.eval_episodes,
+            first,
+            responder=load_responder(config.responder, by.device),
         )
         seed, kl_coef = config.algorithm.seed, config.algorithm.kl_coef
         return evaluate(by, reference, envs, config.eval_episodes, seed=seed, kl_coef=kl_coef)

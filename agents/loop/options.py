@@ -60,12 +60,19 @@ class Loop(FineTuning):
         """Checks the fields that have a rule of their own.
 
         Raises:
-            ValueError: If a number is too low, or pairs are chosen by what does not exist.
+            ValueError: If a number is too low, pairs are chosen by what does not exist, or there
+                are turns.
         """
         super().__post_init__()
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("chat", "responder", "constraint"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name} must be left out of a loop, in which replies of one turn are judged, "
+                    f"got {getattr(self, name)!r}"
+                )
         if self.judgements < self.rounds:
             raise ValueError(
                 f"judgements must be at least one for each of {self.rounds} rounds, "

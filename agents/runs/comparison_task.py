@@ -81,7 +81,7 @@ def _said(run: str) -> dict[str, Any]:
 
 
 def _settled(config: Evaluating, option: str, said: Said) -> Any:
-    asked = getattr(config, option)
+    asked = getattr(config, option, None)
     if asked is not None:
         return asked
     return agreed(option, {run: one[option] for run, one in said.items() if option in one})

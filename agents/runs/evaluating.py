@@ -34,7 +34,7 @@ from agents.runs.comparison_figures import Circumstances, Cost, comparison_table
 from agents.runs.comparison_report import write_comparison
 from agents.runs.comparison_task import Task, task_of
 from agents.runs.console import printable, run_console
-from agents.runs.environments import make_envs
+from agents.runs.environments import load_responder, make_envs
 from agents.runs.evaluating_options import Evaluating
 from agents.runs.going_on import SUMMARY
 from agents.runs.models import load_language_model
@@ -136,6 +136,7 @@ def _envs(writer: Writer, task: Task, config: Evaluating, group_size: int = 1) -
         writer.policy.end_of_text_ids,
         min(_ENVS, config.eval_episodes * group_size),
         task.reward_function,
+        responder=load_responder(task.manner.responder, writer.policy.device),
         group_size=group_size,
     )
 

@@ -41,7 +41,7 @@ from agents.reports import Figure, Section, Table, write_report
 from agents.rollout.buffer import Rollout
 from agents.rollout.collect import collect_rollout
 from agents.runs.console import printable, run_console
-from agents.runs.environments import make_envs
+from agents.runs.environments import load_responder, make_envs
 from agents.runs.inspecting_options import Inspecting
 from agents.runs.learners import LEARNERS
 from agents.runs.models import load_policy, policy_options
@@ -129,6 +129,7 @@ def _load(
         start.end_of_text_ids,
         min(n_texts, tuning.num_envs),
         reward,
+        responder=load_responder(tuning.responder, device),
         group_size=group_size,
     )
     learner = LEARNERS[type(tuning.algorithm)]

@@ -36,7 +36,7 @@ from agents.runs.console import (
     replies,
     run_console,
 )
-from agents.runs.environments import make_envs
+from agents.runs.environments import load_responder, make_envs
 from agents.runs.final_policies import final_policies
 from agents.runs.going_on import (
     CHECKPOINTS,
@@ -130,6 +130,7 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
     policy.to(device)
     reward = load_reward(config.reward, device)
     timed = TimedReward(reward)
+    responder = load_responder(config.responder, device)
     words = (tokenizer, policy.end_of_text_ids)
     envs = make_envs(
         config,
@@ -137,9 +138,12 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
         *words,
         num_envs,
         timed,
+        responder=responder,
         group_size=getattr(config.algorithm, "group_size", 1),
     )
-    eval_envs = make_envs(config, split.eval_prompts, *words, config.eval_episodes, reward)
+    eval_envs = make_envs(
+        config, split.eval_prompts, *words, config.eval_episodes, reward, responder=responder
+    )
     learner = LEARNERS[type(config.algorithm)]
     monitor = make_monitor(config, learner, eval_envs, device)
     agent = learner.build(policy, envs, eval_envs, config)

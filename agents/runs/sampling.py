@@ -32,7 +32,7 @@ from agents.rollout.buffer import Rollout
 from agents.rollout.collect import collect_rollout
 from agents.rollout.fit import require_fit
 from agents.runs.console import printable, run_console
-from agents.runs.environments import make_envs
+from agents.runs.environments import load_responder, make_envs
 from agents.runs.models import load_language_model
 from agents.runs.prompts import load_prompts
 from agents.runs.sampling_options import Sampling
@@ -101,6 +101,7 @@ def sample(
         policy.end_of_text_ids,
         min(config.num_envs, total),
         _unjudged,
+        responder=load_responder(manner.responder, policy.device),
         group_size=config.per_prompt,
     )
     require_fit(policy, envs)
@@ -132,7 +133,7 @@ def items_of(
             "token_ids": episode.completion_ids.tolist(),
             "log_probs": [round(one, _PLACES) for one in log_probs[row][chosen].tolist()],
         }
-        text = episode.completion
+        text = "\n".join(passage.text for passage in episode.turns)
         written[group].setdefault(text, Completion(text, source, {**how, **own}))
     return [_item(episodes[group], tuple(texts.values())) for group, texts in written.items()]
 
@@ -152,7 +153,7 @@ def _unjudged(episodes: Sequence[Episode]) -> NDArray[np.float64]:
 
 def _model(config: Sampling) -> tuple[str, Manner]:
     """Returns which model writes, and how: as it is asked to, else as it would."""
-    asked = {name: getattr(config, name) for name in Manner._fields}
+    asked = {name: getattr(config, name, None) for name in Manner._fields}
     given = {name: value for name, value in asked.items() if value is not None}
     return source_of(config.model), manner_of(config.model)._replace(**given)
 

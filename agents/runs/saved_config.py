@@ -37,6 +37,17 @@ class Saved(Protocol):
 S = TypeVar("S", bound=Saved)
 F = TypeVar("F", bound=FineTuning)
 
+_LATER = {
+    "chat",
+    "constraint",
+    "max_response_tokens",
+    "max_turn_tokens",
+    "max_turns",
+    "responder",
+    "response_template",
+}
+"""Options that the first runs did not have, and did without: their defaults change nothing."""
+
 
 class SavedConfig(NamedTuple, Generic[S]):
     """What to run: the preset it began with, and every option as it was resolved."""
@@ -149,8 +160,8 @@ def _rebuilt(
     """
     kinds = {**typing.get_type_hints(cls), **(known or {})}
     names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if names != values.keys():
-        differing = sorted(names ^ values.keys())
+    differing = sorted((values.keys() - names) | (names - values.keys() - _LATER))
+    if differing:
         raise ValueError(
             f"{where}must have the options of this version of {cls.__name__}, but only one of them "
             f"has {differing}; go on with the version that started the run"

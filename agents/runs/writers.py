@@ -20,6 +20,13 @@ class Manner(NamedTuple):
     max_new_tokens: int = 32
     temperature: float = 1.0
     ban_unwanted: bool = False
+    chat: bool = False
+    responder: str | None = None
+    response_template: str = "{response}"
+    max_response_tokens: int | None = None
+    max_turn_tokens: int | None = None
+    max_turns: int | None = None
+    constraint: str | None = None
 
 
 def source_of(model: str) -> str:
@@ -48,6 +55,5 @@ def manner_of(model: str) -> Manner:
         learnt = read_offline_config(folder).config
         return Manner(learnt.prompt_template, temperature=learnt.policy.temperature)
     tuned = read_config(folder).config
-    return Manner(
-        tuned.prompt_template, tuned.max_new_tokens, tuned.policy.temperature, tuned.ban_unwanted
-    )
+    own = {name: getattr(tuned, name) for name in Manner._fields if name != "temperature"}
+    return Manner(**own, temperature=tuned.policy.temperature)

@@ -1,0 +1,46 @@
+"""Applications: environments of real uses, each with its data, its feedback and what it measures.
+
+| id                      | what is written         | data                | reward                 |
+|-------------------------|-------------------------|---------------------|------------------------|
+| `TextGen/Calculator-v0` | calls of a calculator,  | sums in words, made | 1 for the right answer |
+|                         | then an answer          | by rule             |                        |
+
+The docstring of what makes an application, in `APPLICATIONS`, is its page. `split` is `"train"` or
+`"heldout"`; whatever `TextGenEnv` takes can be given to `gym.make` too, in place of the
+application's own. Data is read when an environment is made.
+
+Importing the package registers the ids.
+"""
+
+from __future__ import annotations
+
+import gymnasium
+
+from text_gym.applications.application_env import (
+    APPLICATIONS,
+    ApplicationEnv,
+    ApplicationVectorEnv,
+    arguments_of,
+)
+
+__all__ = [
+    "APPLICATIONS",
+    "ApplicationEnv",
+    "ApplicationVectorEnv",
+    "arguments_of",
+    "register",
+]
+
+
+def register() -> None:
+    """Registers all applications with Gymnasium, as `TextGen/<name>-v0`."""
+    for name in APPLICATIONS:
+        gymnasium.register(
+            id=f"TextGen/{name}-v0",
+            entry_point="text_gym.applications.application_env:ApplicationEnv",
+            vector_entry_point="text_gym.applications.application_env:ApplicationVectorEnv",
+            kwargs={"name": name},
+        )
+
+
+register()
