@@ -53,6 +53,15 @@ LOOP = (
     "--threads 1"
 )
 
+OWN_REWARDS = """
+def politeness(prompt, completion):
+    return float("thanks" in completion)
+
+class Brevity:
+    def __call__(self, episodes):
+        return [1 / (1 + len(episode.completion_ids)) for episode in episodes]
+"""
+
 FEW = "--n-prompts 4 --max-new-tokens 3 --threads 1"
 
 # Commands, in the order in which a person would give them, with the options that make them small.
@@ -70,6 +79,9 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.evaluate small-talk runs/NAME --best-of 4 --optimum-texts 32 "
         "--study people": EVALUATED,
         "python -m agents.train dialogue --select-by variety --stop-when parted": SMALL,
+        "python -m agents.train dialogue --reward my_rewards.py:politeness": SMALL,
+        "python -m agents.train dialogue "
+        """--reward '{"sentiment": 1, "my_rewards.py:Brevity": 0.5}'""": SMALL,
     },
     "files": {
         "python -m agents.sft": "--help",
@@ -248,6 +260,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_lines(tmp_path / "pairs.jsonl", [{**one, "completion": "More."} for one in prompts])
     preferred = {"chosen": "More.", "rejected": "Less."}
     write_lines(tmp_path / "preferences.jsonl", [{**one, **preferred} for one in prompts])
+    (tmp_path / "my_rewards.py").write_text(OWN_REWARDS, encoding="utf-8")
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@" {SMALL} --output {tmp_path}\n')

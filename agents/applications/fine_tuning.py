@@ -30,9 +30,11 @@ class FineTuning:
     reward: str
     """What a reply is paid for: `sentiment` (VADER's compound, in [-1, 1]), `word_count`,
     `positive_review` (log-odds that it is from one, by a classifier fitted on reviews), `variety`
-    (the share of its pairs of words that are distinct), `unwanted` (-1 for a profanity); or what
-    was learnt: the folder of a reward model, of its run, or of several such runs, of which the
-    lowest reward counts."""
+    (the share of its pairs of words that are distinct), `unwanted` (-1 for a profanity); a function
+    or class of your own, as `file.py:name` or `package.module:name`; or what was learnt: the folder
+    of a reward model, of its run, or of several such runs, of which the lowest reward counts.
+    Several with weights, and arguments of classes, as JSON: `{"sentiment": 1, "file.py:Polite":
+    {"weight": 0.5, "arguments": {"word": "thanks"}}}`."""
     prompt_template: str = "{prompt}\n"
     """What the policy sees of a prompt."""
     max_new_tokens: int = 32

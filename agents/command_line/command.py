@@ -11,7 +11,10 @@ import io
 import os
 import shlex
 import sys
+import sysconfig
 import threading
+import traceback
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -30,7 +33,8 @@ def command(name: str) -> Iterator[None]:
     """Surrounds the `main` of `python -m agents.<name>`, as its decorator.
 
     An error that somebody foresaw, and whatever the machine refuses (room, access, a missing
-    library), ends the program with status 1 and no traceback; SIGINT and SIGTERM end it with 130
+    library), ends the program with status 1 and no traceback but that of the user's own code, where
+    this was the cause; SIGINT and SIGTERM end it with 130
     and 143; the command line itself with 2. A traceback is left to errors that nobody foresaw.
 
     Args:
@@ -89,18 +93,38 @@ def _end(error: BaseException, again: str) -> None:
     if refused is not None:
         end(1, f"{_process()}{refused}", *_of_main(f"When that is mended: {again}"))
     if isinstance(error, OSError) or _is_missing_library(error) or _is_raised_by_us(error):
-        end(1, f"{_process()}{_one_line(error)}")
+        end(1, *_own_traceback(error), f"{_process()}{_one_line(error)}")
+
+
+def _own_traceback(error: BaseException) -> list[str]:
+    """Returns where the user's own code raised what an error of ours says, if that is its cause."""
+    cause = error.__cause__
+    steps = [] if cause is None else list(traceback.walk_tb(cause.__traceback__))
+    first = next((place for place, (frame, _) in enumerate(steps) if _is_users(frame)), None)
+    if cause is None or first is None:
+        return []
+    shown = traceback.StackSummary.extract(iter(steps[first:])).format()
+    lines = ["Traceback (most recent call last):\n", *shown]
+    return "".join([*lines, *traceback.format_exception_only(cause)]).splitlines()
+
+
+def _is_users(frame: types.FrameType) -> bool:
+    """Tells code of the user's from ours and from what is installed."""
+    file, installed = frame.f_code.co_filename, sysconfig.get_paths()
+    libraries = tuple(f"{installed[kind]}{os.sep}" for kind in ("stdlib", "purelib", "platlib"))
+    ours = _is_ours(str(frame.f_globals.get("__name__")))
+    return not ours and os.path.isfile(file) and not file.startswith(libraries)
 
 
 def _is_raised_by_us(error: BaseException) -> bool:
     """Tells a rule of ours from a mistake: it comes from a `raise` statement in our packages."""
-    traceback = error.__traceback__
-    if traceback is None or isinstance(error, AssertionError):
+    entry = error.__traceback__
+    if entry is None or isinstance(error, AssertionError):
         return False
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    frame = traceback.tb_frame
-    raises = frame.f_code.co_code[traceback.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    while entry.tb_next is not None:
+        entry = entry.tb_next
+    frame = entry.tb_frame
+    raises = frame.f_code.co_code[entry.tb_lasti] == dis.opmap["RAISE_VARARGS"]
     return raises and _is_ours(str(frame.f_globals.get("__name__")))
 
 

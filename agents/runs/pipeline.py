@@ -126,7 +126,7 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
     num_envs = processes.share_of(config.num_envs, "num_envs")
     split = load_prompts(config.prompts, run_console(quiet=not processes.is_main()))
     policy, tokenizer = load_policy(config)
-    start = Start.of(split, policy)
+    start = Start.of(split, policy, config.reward)
     policy.to(device)
     reward = load_reward(config.reward, device)
     timed = TimedReward(reward)

@@ -16,8 +16,9 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from agents.algorithms.configs.names import ALGORITHMS, OFFLINE_ALGORITHMS, name_of
 from agents.applications.fine_tuning import FineTuning
-from agents.applications.registry import MODELS, POLICIES, PROMPTS, REWARDS
+from agents.applications.registry import MODELS, POLICIES, PROMPTS
 from agents.runs.offline_presets import OFFLINE_RUNS, OfflineRun
+from agents.runs.rewards import anchored_reward
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ class SavedConfig(NamedTuple, Generic[S]):
 def anchored(config: F) -> F:
     """Returns a config whose prompts, model and rewards are found from any working folder."""
     rewards: dict[str, Any] = {
-        name: _found(value, REWARDS, os.path.isdir)
+        name: anchored_reward(value)
         for name in ("reward", "monitor", "select_by")
         if (value := getattr(config, name)) is not None
     }

@@ -1,4 +1,4 @@
-"""What a run started from: the prompts and the model, as digests, and how good the model was.
+"""What a run started from: prompts, model and reward, as digests, and how good the model was.
 
 Checkpoints hold only what changes. Whoever goes on loads the rest anew, and it must be the same.
 """
@@ -20,9 +20,11 @@ from torch import nn
 from agents.applications.split import Split
 from agents.checkpoints.plain_values import require_form
 from agents.evaluation.metrics import Evaluation
+from agents.runs.rewards import digest_of_reward
 from text_gym import HuggingFaceTokenizer, Prompt
 
 FILE = "start.json"
+_IDENTIFIED = ("prompts", "heldout", "model", "reward")
 _FORM: dict[str, Any] = {
     "prompts": [""],
     "completions": [""],
@@ -42,20 +44,22 @@ _NULLS: dict[str, Any] = {**dict.fromkeys(_NUMBERS, 0.0), "references": "", "kl_
 
 @dataclass(frozen=True)
 class Start:
-    """Identifies prompts and model by SHA-256, and holds the evaluation of the untrained policy."""
+    """Identifies what a run started from by SHA-256; has the evaluation of the untrained policy."""
 
     prompts: str
     heldout: str
     model: str
+    reward: str
     evaluation: Evaluation | None = None
 
     @classmethod
-    def of(cls, split: Split, policy: nn.Module) -> Self:
+    def of(cls, split: Split, policy: nn.Module, reward: str) -> Self:
         """Returns the start of a run that is not evaluated yet."""
         return cls(
             digest_of_prompts(split.train),
             digest_of_prompts(split.heldout),
             digest_of_parameters(policy),
+            digest_of_reward(reward),
         )
 
     def found_in(self, folder: Path) -> Self:
@@ -68,7 +72,7 @@ class Start:
         if not path.is_file():
             return self
         saved = _read(path)
-        for name in ("prompts", "heldout", "model"):
+        for name in _IDENTIFIED:
             if saved[name] != getattr(self, name):
                 raise ValueError(
                     f"a run must go on with what it started from, but {name} has changed since: "
@@ -89,7 +93,7 @@ def _read(path: Path) -> dict[str, Any]:
     """
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-        require_form(saved, {"prompts": "", "heldout": "", "model": "", "evaluation": {}}, "start")
+        require_form(saved, {**dict.fromkeys(_IDENTIFIED, ""), "evaluation": {}}, "start")
         return {**saved, "evaluation": _evaluation(saved["evaluation"])}
     except ValueError as error:
         raise ValueError(f"{path} must hold what the run wrote: {error}") from error
