@@ -263,9 +263,7 @@ def test_replies_are_shown_side_by_side() -> None:
     console = Console(width=120, record=True)
     policy, _ = models.load_policy(tiny("toy", Path("unused")))
     config = tiny("toy", Path("unused"))
-    envs = environments.make_envs(
-        config, [Prompt("How are you?")], None, (), 8, WordCount(), responder=None
-    )
+    envs = environments.make_envs(config, [Prompt("How are you?")], None, (), 8, WordCount())
     one = evaluate(policy, policy, envs, 8, seed=0)
     console.print(replies(one, one, width=console.width, n=3))
     shown = console.export_text()

@@ -176,6 +176,11 @@ def test_what_does_not_go_together_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_responder_is_not_forgotten(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="responder must be given where config names 'echo'"):
+        make_envs(small(tmp_path), [Prompt("thanks")], None, (), 2, WordCount())
+
+
 def test_a_loop_refuses_turns() -> None:
     with pytest.raises(ValueError, match=r"responder must be left out of a loop, .* got 'echo'"):
         dataclasses.replace(DIALOGUE_LOOP, responder="echo")

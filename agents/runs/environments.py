@@ -71,7 +71,7 @@ def make_envs(
     num_envs: int,
     reward_function: RewardFunction,
     *,
-    responder: Responder | None,
+    responder: Responder | None = None,
     group_size: int = 1,
 ) -> VectorEnv[Any, Any, Any]:
     """Returns `num_envs` environments that draw each prompt once before any is drawn again.
@@ -87,9 +87,14 @@ def make_envs(
         group_size: Episodes of each prompt in a row, which are reported as a group; 1: no groups.
 
     Raises:
-        ValueError: If what is said of turns does not go together, or no constraint has the name.
+        ValueError: If what is said of turns does not go together, the responder is left out, or no
+            constraint has the name.
         ModuleNotFoundError: If unwanted words are banned and their lexicon is not installed.
     """
+    if responder is None and config.responder is not None:
+        raise ValueError(
+            f"responder must be given where config names {config.responder!r}, got None"
+        )
     source: Any = EpochPrompts(prompts)
     if group_size > 1:
         source = GroupedPrompts(source, group_size)
