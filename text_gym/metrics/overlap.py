@@ -31,7 +31,7 @@ def bleu(completions: Sequence[str], references: Sequence[str]) -> float:
         53.73
     """
     _require_pairs(completions, references)
-    return float(_sacrebleu().corpus_bleu(completions, [references]).score)
+    return float(sacrebleu_package().corpus_bleu(completions, [references]).score)
 
 
 def chrf(completions: Sequence[str], references: Sequence[str]) -> float:
@@ -53,7 +53,7 @@ def chrf(completions: Sequence[str], references: Sequence[str]) -> float:
         100.0
     """
     _require_pairs(completions, references)
-    return float(_sacrebleu().corpus_chrf(completions, [references]).score)
+    return float(sacrebleu_package().corpus_chrf(completions, [references]).score)
 
 
 def self_bleu(texts: Sequence[str]) -> float:
@@ -78,7 +78,7 @@ def self_bleu(texts: Sequence[str]) -> float:
     if len(texts) < 2:
         raise ValueError(f"texts must be at least two, got {len(texts)}")
     others = [[*texts[shift:], *texts[:shift]] for shift in range(1, len(texts))]
-    return float(_sacrebleu().corpus_bleu(texts, others).score)
+    return float(sacrebleu_package().corpus_bleu(texts, others).score)
 
 
 def rouge(
@@ -122,7 +122,12 @@ def _unpaired(completions: Sequence[str], references: Sequence[str]) -> str:
     )
 
 
-def _sacrebleu() -> Any:
+def sacrebleu_package() -> Any:
+    """Returns the module `sacrebleu`.
+
+    Raises:
+        ModuleNotFoundError: If it is not installed; names the extra.
+    """
     try:
         import sacrebleu
     except ModuleNotFoundError as error:

@@ -10,6 +10,7 @@ A reward function maps n finished episodes to n numbers. Write one of your own a
 | `Keyword`        | whether, or how often, given words occur in it    | [0, 1] or count |
 | `RegexFormat`    | 1 if the whole of it matches a pattern            | {0, 1}          |
 | `ExactMatch`     | 1 if it equals the episode's reference            | {0, 1}          |
+| `ChrF`           | its nearness to the episode's reference           | [0, 1]          |
 | `DistinctNgrams` | the share of its n-grams that are distinct        | (0, 1]          |
 | `Sentiment`      | how positive its English is, by VADER             | [-1, 1]         |
 | `Unwanted`       | −1 if it has a word of a lexicon of profanities   | {-1, 0}         |
@@ -43,6 +44,7 @@ Example:
 
 from __future__ import annotations
 
+from text_gym.rewards.chrf import ChrF
 from text_gym.rewards.each_turn import EachTurn
 from text_gym.rewards.exact_match import ExactMatch
 from text_gym.rewards.function import (
@@ -65,6 +67,7 @@ from text_gym.rewards.weighted_sum import WeightedSum
 from text_gym.rewards.word_count import WordCount, count_words
 
 __all__ = [
+    "ChrF",
     "DistinctNgrams",
     "EachTurn",
     "ExactMatch",
