@@ -145,6 +145,17 @@ class WordTokenizer(_ListedTokenizer):
                 f"them, got {quoted(unknown)}"
             )
 
+    @classmethod
+    def of_texts(cls, texts: Iterable[str]) -> WordTokenizer:
+        """Returns the tokenizer of all words and marks of some texts, as they first occur.
+
+        Example:
+            >>> WordTokenizer.of_texts(["Is it?", "It is."]).decode([0, 1, 2, 3])
+            'is it?.'
+        """
+        words = (word for text in texts for word in cls._words_of(text))
+        return cls(list(dict.fromkeys(words)))
+
     def encode(self, text: str) -> list[int]:
         """Returns one id per word or mark; raises ValueError for a word not in the list."""
         return self._look_up(self._words_of(text), text)
@@ -155,8 +166,9 @@ class WordTokenizer(_ListedTokenizer):
         spaced = (piece if piece in self._CLOSING else f" {piece}" for piece in pieces)
         return "".join(spaced).removeprefix(" ")
 
-    def _words_of(self, text: str) -> list[str]:
-        return self._WORD.findall(text.lower())
+    @classmethod
+    def _words_of(cls, text: str) -> list[str]:
+        return cls._WORD.findall(text.lower())
 
 
 class TransformersTokenizer(Protocol):

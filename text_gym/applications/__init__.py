@@ -4,6 +4,8 @@
 |-------------------------|-------------------------|---------------------|------------------------|
 | `TextGen/Calculator-v0` | calls of a calculator,  | sums in words, made | 1 for the right answer |
 |                         | then an answer          | by rule             |                        |
+| `TextGen/Facts-v0`      | an answer, or "I don't  | countries, elements | 1 right, −c wrong,     |
+|                         | know"                   | (extra `facts`)     | 0 for not knowing      |
 
 The docstring of what makes an application, in `APPLICATIONS`, is its page. `split` is `"train"` or
 `"heldout"`; whatever `TextGenEnv` takes can be given to `gym.make` too, in place of the
