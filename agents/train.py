@@ -1,12 +1,15 @@
 """Fine-tune a language model by reinforcement learning: `python -m agents.train dialogue`.
 
-Reads the command line and nothing more; torch is imported once it is known what to do.
+`--config FILE` begins with the options of a file, YAML or a run's `config.json`; `--print-config`
+prints all of them and does nothing. Reads the command line and nothing more; torch is imported once
+it is known what to do.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from agents.algorithms.configs.names import ALGORITHMS
 from agents.applications.registry import APPLICATIONS, PRESETS
@@ -18,29 +21,43 @@ def main() -> None:
     """Runs the preset named on the command line, with its options."""
     import tyro
 
-    algorithm, arguments = _algorithm(sys.argv[1:])
+    asked, arguments = _asked(sys.argv[1:])
     presets = dict(PRESETS)
+    if asked.config is not None:
+        from agents.runs import config_file
+
+        said = config_file.read(asked.config)
+        if said.preset is not None and not presets.keys() & set(arguments):
+            arguments = [said.preset, *arguments]
     for name in presets.keys() & set(arguments):
         description, config = presets[name]
-        if algorithm is not None:
-            config = APPLICATIONS[name].with_algorithm(algorithm)
+        if asked.config is not None:
+            config = said.applied_to(name, asked.algorithm)
+        elif asked.algorithm is not None:
+            config = APPLICATIONS[name].with_algorithm(asked.algorithm)
         presets[name] = (description, config)
     config = tyro.extras.overridable_config_cli(
         presets, prog="python -m agents.train", args=arguments, config=(tyro.conf.AvoidSubcommands,)
     )
     preset = next(argument for argument in arguments if argument in PRESETS)
+    if asked.print_config:
+        from agents.runs import config_file
+
+        sys.stdout.write(config_file.printed(preset, config))
+        return
 
     from agents.runs.pipeline import run
 
     run(preset, config)
 
 
-def _algorithm(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """Returns the algorithm that `--algorithm` names, None for the preset's own, and the rest."""
+def _asked(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Returns what is said of a run as a whole, and the rest of the command line."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--algorithm", choices=ALGORITHMS)
-    known, others = parser.parse_known_args(arguments)
-    return known.algorithm, others
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--print-config", action="store_true")
+    return parser.parse_known_args(arguments)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,8 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.evaluate small-talk runs/NAME --best-of 4 --optimum-texts 32 "
         "--study people": EVALUATED,
         "python -m agents.train dialogue --select-by variety --stop-when parted": SMALL,
+        "python -m agents.train dialogue --print-config": "",
+        "python -m agents.train --config run.yaml": SMALL,
         "python -m agents.train dialogue --reward my_rewards.py:politeness": SMALL,
         "python -m agents.train dialogue "
         """--reward '{"sentiment": 1, "my_rewards.py:Brevity": 0.5}'""": SMALL,
@@ -260,6 +262,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_lines(tmp_path / "pairs.jsonl", [{**one, "completion": "More."} for one in prompts])
     preferred = {"chosen": "More.", "rejected": "Less."}
     write_lines(tmp_path / "preferences.jsonl", [{**one, **preferred} for one in prompts])
+    (tmp_path / "run.yaml").write_text("preset: dialogue\n", encoding="utf-8")
     (tmp_path / "my_rewards.py").write_text(OWN_REWARDS, encoding="utf-8")
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()

@@ -27,6 +27,9 @@ class FineTuning:
     """`chitchat` (human turns of conversations that the small-talk model never saw), `small-talk`
     (the package's own), `film-reviews` (first words of reviews, after `python -m agents.fetch
     film-reviews`), a .txt or .jsonl file (a tenth of its texts is held out), or one text."""
+    eval_prompts: str | None = None
+    """What the policy is evaluated on, as `prompts`; of a file all of it, and then nothing of the
+    file of `prompts` is held out. None: what `prompts` holds out."""
     reward: str
     """What a reply is paid for: `sentiment` (VADER's compound, in [-1, 1]), `word_count`,
     `positive_review` (log-odds that it is from one, by a classifier fitted on reviews), `variety`

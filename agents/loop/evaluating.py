@@ -36,7 +36,8 @@ def evaluate_models(
         rewards: At least one; KL, length and the like are the same by all.
         config: Says prompts, how many texts, and how they are written.
     """
-    prompts = load_prompts(config.prompts, run_console(quiet=True)).eval_prompts
+    quiet = run_console(quiet=True)
+    prompts = load_prompts(config.prompts, quiet, config.eval_prompts).eval_prompts
     first = next(iter(rewards.values()))
     reference, tokenizer = load_language_model(base, _options(config))
     policy, _ = load_language_model(tuned, _options(config))

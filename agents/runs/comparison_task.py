@@ -59,7 +59,7 @@ def task_of(config: Evaluating, console: Console, device: torch.device) -> Task:
             raise ValueError(f"{option} must be given where no run among the models says it")
     manner = {name: settled[name] for name in Manner._fields if settled[name] is not None}
     return Task(
-        prompts=_prompts(config.prompts, settled["prompts"], console),
+        prompts=_prompts(config, settled["prompts"], said, console),
         manner=Manner()._replace(**manner),
         reward=settled["reward"],
         reward_function=load_reward(settled["reward"], device),
@@ -77,7 +77,8 @@ def _said(run: str) -> dict[str, Any]:
         return {name: manner[name] for name in ("prompt_template", "temperature")}
     tuned = read_config(folder).config
     kl_coef = tuned.algorithm.kl_coef
-    return {**manner, "prompts": tuned.prompts, "reward": tuned.reward, "kl_coef": kl_coef}
+    prompts = {"prompts": tuned.prompts, "eval_prompts": tuned.eval_prompts}
+    return {**manner, **prompts, "reward": tuned.reward, "kl_coef": kl_coef}
 
 
 def _settled(config: Evaluating, option: str, said: Said) -> Any:
@@ -108,8 +109,9 @@ def agreed(option: str, said: Mapping[str, T]) -> T | None:
     return different[0] if different else None
 
 
-def _prompts(asked: str | None, name: str, console: Console) -> Sequence[Prompt]:
+def _prompts(config: Evaluating, name: str, said: Said, console: Console) -> Sequence[Prompt]:
     """Returns the prompts of a file or a text, or those that a name or the runs hold out."""
-    if asked is not None and asked not in PROMPTS:
-        return read_prompts(asked)
-    return load_prompts(name, console).eval_prompts
+    if config.prompts is not None and name not in PROMPTS:
+        return read_prompts(name)
+    heldout = None if config.prompts is not None else _settled(config, "eval_prompts", said)
+    return load_prompts(name, console, heldout).eval_prompts

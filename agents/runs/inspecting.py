@@ -116,7 +116,7 @@ def _load(
     folder: Path, tuning: FineTuning, device: torch.device, n_texts: int, console: Console
 ) -> _Loaded:
     """Returns the run's agent as it ended, beside the reference that it began with."""
-    split = load_prompts(tuning.prompts, console)
+    split = load_prompts(tuning.prompts, console, tuning.eval_prompts)
     start, tokenizer = load_policy(tuning)
     merged = dataclasses.replace(policy_options(tuning), lora_rank=0, frozen_blocks=0)
     policy = CausalLMPolicy.from_pretrained(folder / "policy", merged)

@@ -10,16 +10,30 @@ from agents.applications.split import Split, split_prompts
 from text_gym.prompts import read_prompts
 
 
-def load_prompts(name: str, console: Console) -> Split:
+def load_prompts(name: str, console: Console, heldout: str | None = None) -> Split:
     """Returns the prompts that a run's `prompts` option names.
 
     What is held out comes with the prompts of an application; of a file, it is a tenth.
+
+    Args:
+        name: Of an application's, of a file, or one text.
+        console: Where it is said that others stand in.
+        heldout: The option `eval_prompts`: then nothing of a file is held out.
 
     Raises:
         FileNotFoundError: If they must be fetched first; names the command.
         ModuleNotFoundError: If a package with them is missing; names the extra. Only of dialogue
             there are others in this package, which are taken instead.
     """
+    if heldout is None:
+        return _named(name, console)
+    train = _named(name, console).train if name in PROMPTS else read_prompts(name)
+    in_names = heldout in PROMPTS
+    chosen = _named(heldout, console).eval_prompts if in_names else read_prompts(heldout)
+    return Split(train, chosen)
+
+
+def _named(name: str, console: Console) -> Split:
     if name not in PROMPTS:
         return split_prompts(read_prompts(name))
     try:

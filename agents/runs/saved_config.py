@@ -41,6 +41,7 @@ F = TypeVar("F", bound=FineTuning)
 _LATER = {
     "chat",
     "constraint",
+    "eval_prompts",
     "max_response_tokens",
     "max_turn_tokens",
     "max_turns",
@@ -64,9 +65,13 @@ def anchored(config: F) -> F:
         for name in ("reward", "monitor", "select_by")
         if (value := getattr(config, name)) is not None
     }
-    prompts = _found(config.prompts, PROMPTS, os.path.isfile)
+    prompts: dict[str, Any] = {
+        name: _found(value, PROMPTS, os.path.isfile)
+        for name in ("prompts", "eval_prompts")
+        if (value := getattr(config, name)) is not None
+    }
     model = anchored_model(config.model)
-    return dataclasses.replace(config, model=model, prompts=prompts, **rewards)
+    return dataclasses.replace(config, model=model, **prompts, **rewards)
 
 
 def anchored_model(model: str) -> str:
@@ -130,7 +135,7 @@ def _config(folder: Path, kind: type[S], algorithms: Mapping[str, type]) -> Save
     path = folder / "config.json"
     if learner not in algorithms:
         raise ValueError(f"{path} must have as learner one of {[*algorithms]}, got {learner!r}")
-    config: Any = _rebuilt(kind, values, f"{path}: ", {"algorithm": algorithms[learner]})
+    config: Any = rebuilt(kind, values, f"{path}: ", {"algorithm": algorithms[learner]})
     return SavedConfig(preset, dataclasses.replace(config, output=folder.parent, name=folder.name))
 
 
@@ -148,7 +153,7 @@ def _read(folder: Path) -> tuple[str, str, dict[str, Any]]:
     return preset, str(values.pop("learner", None)), values
 
 
-def _rebuilt(
+def rebuilt(
     cls: type[T], values: Mapping[str, Any], where: str, known: Mapping[str, type] | None = None
 ) -> T:
     """Returns a dataclass from what JSON made of it, dataclasses in its fields included.
@@ -180,7 +185,7 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     kinds = typing.get_args(kind) if union else (kind,)
     for one in kinds:
         if isinstance(value, dict) and isinstance(one, type) and dataclasses.is_dataclass(one):
-            return _rebuilt(one, value, f"{where}.")
+            return rebuilt(one, value, f"{where}.")
         if isinstance(value, list) and typing.get_origin(one) is tuple:
             (inner, *_) = typing.get_args(one)
             return tuple(_value(inner, part, f"{where}[{n}]") for n, part in enumerate(value))

@@ -24,7 +24,7 @@ from agents.runs.rewards import digest_of_reward
 from text_gym import HuggingFaceTokenizer, Prompt
 
 FILE = "start.json"
-_IDENTIFIED = ("prompts", "heldout", "model", "reward")
+_IDENTIFIED = {"prompts", "heldout", "model", "reward"}
 _FORM: dict[str, Any] = {
     "prompts": [""],
     "completions": [""],
@@ -72,7 +72,7 @@ class Start:
         if not path.is_file():
             return self
         saved = _read(path)
-        for name in _IDENTIFIED:
+        for name in _IDENTIFIED & saved.keys():
             if saved[name] != getattr(self, name):
                 raise ValueError(
                     f"a run must go on with what it started from, but {name} has changed since: "
@@ -93,7 +93,10 @@ def _read(path: Path) -> dict[str, Any]:
     """
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-        require_form(saved, {**dict.fromkeys(_IDENTIFIED, ""), "evaluation": {}}, "start")
+        form: dict[str, Any] = {**dict.fromkeys(_IDENTIFIED, ""), "evaluation": {}}
+        if "reward" not in saved:  # as the first runs wrote it
+            del form["reward"]
+        require_form(saved, form, "start")
         return {**saved, "evaluation": _evaluation(saved["evaluation"])}
     except ValueError as error:
         raise ValueError(f"{path} must hold what the run wrote: {error}") from error
