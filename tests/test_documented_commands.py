@@ -7,6 +7,7 @@ there and is printed no more.
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
 import re
@@ -72,6 +73,8 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.train dialogue --algorithm rloo --help": "",
         "python -m agents.train dialogue": NAMED,
         "python -m agents.resume runs/NAME": "",
+        "python -m agents.chat runs/NAME": "--device cpu --threads 1",
+        "python -m agents.compare RUN RUN": "--help",
         "python -m agents.inspect runs/NAME": "--texts 16 --shown 2 --device cpu --threads 1",
         "python -m agents.train dialogue --ban-unwanted": SMALL,
         "python -m agents.evaluate": "--help",
@@ -297,6 +300,7 @@ def run_here(command: str, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     is_module = arguments[0] == "-m"
     what, *options = arguments[1:] if is_module else arguments
     monkeypatch.setattr(sys, "argv", [what, *options])
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Hi there!\n"))
     for loaded in (what, f"{what}.__main__"):  # by another test, in the same process
         monkeypatch.delitem(sys.modules, loaded, raising=False)
     try:
