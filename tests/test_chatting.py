@@ -73,8 +73,12 @@ def test_runs_beside_one_another(
     summary = json.loads((runs[0] / "summary.json").read_text())
     assert report["figures"]["slow"] == summary
     ended, curves, asked = report["sections"]
-    column = ended["blocks"][0]["headings"].index("reward, after")
-    assert ended["blocks"][0]["rows"][0][column]["value"] == summary["reward_after"]
+    rows = {label: cells for label, *cells in ended["blocks"][0]["rows"]}
+    after = rows["reward, after"][0]
+    assert after["value"] == summary["reward_after"]
+    assert after["half_width"] == summary["reward_half_width_after"]
+    assert rows["seconds"][0]["value"] == summary["seconds"]
+    assert f"{summary['reward_half_width_after']:.3f}" in shown
     assert [one["title"] for one in curves["blocks"]][:2] == ["Reward", "Distance"]
     assert {row[0]: row[1:] for row in asked["blocks"][0]["rows"]} == {
         "algorithm.learning_rate": ["0.0001", "0.001"]

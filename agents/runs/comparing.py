@@ -6,6 +6,7 @@ lets them write; here nobody writes anything.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 from agents.evaluation.metrics import METRICS
 from agents.reports import Curves, Figure, Section, Series, Table, write_report
+from agents.reports.tables import Cell
 from agents.runs.comparing_options import Comparing
 from agents.runs.console import interval_cell, printable, run_console, side_by_side
 
@@ -101,11 +103,11 @@ def _flat(options: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 def _cell(one: _Ran, metric: str) -> str:
     after = {
-        "x" + part: one.summary[f"{metric}_after{part}"]
-        for part in ("", "_half_width")
-        if one.summary.get(f"{metric}_after{part}") is not None
+        name: one.summary[f"{name}_after"]
+        for name in (metric, f"{metric}_half_width")
+        if one.summary.get(f"{name}_after") is not None
     }
-    return interval_cell(after, "x", METRICS[metric].digits) if after else ""
+    return interval_cell(after, metric, METRICS[metric].digits) if metric in after else ""
 
 
 def _spent(one: _Ran, key: str) -> str:
@@ -127,28 +129,24 @@ def _sections(found: Mapping[str, _Ran]) -> list[Section]:
 
 
 def _ended(found: Mapping[str, _Ran]) -> Table:
-    """Returns a row for each run: who learns, its figures before and after, and what it took."""
-    metrics = [
-        name for name in METRICS if any(f"{name}_after" in one.summary for one in found.values())
-    ]
-    columns = [f"{METRICS[name].label}, {when}" for name in metrics for when in ("before", "after")]
-    rows = []
-    for name, one in found.items():
-        cells = [
-            _figure(one.summary, f"{metric}_{when}", METRICS[metric].digits)
-            for metric in metrics
-            for when in ("before", "after")
-        ]
-        took = [_figure(one.summary, key, digits) for key, digits in _SPENT.items()]
-        rows.append([name, str(one.options.get("learner")), *cells, *took])
-    return Table(["run", "learner", *columns, *_SPENT], rows, "Half-widths are of 95 %.")
+    """Returns a column for each run: who learns, its figures before and after, what it took."""
+    rows: list[list[Cell]] = [["learner", *(str(one.options["learner"]) for one in found.values())]]
+    for metric, when in itertools.product(METRICS, ("before", "after")):
+        if any(f"{metric}_{when}" in one.summary for one in found.values()):
+            figures = [_figure(one.summary, metric, when) for one in found.values()]
+            rows.append([f"{METRICS[metric].label}, {when}", *figures])
+    for key, digits in _SPENT.items():
+        took = [one.summary.get(key) for one in found.values()]
+        rows.append([key, *(None if n is None else Figure(float(n), digits) for n in took)])
+    return Table(["", *found], rows, "Half-widths are of 95 %.")
 
 
-def _figure(summary: Mapping[str, Any], name: str, digits: int) -> Figure | str:
-    value = summary.get(name)
+def _figure(summary: Mapping[str, Any], metric: str, when: str) -> Cell:
+    value = summary.get(f"{metric}_{when}")
     if value is None:
-        return ""
-    return Figure(float(value), digits, summary.get(f"{name}_half_width"))
+        return None
+    half_width = summary.get(f"{metric}_half_width_{when}")
+    return Figure(float(value), METRICS[metric].digits, half_width)
 
 
 def _curves(found: Mapping[str, _Ran], metric: str) -> Curves:
@@ -159,7 +157,7 @@ def _curves(found: Mapping[str, _Ran], metric: str) -> Curves:
         if rows:
             episodes = [float(row["episodes"]) for row in rows]
             series.append(Series(name, episodes, [float(row[metric]) for row in rows]))
-    return Curves(title, "episodes", label, series, f"{label.capitalize()}, against episodes.")
+    return Curves(title, "episodes", label, series, f"Against episodes: {label}.")
 
 
 def _differing(found: Mapping[str, _Ran]) -> dict[str, list[Any]]:
