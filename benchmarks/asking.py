@@ -29,7 +29,7 @@ WANTED = 0.65
 ACCURACY = 0.75
 MEMBERS = 3
 BEST_OF = 16
-BATCH, BATCHES = (100, 20), (10, 2)
+BATCH, BATCHES = (50, 20), (6, 2)
 """Judgements at once, and how often; the second ones under `--quick`."""
 POOL, PAIRS = ((64, 64), (4, 32)), (2000, 100)
 """Held-out prompts and texts to each; pairs to choose from."""
@@ -101,6 +101,13 @@ def figures_of(
         if reached:
             name = f"{way}: judgements to a win rate of {WANTED:.0%}"
             found.append(figure(name, reached, "judgements", note=note))
+    last = [
+        curves[WAYS[1], seed]["win_rates"][-1] - curves[WAYS[0], seed]["win_rates"][-1]
+        for seed in seeds
+    ]
+    mean, half = mean_interval(last)
+    note = f"95 % interval {mean - half:+.3f} to {mean + half:+.3f}, {len(last)} seeds"
+    found.append(figure("disagreement - random: win rate after the last batch", last, note=note))
     both = [
         (a, b) for a, b in zip(*needed.values(), strict=True) if np.isfinite(a) and np.isfinite(b)
     ]

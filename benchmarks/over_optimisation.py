@@ -14,10 +14,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.algorithms.ppo import PPO
 from agents.applications.dialogue import DIALOGUE, chitchat
@@ -31,6 +33,8 @@ from benchmarks.cells import Cells
 from benchmarks.figures import Figure, figure, write_result
 from benchmarks.over_optimisation_picture import Curves, draw
 from text_gym import Episode
+
+Floats = NDArray[np.float64]
 
 FLIPPED = (0.0, 0.25)
 VARIANTS = ("single", "minimum of 4", "averaged")
@@ -46,11 +50,11 @@ class Size(NamedTuple):
     """Holds how much is done."""
 
     judgements: tuple[int, ...] = (100, 1000, 10_000)
-    pool: tuple[int, int] = (64, 256)
+    pool: tuple[int, int] = (64, 64)
     prompts: int = 4500
     per_prompt: int = 4
-    best_of: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-    episodes: int = 8192
+    best_of: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    episodes: int = 4096
 
 
 QUICK = Size((16, 32), (4, 16), 60, 2, (1, 4, 16), 512)
@@ -96,31 +100,36 @@ class Case(NamedTuple):
         )
 
 
-def best_of_n(pool: proxies.Pool, proxy: Any, size: Size) -> dict[str, list[float]]:
+def best_of_n(gold: Floats, scores: Floats, size: Size) -> dict[str, list[float]]:
     """Returns gold and proxy of the best of n texts by the proxy, for each n.
 
     Both in standard deviations of the untouched model's texts, from their mean. KL is the bound
     ln n − (n−1)/n.
+
+    Args:
+        gold: (P, N) of N texts to each of P prompts.
+        scores: (P, N) what the proxy says of them.
+        size: Has the n.
     """
-    scores = pool.by(proxy)
     curves: dict[str, list[float]] = {"kl": [], "gold": [], "proxy": []}
     for n in size.best_of:
         curves["kl"].append(float(np.log(n) - (n - 1) / n))
-        for name, worth in (("gold", pool.gold), ("proxy", scores)):
+        for name, worth in (("gold", gold), ("proxy", scores)):
             gained = proxies.chosen_by(scores, worth, n) - float(worth.mean())
             curves[name].append(gained / float(worth.std()))
     return curves
 
 
 class Trace(Callback):
-    """Keeps, of every update of PPO, the mean rewards of what the policy wrote."""
+    """Keeps, of every update of PPO, the mean rewards of what the policy wrote: also of others."""
 
     def __init__(self, rewards: Mapping[str, Callable[[Sequence[Episode]], Any]]) -> None:
         self._rewards = rewards
-        self.means: dict[str, list[float]] = {name: [] for name in ("kl", *rewards)}
+        self.means: dict[str, list[float]] = {name: [] for name in ("kl", "proxy", *rewards)}
 
     def on_rollout_end(self, agent: Any, rollout: Any) -> None:
-        """Lets every reward say what it thinks of the batch."""
+        """Notes what the batch was paid, and what the others say of it."""
+        self.means["proxy"].append(float(rollout.scores.mean()))
         texts = [info["text_episode"] for info in rollout.infos]
         for name, reward in self._rewards.items():
             self.means[name].append(float(np.mean(reward(texts))))
@@ -131,10 +140,19 @@ class Trace(Callback):
         return True
 
 
-def ppo(pool: proxies.Pool, proxy: Any, heldout: Any, size: Size, seed: int) -> dict[str, Any]:
+def ppo(
+    proxy: Any, heldout: Any, untouched: Mapping[str, Floats], size: Size, seed: int
+) -> dict[str, Any]:
     """Returns gold, proxy and the held-out proxy after each update of PPO on the proxy.
 
     In standard deviations of the untouched model's texts, from their mean.
+
+    Args:
+        proxy: What PPO is paid by.
+        heldout: From judgements that it never saw.
+        untouched: What gold, proxy and held-out proxy say of the untouched model's texts.
+        size: Has the episodes.
+        seed: Of PPO.
     """
     preset = DIALOGUE.with_algorithm("ppo")
     algorithm = dataclasses.replace(preset.algorithm, kl_coef=0.0, seed=seed)
@@ -142,10 +160,8 @@ def ppo(pool: proxies.Pool, proxy: Any, heldout: Any, size: Size, seed: int) -> 
     policy, tokenizer = load_policy(config)
     prompts, ends = chitchat().train, policy.end_of_text_ids
     envs = make_envs(config, prompts, tokenizer, ends, config.num_envs, proxy)
-    gold = proxies.Sentiment()
-    trace = Trace({"gold": gold, "proxy": proxy, "heldout": heldout})
+    trace = Trace({"gold": proxies.Sentiment(), "heldout": heldout})
     PPO(policy, envs, algorithm, callbacks=[trace]).learn(size.episodes)  # type: ignore[arg-type]
-    untouched = {"gold": pool.gold, "proxy": pool.by(proxy), "heldout": pool.by(heldout)}
     gained = {
         name: [(one - float(scores.mean())) / float(scores.std()) for one in trace.means[name]]
         for name, scores in untouched.items()
@@ -198,7 +214,8 @@ def main() -> None:
     seeds = range(options.seed, options.seed + options.repeats)
     cells = Cells(options.work / "cells.jsonl")
     found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for case in itertools.starmap(Case, itertools.product(size.judgements, FLIPPED, seeds)):
+    for seed, judgements, flipped in itertools.product(seeds, size.judgements, FLIPPED):
+        case = Case(judgements, flipped, seed)
         measure = Measured(case, options.work, size, cells)
         found |= {(case, *key): measure.found(*key) for key in itertools.product(VARIANTS, WAYS)}
     settings = size._asdict() | {"members": MEMBERS, "heldout_share": HELDOUT_SHARE}
@@ -214,22 +231,31 @@ class Measured:
 
     def __init__(self, case: Case, work: Path, size: Size, cells: Cells) -> None:
         self._case, self._work, self._size, self._cells = case, work, size, cells
-        self._proxies: Proxies | None = None
 
     def found(self, variant: str, way: str) -> Mapping[str, Any]:
         """Returns the curves of one variant and way of optimising it."""
         key = {**self._case._asdict(), "variant": variant, "way": way, "size": self._size._asdict()}
         return self._cells.found(key, lambda: self._measure(variant, way))
 
-    def _measure(self, variant: str, way: str) -> dict[str, Any]:
-        if self._proxies is None:
-            self._proxies = self._case.proxies(self._work, self._size)
+    @cached_property
+    def _proxies(self) -> Proxies:
+        return self._case.proxies(self._work, self._size)
+
+    @cached_property
+    def _untouched(self) -> Mapping[str, Floats]:
+        """What gold, the held-out proxy and every variant say of the untouched model's texts."""
         pool = proxies.pool(self._work, *self._size.pool, self._case.seed)
-        proxy = self._proxies.variant(variant)
+        said = {name: pool.by(self._proxies.variant(name)) for name in VARIANTS}
+        return said | {"gold": pool.gold, "heldout": pool.by(self._proxies.heldout)}
+
+    def _measure(self, variant: str, way: str) -> dict[str, Any]:
+        untouched = {name: self._untouched[name] for name in ("gold", "heldout")}
+        untouched["proxy"] = self._untouched[variant]
         print(f"{tuple(self._case)}, {variant}, {way}", flush=True)
         if way == "best of n":
-            return best_of_n(pool, proxy, self._size)
-        return ppo(pool, proxy, self._proxies.heldout, self._size, self._case.seed)
+            return best_of_n(untouched["gold"], untouched["proxy"], self._size)
+        proxy, heldout = self._proxies.variant(variant), self._proxies.heldout
+        return ppo(proxy, heldout, untouched, self._size, self._case.seed)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from agents.algorithms.configs.reward_model import RewardModelConfig
 from agents.applications.dialogue import DIALOGUE
+from agents.policy.config import PolicyConfig
+from agents.policy.precision import settled
 from agents.reports.json_file import write_json
 from agents.reward_models.reward_model import RewardModel
 from agents.reward_models.training import train_reward_model
@@ -37,6 +40,8 @@ Floats = NDArray[np.float64]
 
 LEARNING = RewardModelConfig(learning_rate=1e-3, n_epochs=2)
 """How proxies learn."""
+ENOUGH = 10_000
+"""Judgements from which on proxies see each once: a second pass takes an hour in all."""
 
 
 class Pool(NamedTuple):
@@ -90,7 +95,8 @@ def pairs(folder: Path, n_prompts: int, per_prompt: int, seed: int) -> list[Item
                 seed=seed,
             )
         )
-    every = fitted(read_items(path), "compare")
+    different = [item for item in read_items(path) if len(item.completions) > 1]
+    every = fitted(different, "compare")
     return [every[at] for at in np.random.default_rng(seed).permutation(len(every))]
 
 
@@ -124,12 +130,16 @@ def proxy(folder: Path, name: str, said: Sequence[Preference], seed: int) -> Rew
     path = folder / name
     if not path.exists():
         learnt(said, seed).save(path)
-    return RewardModel.load(path)
+    return RewardModel.load(path, autocast=True)
 
 
 def learnt(said: Sequence[Preference], seed: int) -> RewardModel:
     """Returns a proxy that learns from what was said; see `proxy`."""
-    return train_reward_model(said, dataclasses.replace(LEARNING, seed=seed))
+    config = dataclasses.replace(
+        LEARNING, seed=seed, n_epochs=1 if len(said) >= ENOUGH else LEARNING.n_epochs
+    )
+    options = settled(PolicyConfig(value_network="none", autocast="auto"), torch.device("cpu"))
+    return train_reward_model(said, config, options=options)
 
 
 def gold(prompts: Sequence[str], completions: Sequence[str]) -> Floats:

@@ -40,14 +40,9 @@ def test_what_people_say_of_pairs_is_what_a_proxy_learns_from() -> None:
 
 
 def test_gains_are_in_standard_deviations_of_the_untouched_model() -> None:
-    class Same:
-        def score(self, prompts: Any, completions: Any) -> Any:
-            return np.arange(4.0)
-
     gold = np.array([[0.0, 1.0], [2.0, 3.0]])
-    pool = proxies.Pool(["a", "a", "b", "b"], ["w", "x", "y", "z"], gold)
     size = over_optimisation.QUICK._replace(best_of=(1, 2))
-    curves = best_of_n(pool, Same(), size)
+    curves = best_of_n(gold, gold, size)
     # The best of each prompt are worth 1 and 3: half above the mean of all, 1.5.
     assert curves["gold"] == pytest.approx([0.0, 0.5 / gold.std()])
     assert curves["proxy"] == pytest.approx(curves["gold"])
@@ -97,6 +92,9 @@ def test_ways_of_asking_are_compared_seed_by_seed() -> None:
     assert (ratio.lowest, ratio.highest) == pytest.approx((100 / 150, 200 / 150))
     assert ratio.holds is False
     assert "2 seeds" in ratio.note
+    last = figures["disagreement - random: win rate after the last batch"]
+    assert last.value == pytest.approx(-0.075)
+    assert last.note.endswith("2 seeds")
 
 
 def test_a_win_rate_that_is_never_reached_takes_infinitely_many_judgements() -> None:
