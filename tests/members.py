@@ -99,6 +99,7 @@ MEMBERS = [
     Member("REINFORCE", "REINFORCE", learns_values=True),
     Member("REINFORCE++", "REINFORCE", {"baseline": "batch_mean"}),
     Member("RLOO", "RLOO", needs_groups=True),
+    Member("minimum risk", "RLOO", {"risk_sharpness": 0.5}, needs_groups=True),
     Member("GRPO", "GRPO", needs_groups=True),
     Member(
         "Dr. GRPO",

@@ -9,10 +9,20 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 
+from agents.fetching.items import TRANSLATION
 from text_gym.applications import APPLICATIONS, ApplicationEnv, ApplicationVectorEnv
 from text_gym.checks import check_text_env, check_vector_env
 
-every_application = pytest.mark.parametrize("name", APPLICATIONS)
+needs_fetching = pytest.mark.skipif(
+    not TRANSLATION.folder.is_dir(), reason="needs `python -m agents.fetch translation`"
+)
+every_application = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=needs_fetching if name == "Translation" else ())
+        for name in APPLICATIONS
+    ],
+)
 
 
 @every_application

@@ -14,6 +14,7 @@ from agents.objectives.credit import (
     batch_mean_advantages,
     group_relative_advantages,
     leave_one_out_advantages,
+    minimum_risk_advantages,
     monte_carlo_returns,
     over_tokens,
 )
@@ -116,6 +117,33 @@ def test_batch_mean_is_over_all_chosen_tokens() -> None:
 def test_leave_one_out_by_hand() -> None:
     expected = double(1 - 2.5, 2 - 8, 4 - 1, 8 - 2, 1 - 2.5, 0, 0)
     assert_close(leave_one_out_advantages(SCORES, GROUP_IDS), expected)
+
+
+def test_minimum_risk_is_the_gradient_of_the_risk_of_distinct_texts() -> None:
+    """Texts 0 and 2 are copies of one; the group's other texts are drawn once."""
+    log_probs = double(-1.0, -2.0, -0.5).requires_grad_()
+    scores, alpha = double(1.0, 4.0, 2.0), 0.7
+    q = (alpha * log_probs).softmax(0)
+    (q * scores).sum().backward()
+    drawn = torch.tensor([0, 1, 0, 2])
+    advantages = minimum_risk_advantages(
+        scores[drawn],
+        log_probs.detach()[drawn],
+        double(2, 1, 2, 1),
+        torch.zeros(4, dtype=torch.int64),
+        sharpness=alpha,
+    )
+    assert log_probs.grad is not None
+    pushed = torch.zeros(3, dtype=torch.float64).index_add(0, drawn, advantages)
+    assert_close(pushed * alpha / 4, log_probs.grad)
+
+
+def test_minimum_risk_of_distinct_texts_at_no_sharpness_is_a_share_of_leave_one_out() -> None:
+    advantages = minimum_risk_advantages(
+        SCORES, SCORES, torch.ones(7, dtype=torch.float64), GROUP_IDS, sharpness=0.0
+    )
+    share = 1 - 1 / group_sizes(GROUP_IDS)
+    assert_close(advantages, share * leave_one_out_advantages(SCORES, GROUP_IDS))
 
 
 def test_scaled_by_the_group_by_hand() -> None:

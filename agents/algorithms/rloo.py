@@ -2,23 +2,30 @@
 
 Source: Kool et al. 2019, "Buy 4 REINFORCE samples, get a baseline for free!"; on language models,
 Ahmadian et al. 2024, "Back to basics", arXiv:2402.14740. The action is the whole text: one ratio
-and one advantage, the KL penalty included, for all of its tokens.
+and one advantage, the KL penalty included, for all of its tokens. With `risk_sharpness` it is
+minimum-risk training instead (Shen et al. 2016, arXiv:1512.02433): the texts of a prompt are its
+whole space, in which the policy is renormalised.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from agents.algorithms.configs.groups import RLOOConfig
 from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
 from agents.algorithms.policy_gradient import Credit, PolicyGradient
-from agents.objectives.credit import leave_one_out_advantages, over_tokens
+from agents.objectives.credit import (
+    leave_one_out_advantages,
+    minimum_risk_advantages,
+    over_tokens,
+)
 from agents.objectives.losses import entropy_loss, token_mean
 from agents.objectives.policy_losses import sequence_surrogate_loss
 from agents.policy.causal_lm import PolicyOutputs
 from agents.rollout.buffer import Rollout
-from agents.rollout.groups import reported_groups
+from agents.rollout.groups import copies, reported_groups
 
 
 class RLOO(PolicyGradient[RLOOConfig]):
@@ -47,10 +54,22 @@ class RLOO(PolicyGradient[RLOOConfig]):
     config_class = RLOOConfig
 
     def advantages(self, rollout: Rollout, rewards: Tensor, old: PolicyOutputs) -> Credit:
-        """Compares each text's reward, less its KL penalty, with the mean of the others."""
-        groups = reported_groups(rollout, self.config.group_size)
-        advantages = leave_one_out_advantages(rewards.sum(dim=1), groups)
-        return Credit(over_tokens(advantages, rollout.texts.completion_mask))
+        """Compares each text's reward, less its KL penalty, with the others of its prompt."""
+        groups, mask = (
+            reported_groups(rollout, self.config.group_size),
+            rollout.texts.completion_mask,
+        )
+        scores = rewards.sum(dim=1)
+        if self.config.risk_sharpness is None:
+            return Credit(over_tokens(leave_one_out_advantages(scores, groups), mask))
+        advantages = minimum_risk_advantages(
+            scores,
+            torch.where(mask, old.log_probs, 0).sum(dim=1),
+            copies(rollout.texts, groups),
+            groups,
+            sharpness=self.config.risk_sharpness,
+        )
+        return Credit(over_tokens(advantages, mask))
 
     def loss(
         self, batch: Experience, new: PolicyOutputs, totals: StepTotals

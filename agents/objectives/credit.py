@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from agents.objectives.advantages import generalized_advantage_estimation
+from agents.objectives.group_weights import exponential_weights
 from agents.objectives.groups import group_mean, group_sizes, group_std, group_sum, require_groups
 from agents.objectives.masked import masked_mean, whiten
 
@@ -145,6 +146,43 @@ def group_relative_advantages(scores: Tensor, group_ids: Tensor, *, scale_by: Sc
         case "nothing":
             return centred
     raise ValueError(f"scale_by must be 'group', 'batch' or 'nothing', but is {scale_by!r}")
+
+
+def minimum_risk_advantages(
+    scores: Tensor, log_probs: Tensor, copies: Tensor, group_ids: Tensor, *, sharpness: float
+) -> Tensor:
+    """Compare each text with what its group is worth under a sharpened policy.
+
+    Of the distinct texts of a group, q_i = p_i^α / Σ_j p_j^α. The gradient of Σ_i q_i R_i is
+    α Σ_i q_i (R_i - Σ_j q_j R_j) ∇log p_i; A_i is its weight, the factor α left out, times the
+    group's size G, a text's share being divided among its copies. As α goes to 0 all distinct
+    texts count alike, however often they were drawn.
+
+    Source: minimum-risk training (Shen et al. 2016, "Minimum risk training for neural machine
+    translation", arXiv:1512.02433, equations 13 to 15).
+
+    Args:
+        scores: (B,), R: the reward of each episode.
+        log_probs: (B,), log p of each text.
+        copies: (B,), how often the text is in its group.
+        group_ids: (B,) integers, equal for the episodes of one prompt.
+        sharpness: α, at least 0.
+
+    Returns:
+        (B,), without gradient; those of a group sum to 0.
+
+    Raises:
+        ValueError: If the shapes differ, or a group has a single member.
+
+    Example:
+        >>> scores, group_ids = torch.tensor([1.0, 1.0, 0.0]), torch.tensor([5, 5, 5])
+        >>> log_probs, copies = torch.tensor([0.0, 0.0, 0.0]), torch.tensor([2.0, 2.0, 1.0])
+        >>> minimum_risk_advantages(scores, log_probs, copies, group_ids, sharpness=1.0)
+        tensor([ 0.3750,  0.3750, -0.7500])
+    """
+    weights = exponential_weights(sharpness * log_probs - copies.log(), group_ids, kl_coef=1.0)
+    expected = group_sum(weights * scores, group_ids)
+    return group_sizes(group_ids) * weights * (scores - expected)
 
 
 def over_tokens(advantages: Tensor, mask: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode
 
 from text_gym.applications.calculator.task import calculator
 from text_gym.applications.facts.task import facts
+from text_gym.applications.translation.task import translation
 from text_gym.env import TextGenEnv
 from text_gym.tasks.parameters import Arguments
 from text_gym.vector_env import TextGenVectorEnv
@@ -16,6 +17,7 @@ from text_gym.vector_env import TextGenVectorEnv
 APPLICATIONS: Mapping[str, Callable[..., Arguments]] = {
     "Calculator": calculator,
     "Facts": facts,
+    "Translation": translation,
 }
 """What makes each `TextGen/<name>-v0`; its docstring is the application's page."""
 

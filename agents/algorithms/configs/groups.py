@@ -42,11 +42,17 @@ class RLOOConfig(GroupConfig):
     clip_range: float = 0.2
     """Ratios of whole texts' probabilities count within [1 - clip_range, 1 + clip_range]; without
     effect on the first step of an update."""
+    risk_sharpness: float | None = None
+    """Weighs the distinct texts of a prompt by their probability to this power, as minimum-risk
+    training does (Shen et al. 2016, arXiv:1512.02433, who use 0.005); None: as they were drawn."""
 
     def __post_init__(self) -> None:
         """Checks every field against its rule."""
         super().__post_init__()
         self._require("clip_range", "in (0, 1)", 0 < self.clip_range < 1)
+        sharpness = self.risk_sharpness
+        rule = "None or at least 0"
+        self._require("risk_sharpness", rule, sharpness is None or sharpness >= 0)
 
 
 @dataclass(frozen=True, kw_only=True)

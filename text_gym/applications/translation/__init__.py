@@ -1,0 +1,1 @@
+"""Translation of clauses from Spanish into English: data, environment, what is measured."""
