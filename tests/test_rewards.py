@@ -11,7 +11,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import text_gym.rewards
@@ -30,6 +30,7 @@ from text_gym.rewards import (
     score,
 )
 from text_gym.rewards.sentiment import _analyzer
+from text_gym.words import _word_pattern as words_of_any_script
 from text_gym.words import fold, split_words
 
 SHIPPED = [
@@ -166,6 +167,13 @@ def test_words_are_found_in_order_and_are_words_themselves(text):
     for word in words:
         position = text.index(word, position) + len(word)
         assert split_words(word) == [word]
+
+
+@given(st.text("abZ09'-_ .\n\x1c\x7f", max_size=12) | st.text(st.characters(max_codepoint=127)))
+@example("a-a-a-a")
+def test_plain_ascii_has_the_words_of_the_rule_for_all_scripts(text):
+    assert split_words(text) == words_of_any_script().findall(text)
+    assert count_words(text) == len(split_words(text))
 
 
 @given(TEXTS, TEXTS)

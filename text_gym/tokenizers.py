@@ -52,6 +52,9 @@ class Tokenizer(Protocol):
 class _ListedTokenizer:
     """Holds a fixed list of tokens; EOS is the id after the last."""
 
+    _pieces: Sequence[str]
+    """What each id adds to a text."""
+
     def __init__(self, tokens: Iterable[str], argument: str) -> None:
         require_order(tokens, argument)
         tokens = list(tokens)
@@ -75,8 +78,9 @@ class _ListedTokenizer:
                 f"in which {error.args[0]!r} is unknown"
             ) from None
 
-    def _visible(self, token_ids: Iterable[int]) -> list[str]:
-        return [self._tokens[index] for index in token_ids if index != self.eos_token_id]
+    def _joined(self, token_ids: Iterable[int]) -> str:
+        ids = token_ids.tolist() if isinstance(token_ids, np.ndarray) else token_ids
+        return "".join([self._pieces[index] for index in ids])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _ListedTokenizer:
         return self  # never changes, and environment specs are deep-copied by every wrapper
@@ -103,6 +107,7 @@ class CharTokenizer(_ListedTokenizer):
         self, characters: str = string.ascii_letters + string.digits + string.punctuation + " "
     ) -> None:
         super().__init__(characters, "characters")
+        self._pieces = (*self._tokens, "")
 
     def encode(self, text: str) -> list[int]:
         """Returns one id per character; raises ValueError for a character not in the alphabet."""
@@ -110,7 +115,7 @@ class CharTokenizer(_ListedTokenizer):
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """Returns the characters, EOS left out."""
-        return "".join(self._visible(token_ids))
+        return self._joined(token_ids)
 
 
 class WordTokenizer(_ListedTokenizer):
@@ -144,6 +149,8 @@ class WordTokenizer(_ListedTokenizer):
                 "words must be lower case, each a single word or mark, or no text would contain "
                 f"them, got {quoted(unknown)}"
             )
+        spaced = (word if word in self._CLOSING else f" {word}" for word in self._tokens)
+        self._pieces = (*spaced, "")
 
     @classmethod
     def of_texts(cls, texts: Iterable[str]) -> WordTokenizer:
@@ -162,9 +169,7 @@ class WordTokenizer(_ListedTokenizer):
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """Returns the words joined by spaces, EOS left out."""
-        pieces = self._visible(token_ids)
-        spaced = (piece if piece in self._CLOSING else f" {piece}" for piece in pieces)
-        return "".join(spaced).removeprefix(" ")
+        return self._joined(token_ids).removeprefix(" ")
 
     @classmethod
     def _words_of(cls, text: str) -> list[str]:

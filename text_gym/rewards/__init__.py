@@ -64,7 +64,8 @@ from text_gym.rewards.repetition import DistinctNgrams
 from text_gym.rewards.sentiment import Sentiment
 from text_gym.rewards.unwanted import Unwanted
 from text_gym.rewards.weighted_sum import WeightedSum
-from text_gym.rewards.word_count import WordCount, count_words
+from text_gym.rewards.word_count import WordCount
+from text_gym.words import count_words
 
 __all__ = [
     "ChrF",

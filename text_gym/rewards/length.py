@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from text_gym.episode import Episode
-from text_gym.rewards.word_count import count_words
+from text_gym.words import count_words
 
 LengthUnit = Literal["tokens", "words", "characters"]
 

@@ -9,23 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from text_gym.episode import Episode
-from text_gym.words import split_words
-
-
-def count_words(text: str) -> int:
-    """Counts the words of a text in any script.
-
-    A word is a maximal run of letters and digits with inner apostrophes or hyphens; each Chinese
-    character, Hiragana and Katakana is one; Korean is split at spaces, and so is Thai, where that
-    counts phrases. Punctuation and emoji count nothing.
-
-    Example:
-        >>> count_words("Don't panic, it's half-past 3!")
-        5
-        >>> count_words("私はネコです。"), count_words("안녕하세요 세계"), count_words("🙂 ...")
-        (6, 2, 0)
-    """
-    return len(split_words(text))
+from text_gym.words import count_words
 
 
 @dataclass(frozen=True)
