@@ -805,7 +805,7 @@ class CountingTheReset(TextGenVectorEnv):
     """Takes the step that resets a row for the first of its budget."""
 
     def step(self, actions: Any) -> Any:
-        resting = self._ended.copy()
+        resting = self._codes != 0
         result = super().step(actions)
         self._texts._limit[resting] -= 1
         return result
@@ -815,7 +815,7 @@ class SteppingAfterReset(TextGenVectorEnv):
     """Uses the action that NEXT_STEP says to ignore."""
 
     def step(self, actions: Any) -> Any:
-        resting = np.flatnonzero(self._ended)
+        resting = np.flatnonzero(self._codes)
         *_, rewards, terminations, truncations, infos = super().step(actions)
         if resting.size:
             self._texts.append(resting, np.asarray(actions)[resting])
@@ -838,7 +838,7 @@ class ReportingAll(TextGenVectorEnv):
 
 class IdleRowsMove(TextGenVectorEnv):
     def step(self, actions: Any) -> Any:
-        idle = np.flatnonzero(self._ended)
+        idle = np.flatnonzero(self._codes)
         _, *rest = super().step(actions)
         self._texts.input_ids[idle, 0] = np.asarray(actions)[idle]
         return self._observation(), *rest
@@ -846,14 +846,14 @@ class IdleRowsMove(TextGenVectorEnv):
 
 class IdleRowsArePaid(TextGenVectorEnv):
     def step(self, actions: Any) -> Any:
-        idle = self._ended.copy()
+        idle = self._codes != 0
         observations, rewards, *rest = super().step(actions)
         return observations, rewards + idle, *rest
 
 
 class IdleRowsDraw(TextGenVectorEnv):
     def step(self, actions: Any) -> Any:
-        for row in np.flatnonzero(self._ended):
+        for row in np.flatnonzero(self._codes):
             self._prompts.draw([row], self.np_random)
         return super().step(actions)
 

@@ -34,9 +34,9 @@ from text_gym.constraints import (
     NoRepeatNgram,
     Vocabulary,
 )
+from text_gym.lazy_info import Deferred, LazyInfo
 from text_gym.wrappers import Constrain, Feedback, RemainingTokens
 from text_gym.wrappers import vector as vector_wrappers
-from text_gym.wrappers.lazy_info import Deferred, LazyInfo
 
 NEXT_STEP, SAME_STEP, DISABLED = (
     AutoresetMode.NEXT_STEP,

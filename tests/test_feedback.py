@@ -14,6 +14,7 @@ from gymnasium.wrappers import RecordEpisodeStatistics, TransformReward
 from gymnasium.wrappers import vector as gymnasium_vector
 
 from text_gym import CharTokenizer, TextGenEnv, TextGenVectorEnv
+from text_gym.checks.returned_data import frozen as plain
 from text_gym.rewards import DistinctNgrams, Length, RewardError, WeightedSum, WordCount
 from text_gym.wrappers import Feedback
 from text_gym.wrappers import vector as vector_wrappers
@@ -311,18 +312,18 @@ def test_both_versions_pay_the_same_around_native_and_sync_vectors(
     ]
     rng = np.random.default_rng(0)
     first, *others = [envs.reset(seed=5) for envs in three]
-    assert all(data_equivalence(other, first, exact=True) for other in others)
+    assert all(data_equivalence(plain(other), plain(first), exact=True) for other in others)
     paid = 0
     for actions in rng.integers(5, size=(150, 3)):
         first, *others = [envs.step(actions.copy()) for envs in three]
         assert first[1].dtype == np.float64
         for other in others:
-            assert data_equivalence(other, first, exact=True), f"{other} != {first}"
+            assert data_equivalence(plain(other), plain(first), exact=True), f"{other} != {first}"
         paid += np.count_nonzero(first[1])
         ended = first[2] | first[3]
         if autoreset is AutoresetMode.DISABLED and ended.any():
             first, *others = [e.reset(options={"reset_mask": ended.copy()}) for e in three]
-            assert all(data_equivalence(other, first, exact=True) for other in others)
+            assert all(data_equivalence(plain(other), plain(first), exact=True) for other in others)
     assert paid > 10
 
 

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from text_gym import CharTokenizer, TextGenEnv, TextGenVectorEnv, wrappers
+from text_gym.checks.returned_data import frozen as plain
 from text_gym.rewards import ExactMatch, Length, RewardError, WeightedSum
 from text_gym.wrappers import vector
 
@@ -116,7 +117,7 @@ def sync_outside(name: str, mode: AutoresetMode, rows: int = 3, **task: Any) -> 
 
 def assert_same(others: list[Any], first: Any) -> None:
     for other in others:
-        assert data_equivalence(other, first, exact=True), f"{other} != {first}"
+        assert data_equivalence(plain(other), plain(first), exact=True), f"{other} != {first}"
 
 
 def drive(

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from text_gym import CharTokenizer, HuggingFaceTokenizer, TextGenEnv, TextGenVectorEnv
+from text_gym.checks.returned_data import frozen as plain
 from text_gym.rewards import RewardError, WeightedSum, WordCount
 
 LETTERS = CharTokenizer("abc.")
@@ -103,7 +104,7 @@ def pair(mode: AutoresetMode, arguments: dict[str, Any], n: int = 4) -> tuple[An
 
 def assert_same(native: Any, sync: Any) -> None:
     for mine, theirs in zip(native, sync, strict=True):
-        assert data_equivalence(mine, theirs, exact=True), f"\n{mine}\n!=\n{theirs}"
+        assert data_equivalence(plain(mine), plain(theirs), exact=True), f"\n{mine}\n!=\n{theirs}"
 
 
 def assert_step_for_step(native: Any, sync: Any, actions: Any, rng: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,15 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from text_gym.conversation import Conversation, go_on
-from text_gym.episode import Episode, Passage, StopReason, TokenIds
+from text_gym.episode import Episode, StopReason, TokenIds
 from text_gym.prompt_sources import PromptsLike, Sampling
 from text_gym.prompt_streams import drawn_seed
 from text_gym.prompt_template import FIELD
-from text_gym.rendering import render_image, render_text, require_font, token_pieces
+from text_gym.rendering import require_font
 from text_gym.rendering.text import write_text
 from text_gym.rewards import RewardFunction
 from text_gym.rewards.function import score
-from text_gym.row_state import RowState, recalled_prompt, recorded_prompt
+from text_gym.row_state import RowState, recalled_prompt
 from text_gym.task import (
     GOES_ON,
     LENGTH,
@@ -33,6 +33,7 @@ from text_gym.task import (
     contains_id,
     require_known,
 )
+from text_gym.text_snapshot import TextSnapshot
 from text_gym.tokenizers import TokenizerLike
 from text_gym.turns import RESPONSE, Responder
 
@@ -358,18 +359,8 @@ class TextGenEnv(gym.Env[Observation, Any]):
         Raises:
             ResetNeeded: Before the first reset.
         """
-        if self._start is None:
-            raise ResetNeeded("reset must be called before get_state")
-        row = RowState(
-            prompt=recorded_prompt(self._start.prompt, self.task.source.prompts),
-            completion_ids=self._unfinished().tolist(),
-            stop_reason=self._stop_reason,
-            reward=self._reward,
-            components=dict(self._components),
-            random_state=self.np_random.bit_generator.state,
-        )
-        if self._conversation is not None:
-            row["passages"] = self._conversation.recorded()
+        text = self._text("get_state")
+        row = text.recorded(self.task.source.prompts, self.np_random.bit_generator.state)
         return {"row": row, "source": self.task.source.get_state()}
 
     def set_state(self, state: Mapping[str, Any]) -> tuple[Observation, dict[str, Any]]:
@@ -413,7 +404,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
 
     def _show(self) -> None:
         if self.render_mode == "human":
-            write_text(f"{self._rendered()}\n\n", sys.stdout)
+            write_text(f"{self._text('render').text()}\n\n", sys.stdout)
 
     @property
     def vocabulary_mask(self) -> NDArray[np.bool_] | None:
@@ -431,42 +422,21 @@ class TextGenEnv(gym.Env[Observation, Any]):
 
         `"human"` prints the text as it ends, and returns None here. An image is uint8 (H, W, 3).
         """
-        if self.render_mode == "rgb_array":
-            start = self._shown_start()
-            pieces = (
-                token_pieces(self._unfinished(), start.decode)
-                if self._conversation is None
-                else [one.text for one in self._passages()]
-            )
-            return render_image(
-                start.prompt.text,
-                pieces,
-                stop_reason=self._stop_reason,
-                reward=self._reward,
-                components=self._components,
-                font=self.render_font,
-            )
-        return self._rendered() if self.render_mode == "ansi" else None
+        if self.render_mode not in ("ansi", "rgb_array"):
+            return None
+        return self._text("render").rendered(self.render_mode, self.render_font)
 
-    def _shown_start(self) -> EncodedPrompt:
+    def _text(self, method: str) -> TextSnapshot:
+        """Returns the text, for a method that needs one."""
         if self._start is None:
-            raise ResetNeeded("reset must be called before render")
-        return self._start
-
-    def _passages(self) -> Sequence[Passage]:
-        """Returns who wrote what so far; nothing of a text of one turn."""
-        conversation = self._conversation
-        return () if conversation is None else conversation.with_unfinished(self._unfinished())
-
-    def _rendered(self) -> str:
-        start = self._shown_start()
-        return render_text(
-            start.prompt.text,
-            start.decode(self._unfinished()),
+            raise ResetNeeded(f"reset must be called before {method}")
+        return TextSnapshot(
+            self._start,
+            self._unfinished(),
+            self._conversation,
             self._stop_reason,
             self._reward,
             self._components,
-            passages=self._passages(),
         )
 
     def _running(self) -> EncodedPrompt:

@@ -44,6 +44,11 @@ class PromptSource(ABC):
     def draw(self, np_random: np.random.Generator) -> Prompt:
         """Returns the next prompt, using no randomness but `np_random`."""
 
+    @property
+    def learns(self) -> bool:
+        """Whether `observe` does anything."""
+        return type(self).observe is not PromptSource.observe
+
     def observe(self, prompt: str, reward: float) -> None:  # noqa: B027  # most do not learn
         """Takes note of the reward that a text for this prompt was paid."""
 
@@ -90,6 +95,8 @@ class UniformPrompts(ListedPrompts):
 
     def draw(self, np_random: np.random.Generator) -> Prompt:
         """Returns a uniformly random prompt."""
+        if len(self._prompts) == 1:  # a draw among one takes 2 us, and nothing from the stream
+            return self._prompts[0]
         return self._prompts[int(np_random.integers(len(self._prompts)))]
 
 

@@ -23,12 +23,30 @@ class PromptStreams:
         self._task = task
         self._streams: list[np.random.Generator | None] = [None] * n
 
-    def seed(self, seeds: Sequence[int | None], rows: Sequence[int]) -> None:
-        """Seeds the streams of `rows` that have a seed, and restarts the source of prompts."""
-        self._task.source.restart()
+    def seed(self, seed: int | Sequence[int | None], rows: Sequence[int]) -> int | None:
+        """Seeds the streams of `rows`, and restarts the source of prompts.
+
+        Args:
+            seed: Row i is seeded with `seed + i`, or with `seed[i]` if that is no None.
+            rows: Which.
+
+        Returns:
+            The first seed; None if there is none, and nothing was seeded.
+
+        Raises:
+            ValueError: If there is not one for each row.
+        """
+        n = len(self._streams)
+        seeds = [seed + row for row in range(n)] if isinstance(seed, int) else seed
+        if len(seeds) != n:
+            raise ValueError(f"seed must be an int or {n} of them, got {seed}")
+        first = next((one for one in seeds if one is not None), None)
+        if first is not None:
+            self._task.source.restart()
         for row in rows:
             if seeds[row] is not None:
                 self._streams[row], _ = seeding.np_random(seeds[row])
+        return first
 
     def draw(self, rows: Sequence[int], shared: np.random.Generator) -> list[EncodedPrompt]:
         """Returns a prompt for each of `rows`, in their order.

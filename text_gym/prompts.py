@@ -56,14 +56,7 @@ def as_prompt(row: Any) -> Prompt:
         >>> as_prompt({"prompt": "2 + 2 =", "reference": "4", "level": 1})
         Prompt(text='2 + 2 =', reference='4', metadata={'level': 1})
     """
-    key = next(
-        (key for key in ("prompt", "messages") if isinstance(row, Mapping) and key in row), None
-    )
-    if key is not None:
-        rest = {k: v for k, v in row.items() if k not in (key, "reference", "metadata")}
-        metadata = {**(row.get("metadata") or {}), **rest}
-        row = _said(row[key], row.get("reference"), metadata)
-    prompt = row if isinstance(row, Prompt) else _said(row)
+    prompt = row if isinstance(row, Prompt) else _of_row(row)
     if not isinstance(prompt.text, str):
         raise TypeError(
             "prompts must yield a str, a Prompt, messages or a mapping with a 'prompt' text, "
@@ -72,6 +65,18 @@ def as_prompt(row: Any) -> Prompt:
     if not isinstance(prompt.reference, str | None):
         raise TypeError(f"the reference of a prompt must be a str or None, got {quoted(row)}")
     return prompt
+
+
+def _of_row(row: Any) -> Prompt:
+    """Returns the prompt of a mapping, a text or messages."""
+    key = next(
+        (key for key in ("prompt", "messages") if isinstance(row, Mapping) and key in row), None
+    )
+    if key is None:
+        return _said(row)
+    rest = {k: v for k, v in row.items() if k not in (key, "reference", "metadata")}
+    metadata = {**(row.get("metadata") or {}), **rest}
+    return _said(row[key], row.get("reference"), metadata)
 
 
 def _said(text: Any, reference: str | None = None, metadata: Any = None) -> Prompt:

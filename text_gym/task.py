@@ -29,8 +29,10 @@ from text_gym.turns import RESPONSE, Responder, turn_rules
 Limit = Literal["terminate", "truncate"]
 Observation = dict[str, Any]  # of arrays; Gymnasium types the values of a Dict space so
 
-GOES_ON, EOS, STOP, LENGTH = 0, 1, 2, 3
+# In this order, as EOS or a stop token as the last that fits is still what ends the text.
+GOES_ON, LENGTH, EOS, STOP = 0, 1, 2, 3
 STOP_REASONS: dict[int, StopReason] = {EOS: "eos", STOP: "stop", LENGTH: "length"}
+CODES = {reason: code for code, reason in STOP_REASONS.items()}
 
 
 class EncodedPrompt(NamedTuple):
@@ -235,6 +237,8 @@ class TextTask:
         found = self._encoded.get(_key(prompt))
         if found is None:
             return self._fitting(prompt, self._tokenized(prompt), self.max_prompt_tokens)
+        if found.prompt is prompt:
+            return found
         return EncodedPrompt(prompt, found.token_ids, found.decode)
 
     def draw(self, np_random: np.random.Generator) -> EncodedPrompt:

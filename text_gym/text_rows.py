@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from text_gym.episode import TokenIds
 
+MOST_KEPT = 2**20
+"""Tokens of prompts that are kept ready, 9 bytes each."""
+
 
 class TextRows:
     """Holds n texts of up to L tokens, right-padded with 0.
@@ -29,15 +32,17 @@ class TextRows:
     def __init__(self, n: int, length: int) -> None:
         self.input_ids = np.zeros((n, length), dtype=np.int64)
         self.attention_mask = np.zeros((n, length), dtype=np.int8)
-        self._flatten()
         # Places in the flat arrays: where each row begins, where its text ends and must end.
         self._first = [row * length for row in range(n)]
         self._end = np.array(self._first)
         self._limit = np.array(self._first)
+        self._flatten()
 
     def _flatten(self) -> None:
         self._flat_ids = self.input_ids.reshape(-1)
         self._flat_mask = self.attention_mask.reshape(-1)
+        # Prompts as whole rows, by identity: to copy two takes half as long as to fill them.
+        self._whole: dict[int, tuple[TokenIds, TokenIds, NDArray[np.int8]]] = {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restores a copy, whose flat arrays must be views of its own arrays again."""
@@ -45,16 +50,28 @@ class TextRows:
         self._flatten()
 
     def start(self, row: int, token_ids: TokenIds, room: int) -> None:
-        """Makes `token_ids` the whole text of a row, with room for so many more tokens."""
-        first = self._first[row]
-        end, old_end = first + len(token_ids), int(self._end[row])
-        self._flat_ids[first:end] = token_ids
-        self._flat_mask[first:end] = 1
-        if old_end > end:
-            self._flat_ids[end:old_end] = 0
-            self._flat_mask[end:old_end] = 0
-        self._end[row] = end
+        """Makes `token_ids` the whole text of a row, with room for so many more tokens.
+
+        They must not change afterwards.
+        """
+        kept = self._whole.get(id(token_ids))
+        if kept is None or kept[0] is not token_ids:
+            kept = self._keep(token_ids)
+        self.input_ids[row], self.attention_mask[row] = kept[1], kept[2]
+        self._end[row] = end = self._first[row] + len(token_ids)
         self._limit[row] = end + room
+
+    def _keep(self, token_ids: TokenIds) -> tuple[TokenIds, TokenIds, NDArray[np.int8]]:
+        """Returns a prompt, and whole rows with nothing else; keeps those of the latest."""
+        input_ids, attention_mask = (
+            np.zeros_like(self.input_ids[0]),
+            np.zeros_like(self.attention_mask[0]),
+        )
+        input_ids[: len(token_ids)], attention_mask[: len(token_ids)] = token_ids, 1
+        if len(self._whole) * len(input_ids) > MOST_KEPT:
+            self._whole.clear()
+        kept = self._whole[id(token_ids)] = (token_ids, input_ids, attention_mask)
+        return kept
 
     def append(self, rows: Any, tokens: TokenIds) -> NDArray[np.bool_]:
         """Appends one token to each of `rows`, and returns which of them are full now.
@@ -89,6 +106,14 @@ class TextRows:
         """Returns a copy of what a row holds after its first `length` tokens."""
         return self._flat_ids[self._first[row] + length : self._end[row]].copy()
 
+    def completions(self, rows: NDArray[np.intp], prompt_lengths: Sequence[int]) -> list[TokenIds]:
+        """Returns copies of what each of `rows` holds after so many tokens."""
+        ends = self._end[rows].tolist()
+        return [
+            self._flat_ids[self._first[row] + length : end].copy()
+            for row, length, end in zip(rows.tolist(), prompt_lengths, ends, strict=True)
+        ]
+
     def observation(self, *, copy: bool) -> dict[str, Any]:
         """Returns all rows, as copies or as read-only views."""
         if copy:
@@ -101,12 +126,12 @@ class TextRows:
             view.setflags(write=False)
         return {"input_ids": views[0], "attention_mask": views[1]}
 
-    def observations_of(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+    def observations_of(self, rows: NDArray[np.intp]) -> list[dict[str, Any]]:
         """Returns a copy of each of `rows` by itself."""
         return [
             {
                 "input_ids": self.input_ids[row].copy(),
                 "attention_mask": self.attention_mask[row].copy(),
             }
-            for row in rows
+            for row in rows.tolist()
         ]

@@ -13,15 +13,17 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from text_gym.conversation import Conversation, go_on
 from text_gym.env import TextGenEnv, check_render_mode
-from text_gym.episode import Episode, Passage, StopReason
+from text_gym.episode import Episode
+from text_gym.lazy_info import LazyInfo
 from text_gym.prompt_streams import PromptStreams
-from text_gym.rendering import render_image, render_text, require_font, token_pieces
+from text_gym.rendering import render_text, require_font
 from text_gym.rendering.text import write_text
 from text_gym.rewards.function import Scores, reward_name, score
-from text_gym.row_state import RowState, recalled_prompt, recorded_prompt
+from text_gym.row_state import RowState, recalled_prompt
 from text_gym.task import (
+    CODES,
+    GOES_ON,
     LENGTH,
     STOP_REASONS,
     EncodedPrompt,
@@ -30,10 +32,16 @@ from text_gym.task import (
     require_known,
 )
 from text_gym.text_rows import TextRows
-from text_gym.vector_infos import RowInfos, merged
+from text_gym.text_snapshot import TextSnapshot
+from text_gym.vector_infos import DrawReport, RowReport, merged
+from text_gym.vector_turns import VectorTurns
 
 Flags = NDArray[np.bool_]
 Rewards = NDArray[np.float64]
+Rows = NDArray[np.intp]
+Codes = NDArray[np.int8]
+
+NOT_STARTED = -1
 
 
 class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
@@ -105,15 +113,15 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self.action_space = batch_space(self.single_action_space, num_envs)
 
         self._texts = TextRows(num_envs, self.task.max_length)
-        self._ended = np.ones(num_envs, dtype=np.bool_)
-        self._n_ended = num_envs
-        self._starts: list[EncodedPrompt | None] = [None] * num_envs
-        self._conversations: dict[int, Conversation] = {}  # by row; none of texts of one turn
-        self._reasons: list[StopReason | None] = [None] * num_envs
+        self._starts: dict[int, EncodedPrompt] = {}  # by row
+        # How each row's text ended: a code of `text_gym.task`.
+        self._codes = np.full(num_envs, NOT_STARTED, dtype=np.int8)
         # What each row's finished text was paid: its place in the scores of its step.
         self._paid: list[tuple[Scores, int] | None] = [None] * num_envs
         self._reward_name = reward_name(self.task.reward_function)
         self._prompts = PromptStreams(self.task, num_envs)
+        has_turns = self.task.turns is not None
+        self._turns = VectorTurns(self.task, self._texts, self._prompts) if has_turns else None
         mask = self.task.action_mask
         shape = (num_envs, self.tokenizer.vocab_size)
         self._masks = None if mask is None else np.broadcast_to(mask, shape)
@@ -138,9 +146,11 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         """
         given = require_known(options, ("reset_mask", "prompt", "prompt_id"))
         rows = self._rows_to_reset(given.get("reset_mask"))
-        self._seed(seed, rows)
-        infos: dict[str, Any] = {}
-        self._begin(rows, self._prompts.given(given, rows, self.np_random), infos)
+        first = None if seed is None else self._prompts.seed(seed, rows.tolist())
+        if first is not None:
+            super().reset(seed=first)
+        infos = LazyInfo()
+        self._begin(rows, self._prompts.given(given, rows.tolist(), self.np_random), infos)
         self._add_masks(infos, rows)
         return self._observation(), infos
 
@@ -156,29 +166,28 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             RewardError: If the reward function raises.
         """
         tokens = self._checked(actions)
-        idle: list[int] = []
         rows: Any = slice(None)
-        if self._n_ended:
-            idle = self._ended.nonzero()[0].tolist()
-            rows = (~self._ended).nonzero()[0]
+        idle = self._codes.nonzero()[0]
+        if idle.size:
+            rows = np.logical_not(self._codes).nonzero()[0]
             tokens = tokens[rows]
         ended, codes = self._append(rows, tokens)
 
         rewards = np.zeros(self.num_envs)
         terminations = np.zeros(self.num_envs, dtype=np.bool_)
         truncations = np.zeros(self.num_envs, dtype=np.bool_)
-        infos: dict[str, Any] = {}
-        if ended and self._conversations:
-            ended, codes = self._go_on(ended, codes, rewards, infos)
-        if ended:
+        infos: dict[str, Any] = LazyInfo()
+        if ended.size and self._turns is not None:
+            ended, codes = self._go_on(self._turns, ended, codes, rewards, infos)
+        if ended.size:
             last = self._finish(ended, codes, rewards, terminations, truncations)
             if self.autoreset_mode is AutoresetMode.SAME_STEP:
                 self._publish_final(ended, last, infos)
-                self._begin(ended, self._prompts.draw(ended, self.np_random), infos)
+                self._draw(ended, infos)
             else:
                 infos = merged(infos, last) if infos else last
-        if idle and self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            self._begin(idle, self._prompts.draw(idle, self.np_random), infos)
+        if idle.size and self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            self._draw(idle, infos)
             rows = slice(None)
         self._add_masks(infos, rows)
         return self._observation(), rewards, terminations, truncations, infos
@@ -204,9 +213,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         components: dict[str, float],
     ) -> None:
         """Takes note of what `wrapper` paid one row's text."""
-        if self._ended[row]:  # under SAME_STEP the row holds the next text already
-            terms = {name: np.array([term]) for name, term in components.items()}
-            self._paid[row] = (Scores(np.array([reward]), terms), 0)
+        if self._codes[row] != GOES_ON:  # under SAME_STEP the row holds the next text already
+            self._paid[row] = _scores_of_one(reward, components)
         if wrapper is self.outermost_reward_wrapper:
             self.task.source.observe(episode.prompt, reward)
             if self.render_mode == "human":
@@ -215,10 +223,10 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
 
     def render(self) -> tuple[Any, ...] | None:
         """Returns what `TextGenEnv.render` does, for each row; None under `"human"`."""
-        rows = range(self.num_envs)
-        if self.render_mode == "rgb_array":
-            return tuple(self._image(row) for row in rows)
-        return tuple(self._rendered(row) for row in rows) if self.render_mode == "ansi" else None
+        if self.render_mode not in ("ansi", "rgb_array"):
+            return None
+        mode, font = self.render_mode, self.render_font
+        return tuple(self._text(row, "render").rendered(mode, font) for row in range(self.num_envs))
 
     def get_state(self) -> dict[str, Any]:
         """Returns all that the environment's future depends on, in values that JSON can hold.
@@ -248,21 +256,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
 
     def get_row_state(self, row: int) -> dict[str, Any]:
         """Returns the state of one row, for `set_row_state` or `TextGenEnv.set_state`."""
-        start = self._starts[row]
-        if start is None:
-            raise ResetNeeded(f"reset must be called before get_state, row {row} has no text")
-        reward, components = self._reward(row)
-        state = RowState(
-            prompt=recorded_prompt(start.prompt, self.task.source.prompts),
-            completion_ids=self._unfinished(row).tolist(),
-            stop_reason=self._reasons[row],
-            reward=reward,
-            components=components,
-            random_state=self._prompts.get_state(row),
-        )
-        if self._conversations:
-            state["passages"] = self._conversations[row].recorded()
-        return {"row": state}
+        listed = self.task.source.prompts
+        return {"row": self._text(row, "get_state").recorded(listed, self._prompts.get_state(row))}
 
     def set_row_state(self, row: int, state: Mapping[str, Any]) -> Observation:
         """Makes one row go on from the state of another, of this environment or a `TextGenEnv`.
@@ -275,25 +270,21 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     def _set_row(self, row: int, state: RowState) -> None:
         start = self.task.encode(recalled_prompt(state["prompt"], self.task.source.prompts))
         self._write([row], [start])
-        if self._conversations:
-            conversation = self._conversations[row]
+        if self._turns is not None:
+            conversation = self._turns[row]
             conversation.recall(state["passages"])
-            self._texts.extend(
-                row, conversation.token_ids[len(start.token_ids) :], conversation.room
-            )
+            before = conversation.token_ids[len(start.token_ids) :]
+            self._texts.extend(row, before, conversation.room)
         self._texts.extend(row, np.array(state["completion_ids"], dtype=np.int64))
-        self._reasons[row] = state["stop_reason"]
-        self._paid[row] = None
-        if state["reward"] is not None:
-            terms = {name: np.array([term]) for name, term in state["components"].items()}
-            self._paid[row] = (Scores(np.array([state["reward"]]), terms), 0)
-        self._ended[row] = state["stop_reason"] is not None
-        self._n_ended = int(np.count_nonzero(self._ended))
+        reason, reward = state["stop_reason"], state["reward"]
+        self._codes[row] = GOES_ON if reason is None else CODES[reason]
+        if reward is not None:
+            self._paid[row] = _scores_of_one(reward, state["components"])
         self._prompts.set_state(row, state["random_state"])
 
-    def _rows_to_reset(self, mask: Any) -> list[int]:
+    def _rows_to_reset(self, mask: Any) -> Rows:
         if mask is None:
-            return list(range(self.num_envs))
+            return np.arange(self.num_envs)
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
             raise TypeError(f"options['reset_mask'] must be a bool array, got {mask!r}")
         if mask.shape != (self.num_envs,) or not mask.any():
@@ -301,53 +292,28 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
                 f"options['reset_mask'] must have shape ({self.num_envs},) and a True in it, "
                 f"got {mask!r}"
             )
-        rows: list[int] = np.flatnonzero(mask).tolist()
-        return rows
+        return mask.nonzero()[0]
 
-    def _seed(self, seed: int | Sequence[int | None] | None, rows: Sequence[int]) -> None:
-        if seed is None:
-            return
-        seeds = [seed + row for row in range(self.num_envs)] if isinstance(seed, int) else seed
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"seed must be an int or {self.num_envs} of them, got {seed}")
-        first = next((one for one in seeds if one is not None), None)
-        if first is None:
-            return
-        super().reset(seed=first)
-        self._prompts.seed(seeds, rows)
+    def _draw(self, rows: Rows, infos: dict[str, Any]) -> None:
+        """Starts an episode in each of `rows` with a prompt of its own."""
+        self._begin(rows, self._prompts.draw(rows.tolist(), self.np_random), infos)
 
-    def _begin(
-        self, rows: list[int], starts: Sequence[EncodedPrompt], infos: dict[str, Any]
-    ) -> None:
+    def _begin(self, rows: Rows, starts: Sequence[EncodedPrompt], infos: dict[str, Any]) -> None:
         """Starts an episode in each of `rows`, which are in ascending order."""
-        self._write(rows, starts)
-        for row in rows:
-            self._reasons[row] = None
-            self._paid[row] = None
-        for row in rows:
-            self._n_ended -= int(self._ended[row])
-            self._ended[row] = False
-        lengths = [len(start.token_ids) for start in starts]
-        filed = RowInfos(self.num_envs, rows)
-        filed.numbers(infos, "prompt_length", lengths, np.int64)
-        draws = [start.prompt.info for start in starts]
-        for key in {key: None for draw in draws for key in draw}:
-            reporting = [row for row, draw in zip(rows, draws, strict=True) if key in draw]
-            some = filed if len(reporting) == len(rows) else RowInfos(self.num_envs, reporting)
-            some.numbers(infos, key, [draw[key] for draw in draws if key in draw], np.int64)
+        self._write(rows.tolist(), starts)
+        self._codes[rows] = GOES_ON
+        DrawReport(self.num_envs, rows, starts).file(infos)
 
     def _write(self, rows: Sequence[int], starts: Sequence[EncodedPrompt]) -> None:
         """Makes the prompt of each of `rows` its whole text."""
-        room = self.task.max_turn_tokens
         for row, start in zip(rows, starts, strict=True):
-            self._texts.start(row, start.token_ids, room)
-            self._starts[row] = start
-        if self.task.turns is not None:
-            for row, start in zip(rows, starts, strict=True):
-                self._conversations[row] = Conversation(self.task, start)
+            self._texts.start(row, start.token_ids, self.task.max_turn_tokens)
+            self._starts[row], self._paid[row] = start, None
+            if self._turns is not None:
+                self._turns.begin(row, start)
 
     def _checked(self, actions: ArrayLike) -> NDArray[np.int64]:
-        if self._n_ended == self.num_envs and not any(self._starts):
+        if not self._starts:
             raise ResetNeeded("reset must be called before step")
         array = np.asarray(actions)
         if array.shape != (self.num_envs,) or array.dtype.kind not in "iu":
@@ -357,148 +323,116 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             )
         return array.astype(np.int64, copy=False)
 
-    def _append(self, rows: Any, tokens: NDArray[np.int64]) -> tuple[list[int], list[int]]:
+    def _append(self, rows: Any, tokens: NDArray[np.int64]) -> tuple[Rows, Codes]:
         """Writes one token to each of `rows`, and returns which of them ended, and how."""
-        if not tokens.size:
-            return [], []
-        # As unsigned numbers, negative ids are large ones: one comparison finds both.
-        if tokens.view(np.uint64).max() >= self.tokenizer.vocab_size:
+        # As unsigned numbers, negative ids are large ones: one comparison finds both. To count is
+        # several times as fast as to look for the largest.
+        if np.count_nonzero(tokens.view(np.uint64) >= self.tokenizer.vocab_size):
             raise ValueError(f"actions must be in {self.single_action_space}, got {tokens}")
         full = self._texts.append(rows, tokens)
-        codes = self.task.stop_codes[tokens]
-        places = ((codes != 0) | full).nonzero()[0]
-        if not places.size:
-            return [], []
-        ended = places if isinstance(rows, slice) else rows[places]
-        return ended.tolist(), [code or LENGTH for code in codes[places].tolist()]
+        codes = np.maximum(self.task.stop_codes[tokens], full)  # True is LENGTH
+        places = codes.nonzero()[0]
+        return places if isinstance(rows, slice) else rows[places], codes[places]
 
     def _go_on(
-        self,
-        rows: Sequence[int],
-        codes: Sequence[int],
-        rewards: Rewards,
-        infos: dict[str, Any],
-    ) -> tuple[list[int], list[int]]:
+        self, turns: VectorTurns, rows: Rows, codes: Codes, rewards: Rewards, infos: dict[str, Any]
+    ) -> tuple[Rows, Codes]:
         """Appends what the responder adds to the texts whose turn ended; returns those that end.
 
         The others are paid for the turn, by a reward for each turn.
         """
-        ways = dict(zip(rows, codes, strict=True))
-        for row in rows:
-            conversation = self._conversations[row]
-            conversation.end_turn(self._texts.after(row, conversation.length))
-        asked = [row for row in rows if not self._conversations[row].is_over]
-        responses = go_on(
-            [self._conversations[row] for row in asked],
-            [ways[row] for row in asked],
-            [self._prompts.draw_seed(row) for row in asked],
-        )
-        appended = {row: ids for row, ids in zip(asked, responses, strict=True) if ids is not None}
-        for row, ids in appended.items():
-            self._texts.extend(row, ids, self._conversations[row].room)
-        if appended:
-            filed = RowInfos(self.num_envs, list(appended))
-            turns = [self._conversations[row].n_turns + 1 for row in appended]
-            filed.numbers(infos, "turn", turns, np.int64)
-            filed.numbers(infos, "appended", [len(ids) for ids in appended.values()], np.int64)
-            if self.task.pays_each_turn and not self.reward_skipped:
-                said = [self._conversations[row].turn_episode(ways[row]) for row in appended]
-                self._score(said, filed, rewards, infos)
-        ended = [row for row in rows if row not in appended]
-        return ended, [ways[row] for row in ended]
+        ways = dict(zip(rows.tolist(), codes.tolist(), strict=True))
+        appended = turns.go_on(ways)
+        if not appended:
+            return rows, codes
+        on = np.array([row in appended for row in ways])
+        values: dict[str, Any] = {
+            "turn": turns.numbers(list(appended)),
+            "appended": list(appended.values()),
+        }
+        if self.task.pays_each_turn and not self.reward_skipped:
+            said = turns.last_turns(list(appended), codes[on].tolist())
+            values["reward_components"] = self._score(said, rows[on], rewards).components
+        RowReport(self.num_envs, rows[on], values).file(infos)
+        return rows[~on], codes[~on]
 
     def _finish(
         self,
-        rows: Sequence[int],
-        codes: Sequence[int],
+        rows: Rows,
+        codes: Codes,
         rewards: Rewards,
         terminations: Flags,
         truncations: Flags,
-    ) -> dict[str, Any]:
+    ) -> LazyInfo:
         """Ends the texts of `rows`: writes their rewards and flags, returns their infos."""
-        infos: dict[str, Any] = {}
-        self._n_ended += len(rows)
-        paid = []
-        self._ended[rows] = True
-        reasons = [STOP_REASONS[code] for code in codes]
-        filed = RowInfos(self.num_envs, rows)
-        filed.objects(infos, "stop_reason", reasons)
-        for row, code, reason in zip(rows, codes, reasons, strict=True):
-            self._reasons[row] = reason
-            if self.task.pays_at(code):
-                paid.append((row, code))
-            else:
-                truncations[row] = True
-        if paid:
-            if len(paid) < len(rows):
-                filed = RowInfos(self.num_envs, [row for row, _ in paid])
-            terminations |= filed.mask
-            self._pay(paid, filed, rewards, infos)
+        self._codes[rows] = codes
+        infos = LazyInfo()
+        values: dict[str, Any] = {"stop_reason": [STOP_REASONS[code] for code in codes.tolist()]}
+        if self.task.limit == "truncate":
+            cut = codes == LENGTH
+            truncations[rows[cut]] = True
+            RowReport(self.num_envs, rows, values).file(infos)
+            rows, codes, values = rows[~cut], codes[~cut], {}
+        if rows.size:
+            terminations[rows] = True
+            values |= self._pay(rows, codes, rewards)
+            RowReport(self.num_envs, rows, values).file(infos)
         if self.render_mode == "human":
-            for row in rows:
+            for row in (terminations | truncations).nonzero()[0].tolist():
                 if self.outermost_reward_wrapper is None or truncations[row]:
-                    self._print(row, self._rendered(row))
+                    self._print(row, self._text(row, "render").text())
         return infos
 
-    def _pay(
-        self,
-        paid: Sequence[tuple[int, int]],
-        filed: RowInfos,
-        rewards: Rewards,
-        infos: dict[str, Any],
-    ) -> None:
-        episodes = [self._episode(row, code) for row, code in paid]
-        filed.objects(infos, "text_episode", episodes)
+    def _pay(self, rows: Rows, codes: Codes, rewards: Rewards) -> dict[str, Any]:
+        """Writes the rewards of finished texts; returns what their rows report."""
+        episodes = scored = self._episodes(rows, codes.tolist())
         if self.reward_skipped:
-            return
-        scored = episodes
-        if self.task.pays_each_turn:
-            scored = [self._conversations[row].turn_episode(code) for row, code in paid]
-        scores = self._score(scored, filed, rewards, infos)
-        if self.outermost_reward_wrapper is None:
+            return {"text_episode": episodes}
+        if self._turns is not None and self.task.pays_each_turn:
+            scored = self._turns.last_turns(rows.tolist(), codes.tolist())
+        scores = self._score(scored, rows, rewards)
+        if self.outermost_reward_wrapper is None and self.task.source.learns:
             for episode, reward in zip(episodes, scores.total.tolist(), strict=True):
                 self.task.source.observe(episode.prompt, reward)
+        return {"text_episode": episodes, "reward_components": scores.components}
 
-    def _score(
-        self, episodes: Sequence[Episode], filed: RowInfos, rewards: Rewards, infos: dict[str, Any]
-    ) -> Scores:
-        """Pays for texts or turns, one in each of the rows that are filed."""
+    def _score(self, episodes: Sequence[Episode], rows: Rows, rewards: Rewards) -> Scores:
+        """Pays for texts or turns, one in each of `rows`."""
         scores = score(self.task.reward_function, episodes, name=self._reward_name)
-        rewards[filed.rows] = scores.total
-        filed.terms(infos, "reward_components", scores.components)
-        for index, row in enumerate(filed.rows.tolist()):
-            self._paid[row] = (scores, index)
+        rewards[rows] = scores.total
+        for place, row in enumerate(rows.tolist()):
+            self._paid[row] = (scores, place)
         return scores
 
-    def _unfinished(self, row: int) -> NDArray[np.int64]:
-        """Returns what the policy has written in its turn."""
-        if self._conversations:
-            return self._texts.after(row, self._conversations[row].length)
-        start = self._starts[row]
-        assert start is not None
-        return self._texts.after(row, len(start.token_ids))
+    def _episodes(self, rows: Rows, codes: Sequence[int]) -> list[Episode]:
+        """Returns the finished texts of `rows`."""
+        if self._turns is not None:
+            return self._turns.texts(rows.tolist(), codes)
+        starts = [self._starts[row] for row in rows.tolist()]
+        written = self._texts.completions(rows, [len(start.token_ids) for start in starts])
+        return list(map(self.task.episode, starts, written, codes))
 
-    def _episode(self, row: int, code: int) -> Episode:
-        if self._conversations:
-            return self._conversations[row].episode(code)
-        start = self._starts[row]
-        assert start is not None
-        return self.task.episode(start, self._texts.after(row, len(start.token_ids)), code)
+    def _text(self, row: int, method: str) -> TextSnapshot:
+        """Returns the text of a row, for a method that needs one."""
+        start = self._starts.get(row)
+        if start is None:
+            raise ResetNeeded(f"reset must be called before {method}, row {row} has no text")
+        conversation = None if self._turns is None else self._turns[row]
+        before = len(start.token_ids) if conversation is None else conversation.length
+        return TextSnapshot(
+            start,
+            self._texts.after(row, before),
+            conversation,
+            STOP_REASONS.get(int(self._codes[row])),
+            *self._reward(row),
+        )
 
-    def _passages(self, row: int) -> Sequence[Passage]:
-        """Returns who wrote what in a row so far; nothing of a text of one turn."""
-        if not self._conversations:
-            return ()
-        return self._conversations[row].with_unfinished(self._unfinished(row))
-
-    def _publish_final(
-        self, rows: Sequence[int], last: dict[str, Any], infos: dict[str, Any]
-    ) -> None:
+    def _publish_final(self, rows: Rows, last: LazyInfo, infos: dict[str, Any]) -> None:
         """Files the last observation and infos of `rows` as Gymnasium's SAME_STEP mode does."""
         self._add_masks(last, rows)
-        filed = RowInfos(self.num_envs, rows)
-        filed.objects(infos, "final_obs", self._texts.observations_of(rows))
-        infos["final_info"], infos["_final_info"] = last, filed.mask
+        final = RowReport(self.num_envs, rows, {"final_obs": self._texts.observations_of(rows)})
+        final.file(infos)
+        infos["final_info"], infos["_final_info"] = last, final
 
     def _add_masks(self, infos: dict[str, Any], rows: Any) -> None:
         if self._masks is None:
@@ -514,40 +448,6 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     def _print(self, row: int, text: str) -> None:
         write_text(f"[{row}]\n{text}\n\n", sys.stdout)
 
-    def _image(self, row: int) -> NDArray[np.uint8]:
-        start = self._shown_start(row)
-        reward, components = self._reward(row)
-        pieces = (
-            [one.text for one in self._passages(row)]
-            if self._conversations
-            else token_pieces(self._unfinished(row), start.decode)
-        )
-        return render_image(
-            start.prompt.text,
-            pieces,
-            stop_reason=self._reasons[row],
-            reward=reward,
-            components=components,
-            font=self.render_font,
-        )
-
-    def _shown_start(self, row: int) -> EncodedPrompt:
-        start = self._starts[row]
-        if start is None:
-            raise ResetNeeded("reset must be called before render")
-        return start
-
-    def _rendered(self, row: int) -> str:
-        start = self._shown_start(row)
-        text = start.decode(self._unfinished(row))
-        return render_text(
-            start.prompt.text,
-            text,
-            self._reasons[row],
-            *self._reward(row),
-            passages=self._passages(row),
-        )
-
     def _reward(self, row: int) -> tuple[float | None, dict[str, float]]:
         """Returns what a row's finished text was paid, and the terms by name."""
         paid = self._paid[row]
@@ -556,6 +456,12 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         scores, place = paid
         terms = {name: float(term[place]) for name, term in scores.components.items()}
         return float(scores.total[place]), terms
+
+
+def _scores_of_one(reward: float, components: Mapping[str, float]) -> tuple[Scores, int]:
+    """Returns the scores of a single text, and its place in them."""
+    terms = {name: np.array([term]) for name, term in components.items()}
+    return Scores(np.array([reward]), terms), 0
 
 
 def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:

@@ -1,61 +1,112 @@
-"""Gymnasium's vector infos: for each key an array (n,), and the mask `_key` of its rows."""
+"""Gymnasium's vector infos: for each key an array (n,), and the mask `_key` of its rows.
+
+Knows which rows report what; neither texts nor what a key means.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from text_gym.lazy_info import LazyInfo, Unread
+from text_gym.task import EncodedPrompt
 
-class RowInfos:
-    """Files values for some rows of a vector environment; other rows hold 0 or None.
+Reported: TypeAlias = "Sequence[Any] | NDArray[Any] | Mapping[str, NDArray[Any]]"
 
-    Every array and mask filed is a new one, so that nobody who changes one changes another.
+
+class RowReport(Unread):
+    """Holds what some rows of a vector environment report, until somebody reads it.
+
+    Other rows then hold 0 or None. Every array and mask is made anew for whoever reads, so that
+    nobody who changes one changes another.
 
     Args:
         n: Rows of the environment.
-        rows: The rows that have values, in the order in which values will be given.
+        rows: Those that report, (k,).
+        values: By key, what each of them does: an array of numbers (k,); a list of integers, which
+            become one, or of objects; or a dict of arrays of numbers, by name.
 
-    Attributes:
-        rows: The same as an index array, (k,).
-        mask: True at these rows, (n,).
+    Example:
+        >>> infos = LazyInfo()
+        >>> RowReport(3, np.array([0, 2]), {"prompt_length": [4, 5]}).file(infos)
+        >>> infos
+        {'prompt_length': array([4, 0, 5]), '_prompt_length': array([ True, False,  True])}
     """
 
-    def __init__(self, n: int, rows: Sequence[int]) -> None:
-        self._n = n
-        self._listed = rows
-        self.rows = np.array(rows, dtype=np.intp)
-        self.mask = np.zeros(n, dtype=np.bool_)
-        self.mask[self.rows] = True
+    __slots__ = ("_n", "_rows", "_values")
 
-    def numbers(self, infos: dict[str, Any], key: str, values: Any, dtype: Any) -> None:
-        """Files one number per row."""
-        array = np.zeros(self._n, dtype=dtype)
-        array[self.rows] = values
-        infos[key], infos[f"_{key}"] = array, self.mask.copy()
+    def __init__(self, n: int, rows: NDArray[np.intp], values: Mapping[str, Reported]) -> None:
+        self._n, self._rows, self._values = n, rows, values
 
-    def objects(self, infos: dict[str, Any], key: str, values: Sequence[Any]) -> None:
-        """Files one object per row."""
-        array = np.empty(self._n, dtype=object)
-        for row, value in zip(self._listed, values, strict=True):
-            array[row] = value
-        infos[key], infos[f"_{key}"] = array, self.mask.copy()
+    def file(self, infos: dict[str, Any]) -> None:
+        """Adds the keys and their masks to infos that can hold what is unread."""
+        for key in self._values:
+            infos[key] = infos[f"_{key}"] = self
 
-    def terms(
-        self, infos: dict[str, Any], key: str, terms: Mapping[str, NDArray[np.float64]]
-    ) -> None:
-        """Files a dict of numbers per row, given by name, as a dict of arrays."""
-        filed: dict[str, Any] = {}
-        for name, values in terms.items():
-            self.numbers(filed, name, values, np.float64)
-        infos[key], infos[f"_{key}"] = filed, self.mask.copy()
+    def read(self, key: str) -> Any:
+        """Returns the array of a key, or a mask."""
+        values = self._values.get(key)
+        return self._column(True, np.bool_) if values is None else self._filed(values)
+
+    def _filed(self, values: Reported) -> Any:
+        if isinstance(values, Mapping):
+            filed: dict[str, Any] = {}
+            for name, term in values.items():
+                filed[name], filed[f"_{name}"] = self._filed(term), self._column(True, np.bool_)
+            return filed
+        if isinstance(values, np.ndarray):
+            return self._column(values, values.dtype)
+        if isinstance(values[0], int | np.integer):
+            return self._column(values, np.int64)
+        objects = np.empty(self._n, dtype=object)
+        for row, value in zip(self._rows.tolist(), values, strict=True):
+            objects[row] = value
+        return objects
+
+    def _column(self, values: Any, dtype: Any) -> NDArray[Any]:
+        """Returns (n,) with the values at the rows that report."""
+        column = np.zeros(self._n, dtype=dtype)
+        column[self._rows] = values
+        return column
 
 
-def merged(infos: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+class DrawReport(Unread):
+    """Holds what the rows that start report of their prompts, until somebody reads it.
+
+    Args:
+        n: Rows of the environment.
+        rows: Those that start, (k,).
+        starts: Their prompts.
+    """
+
+    __slots__ = ("_n", "_rows", "_starts")
+
+    def __init__(self, n: int, rows: NDArray[np.intp], starts: Sequence[EncodedPrompt]) -> None:
+        self._n, self._rows, self._starts = n, rows, starts
+
+    def file(self, infos: dict[str, Any]) -> None:
+        """Adds the keys and their masks to infos that can hold what is unread."""
+        infos["prompt_length"] = infos["_prompt_length"] = self
+        for key in {key for start in self._starts for key in start.prompt.info}:
+            infos[key] = infos[f"_{key}"] = self
+
+    def read(self, key: str) -> Any:
+        """Returns the array of a key, or its mask; not every prompt need report it."""
+        name = key.removeprefix("_")
+        reports = [
+            {"prompt_length": len(start.token_ids), **start.prompt.info} for start in self._starts
+        ]
+        rows = self._rows[[name in report for report in reports]]
+        values = {name: [report[name] for report in reports if name in report]}
+        return RowReport(self._n, rows, values).read(key)
+
+
+def merged(infos: Mapping[str, Any], others: Mapping[str, Any]) -> LazyInfo:
     """Returns what some rows report and what others do, as one."""
-    both = {**others, **infos}
+    both = LazyInfo({**others, **infos})
     for key in infos.keys() & others.keys():
         mine, theirs = infos[key], others[key]
         if key.startswith("_"):

@@ -39,7 +39,7 @@ def leaves(data: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Yields every array and single value in `data` with the path to it."""
     parts = _parts(data, path)
     if parts is None:
-        yield path, data
+        yield path, {} if isinstance(data, Mapping) else data  # of empty ones, any is like another
     else:
         for place, value in parts:
             yield from leaves(value, place)

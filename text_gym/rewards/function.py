@@ -249,8 +249,10 @@ class _Blame:
 
 def _checked(values: Any, name: str, episodes: Sequence[Episode]) -> NDArray[np.float64]:
     """Returns the values as float64 of shape (n,), or says which of them broke which rule."""
-    with _Blame(name, episodes):
-        array = np.asarray(values)
+    array: NDArray[Any] = values
+    if type(values) is not np.ndarray:
+        with _Blame(name, episodes):
+            array = np.asarray(values)
     if array.shape != (len(episodes),):
         raise RewardValueError(
             f"reward {name!r} must return one number per episode, shape ({len(episodes)},); "
@@ -262,14 +264,14 @@ def _checked(values: Any, name: str, episodes: Sequence[Episode]) -> NDArray[np.
             f"reward {name!r} must return real numbers; received {_clip(values[index])} "
             f"(dtype {array.dtype}); on {_show([episodes[index]])}"
         )
-    array = array.astype(np.float64)
-    if not all(map(math.isfinite, array.tolist())):  # few values: faster than two array operations
-        index = int(np.flatnonzero(~np.isfinite(array))[0])
+    checked: NDArray[np.float64] = array.astype(np.float64)
+    if not all(map(math.isfinite, checked.tolist())):  # few: faster than two array operations
+        index = int(np.flatnonzero(~np.isfinite(checked))[0])
         raise RewardValueError(
-            f"reward {name!r} must return finite numbers; received {array[index]}; "
+            f"reward {name!r} must return finite numbers; received {checked[index]}; "
             f"on {_show([episodes[index]])}"
         )
-    return array
+    return checked
 
 
 def _is_real(value: Any) -> bool:

@@ -47,8 +47,8 @@ class Length:
 
     def __call__(self, episodes: Sequence[Episode]) -> NDArray[np.float64]:
         """Returns minus the distances from the target, shape (n,)."""
-        distances = [abs(self._length(episode) - self.target) for episode in episodes]
-        return 0.0 - np.array(distances, dtype=np.float64)
+        rewards = [-abs(self._length(episode) - self.target) for episode in episodes]
+        return np.array(rewards, dtype=np.float64)
 
     def _length(self, episode: Episode) -> int:
         if self.unit == "tokens":

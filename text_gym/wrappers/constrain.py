@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from text_gym.constraints.composition import Composition, EmptyMaskError, Text
 from text_gym.constraints.constraint import Constraint, Vocabulary
 from text_gym.episode import TokenIds
+from text_gym.lazy_info import Deferred, LazyInfo
 from text_gym.task import Observation, TextTask
-from text_gym.wrappers.lazy_info import Deferred, LazyInfo
 
 KEY = "action_mask"
 Constraints = Constraint | Sequence[Constraint]

@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from text_gym.constraints.composition import EmptyMaskError, Text
+from text_gym.lazy_info import Deferred, LazyInfo
 from text_gym.task import Observation
 from text_gym.wrappers.constrain import (
     KEY,
@@ -22,7 +23,6 @@ from text_gym.wrappers.constrain import (
     replayed,
     whole,
 )
-from text_gym.wrappers.lazy_info import Deferred, LazyInfo
 from text_gym.wrappers.typed_vector_wrapper import TextWrapper
 
 Texts = Sequence[Text | None]

@@ -14,7 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Deferred:
+class Unread:
+    """Stands in an info for one value or several until they are read."""
+
+    __slots__ = ()
+
+    def read(self, key: str) -> Any:
+        """Returns the value of `key`, the reader's own."""
+        raise NotImplementedError
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Returns itself: what it gives does not change, and nobody has read it yet."""
+        return self
+
+
+class Deferred(Unread):
     """An array that is computed when it is first read, and once.
 
     Args:
@@ -35,17 +49,13 @@ class Deferred:
         assert self._value is not None
         return self._value
 
-    def read(self) -> NDArray[Any]:
+    def read(self, key: str = "") -> NDArray[Any]:
         """Returns the array: the reader's own, unless it repeats one row and is read-only."""
         return self.value if self.value.strides[0] == 0 else np.array(self.value)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Returns itself: what it gives does not change, and nobody has read it yet."""
-        return self
-
 
 class LazyInfo(dict[str, Any]):
-    """A dict in which `Deferred` values are replaced by their arrays when they are read.
+    """A dict in which `Unread` values are replaced by what they stand for when they are read.
 
     Copies, shallow or deep, stay unread; pickles hold the arrays.
 
@@ -63,20 +73,20 @@ class LazyInfo(dict[str, Any]):
     def __getitem__(self, key: str) -> Any:
         """Returns the value of `key`, computed if need be."""
         value = super().__getitem__(key)
-        if isinstance(value, Deferred):
-            value = value.read()
+        if isinstance(value, Unread):
+            value = value.read(key)
             self[key] = value
         return value
 
     def get(self, key: str, default: Any = None) -> Any:
         """Returns the value of `key`, or the default."""
         value = super().get(key, default)
-        return self[key] if isinstance(value, Deferred) else value
+        return self[key] if isinstance(value, Unread) else value
 
     def pop(self, key: str, *default: Any) -> Any:
         """Removes `key` and returns its value, or the default."""
         value = super().pop(key, *default)
-        return value.read() if isinstance(value, Deferred) else value
+        return value.read(key) if isinstance(value, Unread) else value
 
     def popitem(self) -> tuple[str, Any]:
         """Removes the last key and returns it with its value."""
