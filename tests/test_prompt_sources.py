@@ -256,3 +256,18 @@ def test_naming_a_prompt_draws_nothing() -> None:
     env.reset(seed=0)
     assert env.reset()[0]["input_ids"][0] == after
     assert Prompt("a") == Prompt("a", info={"prompt_id": 4})
+
+
+def test_one_prompt_takes_nothing_from_the_stream() -> None:
+    np_random, other = np.random.default_rng(3), np.random.default_rng(3)
+    np_random.integers(5, dtype=np.int32)  # leaves half of a number behind
+    other.integers(5, dtype=np.int32)
+    assert UniformPrompts(["only"]).draw(np_random).text == "only"
+    assert other.integers(1) == 0
+    assert np_random.bit_generator.state == other.bit_generator.state
+
+
+def test_a_source_tells_whether_it_learns() -> None:
+    assert not UniformPrompts(LETTERS).learns
+    assert CurriculumPrompts(LETTERS, threshold=1.0).learns
+    assert GroupedPrompts(CurriculumPrompts(LETTERS, threshold=1.0), 2).learns

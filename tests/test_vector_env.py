@@ -15,7 +15,13 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given
 from hypothesis import strategies as st
 
-from text_gym import CharTokenizer, HuggingFaceTokenizer, TextGenEnv, TextGenVectorEnv
+from text_gym import (
+    CharTokenizer,
+    HuggingFaceTokenizer,
+    TextGenEnv,
+    TextGenVectorEnv,
+    text_rows,
+)
 from text_gym.checks.returned_data import frozen as plain
 from text_gym.rewards import RewardError, WeightedSum, WordCount
 
@@ -636,3 +642,56 @@ def test_human_prints_each_text_once_as_it_ends(
         *("[1]", "prompt      ab", "completion  b", "stop        eos"),
         *("reward      11.0000 (<lambda> 11.0000)", ""),
     ]
+
+
+# What is made ahead, and what is made when it is read
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+def test_infos_say_what_happened_whenever_they_are_read(mode: AutoresetMode) -> None:
+    envs, twin = (envs_of(4, mode, prompts=["a", "bb", "ccc"]) for _ in range(2))
+    unread, read = [envs.reset(seed=3)[1]], [plain(twin.reset(seed=3)[1])]
+    for actions in np.random.default_rng(0).integers(5, size=(30, 4)):
+        unread.append(envs.step(actions)[-1])
+        read.append(plain(twin.step(actions)[-1]))
+    assert all(isinstance(infos, dict) for infos in unread)
+    assert data_equivalence(plain(unread), read, exact=True)
+    assert any("text_episode" in infos.get("final_info", infos) for infos in read)
+
+
+def test_what_is_read_of_infos_is_the_readers_own() -> None:
+    infos = envs_of(2).reset(seed=0)[1]
+    shared = infos.copy()
+    infos["prompt_length"][:] = 9
+    infos["_prompt_length"][:] = False
+    assert infos["prompt_length"].tolist() == [9, 9]
+    assert infos["_prompt_id"].all()
+    assert shared["_prompt_length"].all()
+    assert shared["prompt_length"].max() < 9
+
+
+def test_more_prompts_than_are_kept_ready_are_written_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(text_rows, "MOST_KEPT", 20)
+    prompts = [letter * n for letter in "abc" for n in (1, 2, 3, 4)]
+    envs = envs_of(3, prompts=prompts, max_new_tokens=2)
+    envs.reset(seed=0)
+    for actions in np.random.default_rng(0).integers(5, size=(100, 3)):
+        observations, _, _, _, infos = envs.step(actions)
+        for row in np.flatnonzero(infos.get("_prompt_length", [])):
+            ids, place = observations["input_ids"][row], infos["prompt_id"][row]
+            expected = LETTERS.encode(prompts[place])
+            assert ids.tolist() == [*expected, *[0] * (6 - len(expected))]
+            assert observations["attention_mask"][row].sum() == len(expected)
+    assert len(envs._texts._whole) < 5
+
+
+def test_a_copy_of_rows_writes_into_arrays_of_its_own() -> None:
+    rows = text_rows.TextRows(2, 4)
+    rows.start(0, np.array([7, 8]), 2)
+    copied = copy.deepcopy(rows)
+    copied.append(slice(None), np.array([5, 6]))
+    copied.start(1, np.array([3]), 2)
+    assert copied.input_ids.tolist() == [[7, 8, 5, 0], [3, 0, 0, 0]]
+    assert rows.input_ids.tolist() == [[7, 8, 0, 0], [0, 0, 0, 0]]
