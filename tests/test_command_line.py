@@ -14,7 +14,17 @@ import pytest
 
 from agents.command_line.command import command, command_line
 
-COMMANDS = ("train", "resume", "pretrain", "fetch", "sample", "evaluate", "chat", "compare")
+COMMANDS = (
+    "train",
+    "resume",
+    "pretrain",
+    "fetch",
+    "prepare",
+    "sample",
+    "evaluate",
+    "chat",
+    "compare",
+)
 LIBRARIES = ("matplotlib", "rich", "safetensors", "tensorboard", "tyro")
 
 

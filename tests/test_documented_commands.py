@@ -125,6 +125,11 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.fetch smollm2": "",
         "python -m agents.fetch film-reviews": "",
     },
+    "prepare": {
+        "python -m agents.prepare conversation": "--help",
+        "python -m agents.train conversation": "--help",
+        'python -m agents.train conversation --reward \'{"sentiment": 1, "rating": 1}\'': "--help",
+    },
     "pretrain": {
         "python -m agents.pretrain --output FOLDER": PRETRAINED,
         "python -m agents.pretrain --output agents/models/small_talk": PRETRAINED,
@@ -135,6 +140,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/table.py": "--page page.md",
         # These measure for minutes; tests/test_benchmarks.py has their parts.
         "python benchmarks/turns.py": "--help",
+        "python benchmarks/conversation.py": "--help",
         "python benchmarks/ablations.py": "--help",
         "python benchmarks/architectures.py": "--help",
         "python benchmarks/asking.py": "--help",

@@ -439,8 +439,11 @@ def test_a_conversation_is_rated_as_its_first_turn_and_the_rest(
     rated = RatedConversation(("Hi", "Hello", "Bye"), {"witty": 7, "upbeat": 5})
     monkeypatch.setattr(human_ratings, "rated_conversations", lambda split: (rated,))
     assert human_ratings.chitchat_ratings("rl", "witty") == [Rating("Hi", "Hello\nBye", 7.0, 1.0)]
-    with pytest.raises(ValueError, match=r"scale must be one of .*, got 'kind'"):
-        human_ratings.chitchat_ratings("rl", "kind")
+    (mean,) = human_ratings.chitchat_ratings("rl", "witty", "upbeat")
+    assert mean.score == 6.0
+    for scales in (("kind",), ("witty", "kind"), ()):
+        with pytest.raises(ValueError, match=r"scales must be one or more of .*, got \("):
+            human_ratings.chitchat_ratings("rl", *scales)
 
 
 # Several models

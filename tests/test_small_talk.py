@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from text_gym.small_talk import (
     WORDS,
     Split,
     chitchat_pairs,
+    chitchat_stretches,
     clean_turn,
     rated_conversations,
     split_of,
@@ -39,7 +41,9 @@ def message(sender: str, text: str) -> dict[str, str]:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, folder: Path, conversations: dict[str, Any]) -> None:
-    (folder / "dataset.json").write_text(json.dumps(conversations), encoding="utf-8")
+    data = json.dumps(conversations).encode()
+    (folder / "dataset.json").write_bytes(data)
+    monkeypatch.setattr(small_talk, "DATASET_SHA256", hashlib.sha256(data).hexdigest())
     spec = ModuleSpec("chitchat_dataset", None, origin=str(folder / "__init__.py"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
 
@@ -64,6 +68,26 @@ def test_prompts_are_distinct_tidy_and_begin_with_how_are_you() -> None:
 
 def test_template_is_the_prompt_and_a_newline() -> None:
     assert TEMPLATE.format(prompt="Hi {you}!") == "Hi {you}!\n"
+
+
+@pytest.mark.usefixtures("fresh_cache")
+def test_a_data_file_that_was_altered_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install(monkeypatch, tmp_path, {})
+    (tmp_path / "dataset.json").write_text("{ }")
+    with pytest.raises(ValueError, match=r"dataset\.json must have the SHA-256 .*: not used"):
+        chitchat_pairs("rl")
+
+
+def test_a_stretch_of_a_conversation_ends_where_a_turn_is_dropped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said = ["Hello", "Hi", "https://example.org", "Pardon?", "Sorry", "Bye", "???", "Still there?"]
+    messages = [[message("ab"[place % 2], text)] for place, text in enumerate(said)]
+    install(monkeypatch, tmp_path, {"a07edb12-6b91-4138-b11e-02421888d699": {"messages": messages}})
+    assert chitchat_stretches("train") == (("Hello", "Hi"), ("Pardon?", "Sorry", "Bye"))
+    assert chitchat_stretches("rl") == ()
 
 
 @pytest.mark.usefixtures("fresh_cache")

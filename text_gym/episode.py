@@ -133,6 +133,11 @@ class Episode:
         """
         return self.passages or (Passage("policy", self.completion_ids, self.completion),)
 
+    @property
+    def continuation(self) -> str:
+        """What was written after the prompt, whoever wrote it: of several turns, a line each."""
+        return "\n".join(one.text for one in self.turns)
+
     def __eq__(self, other: object) -> bool:
         """Compares what was written, not the tokenizer that reads it."""
         if not isinstance(other, Episode):

@@ -2,7 +2,7 @@
 
 `PROMPTS` and `WORDS` need nothing. `chitchat_pairs` reads the human conversations of the
 `chitchat-dataset` package (MIT), which is an optional dependency and is never imported: only its
-data file is opened. This module knows no tokenizer, no model and no environment.
+data file is opened, and checked. This module knows no tokenizer, no model and no environment.
 """
 
 from __future__ import annotations
@@ -88,6 +88,9 @@ PROMPTS: tuple[str, ...] = (
 RATING_SCALES = ("witty", "upbeat", "interesting")
 """What people rated their conversations for, from 1 to 10."""
 
+DATASET_SHA256 = "d2a5d0bf6acf354fef51f3af39cbece2220d3b8f6086b658c3d335105798312a"
+"""Of the data file of `chitchat-dataset` 0.9.0."""
+
 _SPLIT_PERCENT: Mapping[Split, int] = {"train": 88, "validation": 3, "rl": 6, "heldout": 3}
 
 
@@ -123,11 +126,40 @@ def chitchat_pairs(split: Split) -> tuple[Pair, ...]:
         The pairs, in the order of the data file.
 
     Raises:
-        ValueError: If the split is unknown.
+        ValueError: If the split is unknown, or the data file is not the one it should be.
         ModuleNotFoundError: If `chitchat-dataset` is not installed.
     """
     _require_split(split)
     return _pairs_of_split(split)
+
+
+def chitchat_prompts(split: Split) -> tuple[str, ...]:
+    """Read the distinct turns of one split that somebody answered: prompts, in the file's order.
+
+    Raises:
+        ValueError, ModuleNotFoundError: As `chitchat_pairs`.
+    """
+    return tuple(dict.fromkeys(pair.prompt for pair in chitchat_pairs(split)))
+
+
+def chitchat_stretches(split: Split) -> tuple[tuple[str, ...], ...]:
+    """Read the stretches of the conversations of one split in which every turn is clean.
+
+    Where `clean_turn` drops a turn, a stretch ends, and another begins after it.
+
+    Returns:
+        The turns of each stretch, at least two.
+
+    Raises:
+        ValueError, ModuleNotFoundError: As `chitchat_pairs`.
+    """
+    _require_split(split)
+    return tuple(
+        stretch
+        for conversation_id, conversation in _conversations().items()
+        if split_of(conversation_id) == split
+        for stretch in _stretches(conversation["messages"])
+    )
 
 
 def rated_conversations(split: Split) -> tuple[RatedConversation, ...]:
@@ -137,8 +169,7 @@ def rated_conversations(split: Split) -> tuple[RatedConversation, ...]:
         split: As of `chitchat_pairs`: the same conversations are in it.
 
     Raises:
-        ValueError: If the split is unknown.
-        ModuleNotFoundError: If `chitchat-dataset` is not installed.
+        ValueError, ModuleNotFoundError: As `chitchat_pairs`.
     """
     _require_split(split)
     return tuple(
@@ -215,6 +246,14 @@ def _pairs(blocks: Sequence[Sequence[Mapping[str, str]]]) -> Iterator[Pair]:
             yield Pair(prompt, reply)
 
 
+def _stretches(blocks: Sequence[Sequence[Mapping[str, str]]]) -> Iterator[tuple[str, ...]]:
+    turns = map(clean_turn, _turns(blocks))
+    for _, group in groupby(turns, key=lambda turn: turn is None):
+        stretch = tuple(turn for turn in group if turn is not None)
+        if len(stretch) > 1:
+            yield stretch
+
+
 def _turns(blocks: Sequence[Sequence[Mapping[str, str]]]) -> Iterator[str]:
     """Yield everything that one person wrote before the other answered."""
     messages = [message for block in blocks for message in block]
@@ -234,6 +273,10 @@ def _conversations() -> Mapping[str, Any]:
             "the conversations need chitchat-dataset: pip install 'text-gym[dialogue]'",
             name="chitchat_dataset",
         )
-    data = Path(spec.origin).with_name("dataset.json").read_text(encoding="utf-8")
+    path = Path(spec.origin).with_name("dataset.json")
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != DATASET_SHA256:
+        raise ValueError(f"{path} must have the SHA-256 {DATASET_SHA256}, got {found}: not used")
     conversations: Mapping[str, Any] = json.loads(data)
     return conversations

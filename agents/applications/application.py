@@ -38,6 +38,7 @@ class Application:
             not do.
         prompts: What `prompts` may name: loaders.
         rewards: What `reward` may name: makers of reward functions.
+        learnt_rewards: What `reward` may name too: where a reward model that was learnt is found.
         responders: What `responder` may name: makers of responders, given where one that is a model
             is to compute.
         constraints: What `constraint` may name: makers of constraints that hold together.
@@ -52,6 +53,7 @@ class Application:
     others: tuple[AlgorithmConfig, ...] = ()
     prompts: Mapping[str, Callable[[], Split]] = field(default_factory=dict)
     rewards: Mapping[str, Callable[[], RewardFunction]] = field(default_factory=dict)
+    learnt_rewards: Mapping[str, Callable[[], Path]] = field(default_factory=dict)
     responders: Mapping[str, Callable[[torch.device], Responder]] = field(default_factory=dict)
     constraints: Mapping[str, Callable[[], Sequence[Constraint]]] = field(default_factory=dict)
     models: Mapping[str, Callable[[], Path]] = field(default_factory=dict)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import ChainMap
 
+from agents.applications.conversation.application import CONVERSATION
 from agents.applications.dialogue import DIALOGUE
 from agents.applications.film_reviews.application import REVIEWS
 from agents.applications.fine_tuning import FineTuning
 from agents.applications.toy import TOY
 from agents.applications.tutorial import TUTORIAL
 
-APPLICATIONS = {one.name: one for one in (DIALOGUE, TUTORIAL, TOY, REVIEWS)}
+APPLICATIONS = {one.name: one for one in (DIALOGUE, CONVERSATION, TUTORIAL, TOY, REVIEWS)}
 
 PRESETS: dict[str, tuple[str, FineTuning]] = {
     one.name: (one.description, one.preset) for one in APPLICATIONS.values()
@@ -19,6 +20,7 @@ PRESETS: dict[str, tuple[str, FineTuning]] = {
 
 PROMPTS = ChainMap(*(dict(one.prompts) for one in APPLICATIONS.values()))
 REWARDS = ChainMap(*(dict(one.rewards) for one in APPLICATIONS.values()))
+LEARNT_REWARDS = ChainMap(*(dict(one.learnt_rewards) for one in APPLICATIONS.values()))
 RESPONDERS = ChainMap(*(dict(one.responders) for one in APPLICATIONS.values()))
 CONSTRAINTS = ChainMap(*(dict(one.constraints) for one in APPLICATIONS.values()))
 MODELS = ChainMap(*(dict(one.models) for one in APPLICATIONS.values()))

@@ -6,25 +6,32 @@ another tried on. Half of all were given the same 5 on every scale, where the sl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import fmean
+
 from agents.supervised.pair_files import Rating
-from text_gym.small_talk import RATING_SCALES, Split, rated_conversations
+from text_gym.small_talk import RATING_SCALES, RatedConversation, Split, rated_conversations
 
 
-def chitchat_ratings(split: Split, scale: str) -> list[Rating]:
+def chitchat_ratings(split: Split, *scales: str) -> list[Rating]:
     """Returns conversations with what they were rated: the first turn as prompt, then the others.
 
     Args:
         split: `"train"` is seven in eight of them; the language model in this package has read them
             too, without the ratings, and none of the others.
-        scale: `witty`, `upbeat` or `interesting`.
+        *scales: `witty`, `upbeat` or `interesting`; of several, the mean counts.
 
     Raises:
-        ValueError: If the split or the scale is unknown.
-        ModuleNotFoundError: If `chitchat-dataset` is not installed.
+        ValueError: If the split or a scale is unknown, or none is named.
+        ModuleNotFoundError: If the package with the conversations is missing; names the extra.
     """
-    if scale not in RATING_SCALES:
-        raise ValueError(f"scale must be one of {RATING_SCALES}, got {scale!r}")
+    if not scales or not set(scales) <= set(RATING_SCALES):
+        raise ValueError(f"scales must be one or more of {RATING_SCALES}, got {scales!r}")
     return [
-        Rating(one.turns[0], "\n".join(one.turns[1:]), float(one.ratings[scale]), 1.0)
+        Rating(one.turns[0], "\n".join(one.turns[1:]), _mean(one, scales), 1.0)
         for one in rated_conversations(split)
     ]
+
+
+def _mean(one: RatedConversation, scales: Sequence[str]) -> float:
+    return fmean(one.ratings[scale] for scale in scales)

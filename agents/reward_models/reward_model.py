@@ -61,9 +61,10 @@ class RewardModel:
     batch_size: int = 64
 
     def __call__(self, episodes: Sequence[Episode]) -> Floats:
-        """Returns the rewards of finished texts, (n,)."""
+        """Returns the rewards of finished texts, (n,); of several turns, the whole is read."""
         return self.score(
-            [episode.prompt for episode in episodes], [episode.completion for episode in episodes]
+            [episode.prompt for episode in episodes],
+            [episode.continuation for episode in episodes],
         )
 
     def score(self, prompts: Sequence[str], completions: Sequence[str]) -> Floats:

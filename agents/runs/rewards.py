@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from agents.applications.registry import REWARDS
+from agents.applications.registry import LEARNT_REWARDS, REWARDS
 from agents.reward_models.ensemble import RewardEnsemble
 from agents.reward_models.reward_model import FILE, RewardModel
 from agents.runs.own_code import anchored_place, digest_of_source, is_place, load_object, made
@@ -41,6 +41,7 @@ def load_reward(name: str, device: torch.device | str = "cpu") -> RewardFunction
         device: Where reward models compute.
 
     Raises:
+        FileNotFoundError: If it must be made or fetched first; names the command.
         ValueError: If there is no such reward.
     """
     found = terms(name)
@@ -97,17 +98,21 @@ def _load(term: Term, device: torch.device | str) -> RewardFunction:
         raise ValueError(f"reward {name!r} must be a place in code to take arguments, got {term}")
     if name in REWARDS:
         return REWARDS[name]()
-    models = [RewardModel.load(one, device) for one in reward_models(Path(name))]
+    models = [RewardModel.load(one, device) for one in reward_models(name)]
     if not models:
         raise ValueError(
-            f"reward must be one of {sorted(REWARDS)}, file.py:name or package.module:name, or the "
-            f"folder of a reward model, of its run, or of several such runs, got {name!r}"
+            f"reward must be one of {sorted([*REWARDS, *LEARNT_REWARDS])}, file.py:name or "
+            "package.module:name, or the folder of a reward model, of its run, or of several such "
+            f"runs, got {name!r}"
         )
     return models[0] if len(models) == 1 else RewardEnsemble(models)
 
 
-def reward_models(folder: Path) -> list[Path]:
-    """Returns the folders of the reward models that a folder is of; see `load_reward`."""
+def reward_models(name: str) -> list[Path]:
+    """Returns the folders of the reward models that a name or a folder is of; see `load_reward`."""
+    if name in LEARNT_REWARDS:
+        return [LEARNT_REWARDS[name]()]
+    folder = Path(name)
     for places in ([folder], [folder / LEARNT], sorted(folder.glob(f"*/{LEARNT}"))):
         found = [place for place in places if (place / FILE).is_file()]
         if found:
@@ -129,7 +134,8 @@ def anchored_reward(name: str) -> str:
 def _anchored(name: str) -> str:
     if is_place(name):
         return anchored_place(name)
-    return os.path.abspath(name) if name not in REWARDS and os.path.isdir(name) else name
+    known = name in REWARDS or name in LEARNT_REWARDS
+    return os.path.abspath(name) if not known and os.path.isdir(name) else name
 
 
 def digest_of_reward(name: str) -> str:
@@ -147,5 +153,5 @@ def _parts(name: str) -> list[str]:
         return [name.rpartition(":")[2], digest_of_source(name, "reward")]
     if name in REWARDS:
         return [name]
-    files = [file for one in reward_models(Path(name)) for file in sorted(one.iterdir())]
+    files = [file for one in reward_models(name) for file in sorted(one.iterdir())]
     return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]

@@ -1,13 +1,16 @@
 """Applications: environments of real uses, each with its data, its feedback and what it measures.
 
-| id                       | what is written         | data                | reward             |
-|--------------------------|-------------------------|---------------------|--------------------|
-| `TextGen/Calculator-v0`  | calls of a calculator,  | sums in words, made | 1 for the right    |
-|                          | then an answer          | by rule             | answer             |
-| `TextGen/Facts-v0`       | an answer, or "I don't  | countries, elements | 1 right, −c wrong, |
-|                          | know"                   | (extra `facts`)     | 0 for not knowing  |
-| `TextGen/Translation-v0` | the English of a        | two Bibles, fetched | chrF against the   |
-|                          | Spanish clause          |                     | other Bible        |
+| id                        | what is written        | data                | reward             |
+|---------------------------|------------------------|---------------------|--------------------|
+| `TextGen/Calculator-v0`   | calls of a calculator, | sums in words, made | 1 for the right    |
+|                           | then an answer         | by rule             | answer             |
+| `TextGen/Conversation-v0` | turns in a talk        | what people really  | sentiment          |
+|                           | with a partner         | said to each other  |                    |
+| `TextGen/Facts-v0`        | an answer, or "I       | countries, elements | 1 right, −c wrong, |
+|                           | don't know"            | (extra `facts`)     | 0 for not knowing  |
+| `TextGen/SmallTalk-v0`    | one reply              | the same            | sentiment          |
+| `TextGen/Translation-v0`  | the English of a       | two Bibles, fetched | chrF against the   |
+|                           | Spanish clause         |                     | other Bible        |
 
 The docstring of what makes an application, in `APPLICATIONS`, is its page. `split` is `"train"` or
 `"heldout"`; whatever `TextGenEnv` takes can be given to `gym.make` too, in place of the

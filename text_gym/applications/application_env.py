@@ -8,7 +8,9 @@ from typing import Any
 from gymnasium.vector import AutoresetMode
 
 from text_gym.applications.calculator.task import calculator
+from text_gym.applications.conversation import conversation
 from text_gym.applications.facts.task import facts
+from text_gym.applications.small_talk import small_talk
 from text_gym.applications.translation.task import translation
 from text_gym.env import TextGenEnv
 from text_gym.tasks.parameters import Arguments
@@ -16,7 +18,9 @@ from text_gym.vector_env import TextGenVectorEnv
 
 APPLICATIONS: Mapping[str, Callable[..., Arguments]] = {
     "Calculator": calculator,
+    "Conversation": conversation,
     "Facts": facts,
+    "SmallTalk": small_talk,
     "Translation": translation,
 }
 """What makes each `TextGen/<name>-v0`; its docstring is the application's page."""

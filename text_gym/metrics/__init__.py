@@ -3,6 +3,16 @@
 from text_gym.metrics.distinct import distinct_n
 from text_gym.metrics.overlap import bleu, chrf, rouge, self_bleu
 from text_gym.metrics.paired_bootstrap import paired_bootstrap
+from text_gym.metrics.repetition import repeated_across
 from text_gym.metrics.unwanted import has_unwanted
 
-__all__ = ["bleu", "chrf", "distinct_n", "has_unwanted", "paired_bootstrap", "rouge", "self_bleu"]
+__all__ = [
+    "bleu",
+    "chrf",
+    "distinct_n",
+    "has_unwanted",
+    "paired_bootstrap",
+    "repeated_across",
+    "rouge",
+    "self_bleu",
+]

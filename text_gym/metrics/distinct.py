@@ -33,7 +33,7 @@ def distinct_n(texts: Sequence[str], n: int, *, without: float = 0.0) -> float:
         0.6666666666666666
     """
     require_order(n)
-    grams = [gram for text in texts for gram in _ngrams(split_words(fold(text)), n)]
+    grams = [gram for text in texts for gram in ngrams(text, n)]
     return len(set(grams)) / len(grams) if grams else without
 
 
@@ -47,5 +47,7 @@ def require_order(n: int) -> None:
         raise ValueError(f"n must be an integer of at least 1, received {n!r}")
 
 
-def _ngrams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
+def ngrams(text: str, n: int) -> list[tuple[str, ...]]:
+    """Returns the n-grams of the words of a text, whatever their case."""
+    words = split_words(fold(text))
     return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
