@@ -1,20 +1,27 @@
-"""Pretrain the small-talk language model: `python -m agents.pretrain --output FOLDER`.
+"""Pretrain a small language model: `python -m agents.pretrain --output FOLDER`.
 
 Reads the command line and nothing more; torch is imported once it is known what to do.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
+
 from agents.command_line.command import command
-from agents.supervised.config import PretrainCommand
+from agents.supervised.config import COMMANDS, PretrainCommand
 
 
 @command("pretrain")
 def main() -> None:
-    """Trains a tokenizer and a small GPT-2 on human small talk and writes them to a folder."""
+    """Trains a tokenizer and a small GPT-2 on a corpus and writes them to a folder."""
     import tyro
 
-    options = tyro.cli(PretrainCommand, prog="python -m agents.pretrain")
+    # The other options have defaults only once the corpus is known.
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--corpus", choices=COMMANDS, default="small-talk")
+    default = COMMANDS[parser.parse_known_args(sys.argv[1:])[0].corpus]
+    options = tyro.cli(PretrainCommand, prog="python -m agents.pretrain", default=default)
 
     from agents.supervised.pipeline import run
 

@@ -66,6 +66,7 @@ SCRIPTS = (
     "rollout",
     "table",
     "update",
+    "verse",
     "whole_ppo_sb3",
     "whole_ppo_trl",
 )

@@ -28,8 +28,10 @@ from typing import Any
 import pytest
 import torch
 
-from agents.fetching.items import ITEMS
-from agents.supervised import pipeline as supervised_pipeline
+from agents.fetching.items import ITEMS, SHAKESPEARE
+from agents.fetching.shakespeare import SPEECHES_FILE
+from agents.supervised import small_talk as small_talk_material
+from text_gym.applications.verse import subjects
 from text_gym.feedback import StudyConfig, create_study
 from text_gym.small_talk import chitchat_pairs
 
@@ -124,6 +126,16 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
     "fetch": {
         "python -m agents.fetch smollm2": "",
         "python -m agents.fetch film-reviews": "",
+        "python -m agents.fetch shakespeare": "",
+    },
+    "verse": {
+        "python -m agents.pretrain --corpus verse": PRETRAINED,
+        "python -m agents.train verse": SMALL,
+        "python -m agents.train verse --constraint haiku --reward variety": (
+            "--total-episodes 256 --eval-episodes 8 --device cpu --threads 1"
+        ),
+        "python -m agents.train verse --reward couplet --prompt-template 'couplet {prompt} :' "
+        "--max-new-tokens 22": "--total-episodes 256 --eval-episodes 8 --device cpu --threads 1",
     },
     "prepare": {
         "python -m agents.prepare conversation": "--help",
@@ -160,6 +172,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/rollout.py": "--help",
         "python benchmarks/sb3_baseline.py": "--help",
         "python benchmarks/update.py": "--help",
+        "python benchmarks/verse.py": "--help",
         "python benchmarks/whole_ppo_sb3.py": "--help",
         "python benchmarks/whole_ppo_trl.py --trl-python PATH": "--help",
     },
@@ -266,6 +279,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TEXT_GYM_CACHE", str(tmp_path / "cache"))
     for item in ITEMS.values():
         item.folder.mkdir(parents=True)
+    write_plays(SHAKESPEARE.folder / SPEECHES_FILE)
     shutil.copy(ROOT / "benchmarks" / "README.md", tmp_path / "page.md")
     prompts = [{"prompt": f"What comes after {i}?"} for i in range(20)]
     write_lines(tmp_path / "pairs.jsonl", [{**one, "completion": "More."} for one in prompts])
@@ -278,6 +292,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@" {SMALL} --output {tmp_path}\n')
     python.chmod(0o755)
     return tmp_path
+
+
+def write_plays(path: Path) -> None:
+    """Writes speeches that are haiku about subjects of both splits."""
+    nouns = [one for one in (*subjects("train"), *subjects("heldout")) if len(one) < 5]
+    poem = "The old silent pond,\na frog leaps into the mud,\nno sound but a {noun}."
+    path.write_text("\n\n".join(poem.format(noun=noun) for noun in nouns), encoding="utf-8")
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -294,7 +315,7 @@ def leave_unfinished(folder: Path) -> None:
 @pytest.mark.parametrize("name", IN_THIS_PROCESS)
 def test_it_runs(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = {split: chitchat_pairs(split)[:64] for split in ("train", "validation", "heldout")}
-    monkeypatch.setattr(supervised_pipeline, "chitchat_pairs", pairs.__getitem__)
+    monkeypatch.setattr(small_talk_material, "chitchat_pairs", pairs.__getitem__)
     for command, small in IN_THIS_PROCESS[name].items():
         leave_unfinished(folder)
         run_here(command, small, monkeypatch)

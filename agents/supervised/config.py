@@ -84,10 +84,16 @@ class ModelShape:
 
 @dataclass(frozen=True)
 class PretrainCommand:
-    """Train a tokenizer and a small GPT-2 on human small talk and write them to a folder."""
+    """Train a tokenizer and a small GPT-2 on a corpus and write them to a folder."""
 
-    output: Path
-    """Folder of the model, the tokenizer and the model card."""
+    corpus: Literal["small-talk", "verse"] = "small-talk"
+    """What to read: `small-talk` (human conversations) or `verse` (Shakespeare's plays, then what
+    in them is a haiku or a couplet; after `python -m agents.fetch shakespeare`). The defaults of
+    the other options are those of the corpus."""
+
+    output: Path | None = None
+    """Folder of the model, the tokenizer and the model card; None: `runs/small_talk`, and of other
+    corpora where runs look for it, in the cache folder."""
 
     shape: ModelShape = field(default_factory=ModelShape)
 
@@ -99,3 +105,14 @@ class PretrainCommand:
 
     progress: bool = False
     """Whether to show a progress bar."""
+
+
+COMMANDS = {
+    "small-talk": PretrainCommand(),
+    "verse": PretrainCommand(
+        corpus="verse",
+        shape=ModelShape(vocabulary_size=6000, n_positions=64, n_embd=128),
+        training=PretrainConfig(epochs=3, eval_every=100),
+    ),
+}
+"""What the command line starts from, by corpus."""

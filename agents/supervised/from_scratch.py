@@ -1,4 +1,4 @@
-"""A small GPT-2 and a byte-level tokenizer of one's own, in the files that transformers reads.
+"""A small GPT-2 and a tokenizer of one's own, in the files that transformers reads.
 
 This module knows no training data and no training loop.
 """
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import tokenizers
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.models import BPE, WordLevel
+from tokenizers.pre_tokenizers import ByteLevel, WhitespaceSplit
 from tokenizers.trainers import BpeTrainer
 from transformers import (
     GPT2Config,
@@ -24,6 +24,7 @@ from transformers.models.gpt2 import GPT2LMHeadModel
 from agents.supervised.training import isolated_rng
 
 EOS_TOKEN = "<|endoftext|>"
+UNKNOWN_TOKEN = "<|unknown|>"
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> PreTrainedTokenizerFast:
@@ -56,6 +57,23 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> PreTrainedTok
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=EOS_TOKEN, clean_up_tokenization_spaces=False
+    )
+
+
+def word_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Returns a tokenizer of whole words between spaces, ids in the order given.
+
+    Of two special tokens, one ends a text and one stands for every other word.
+    """
+    tokens = [EOS_TOKEN, UNKNOWN_TOKEN, *words]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    tokenizer = tokenizers.Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN_TOKEN))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=EOS_TOKEN,
+        unk_token=UNKNOWN_TOKEN,
+        clean_up_tokenization_spaces=False,
     )
 
 

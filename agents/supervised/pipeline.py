@@ -1,40 +1,41 @@
-"""The pretraining run: conversations, tokenizer, sequences, training, saving, model card.
+"""The pretraining run: material, then stage by stage training, saving, model card.
 
 What is measured is what was saved: the half-precision weights, read back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from agents.command_line.threads import number_of_threads
 from agents.supervised.config import PretrainCommand
-from agents.supervised.from_scratch import new_gpt2, save_half_precision, train_tokenizer
+from agents.supervised.from_scratch import new_gpt2, save_half_precision
+from agents.supervised.material import Material, Stage
 from agents.supervised.model_card import Figures, model_card, sample_replies
-from agents.supervised.sequences import encode_pairs
-from agents.supervised.training import Evaluation, perplexity, pretrain
-from text_gym.small_talk import PROMPTS, TEMPLATE, chitchat_pairs
+from agents.supervised.small_talk import small_talk
+from agents.supervised.training import Evaluation, PretrainResult, perplexity, pretrain
+from agents.supervised.verse import verse
+
+MATERIALS: Mapping[str, Callable[[PretrainCommand], Material]] = {
+    "small-talk": small_talk,
+    "verse": verse,
+}
 
 
 def run(command: PretrainCommand) -> None:
-    """Run the pipeline and write its results to `command.output`."""
+    """Run the pipeline and write its results to `command.output`, or where its corpus says."""
     threads = number_of_threads(command.threads)
     torch.set_num_threads(threads)
     command = replace(command, threads=threads)
     shape = command.shape
-    texts = (text for pair in chitchat_pairs("train") for text in (*pair, "\n"))
-    tokenizer = train_tokenizer(texts, shape.vocabulary_size)
-    train, validation, heldout = (
-        encode_pairs(
-            tokenizer, chitchat_pairs(split), template=TEMPLATE, max_length=shape.n_positions
-        )
-        for split in ("train", "validation", "heldout")
-    )
+    material = MATERIALS[command.corpus](command)
+    output = command.output or material.folder
     model = new_gpt2(
-        tokenizer,
+        material.tokenizer,
         n_positions=shape.n_positions,
         n_embd=shape.n_embd,
         n_layer=shape.n_layer,
@@ -42,35 +43,50 @@ def run(command: PretrainCommand) -> None:
         dropout=shape.dropout,
         seed=command.training.seed,
     )
-    result = pretrain(
-        model,
-        train,
-        validation,
-        command.training,
-        on_evaluation=_print_evaluation,
-        progress=command.progress,
-    )
-    save_half_precision(model, tokenizer, command.output)
+    for stage in material.stages:
+        result = pretrain(
+            model,
+            stage.train,
+            stage.validation,
+            stage.training,
+            on_evaluation=_print_evaluation,
+            progress=command.progress,
+        )
+        _save(model, material, stage, result, replace(command, output=output / stage.folder))
+
+
+def _save(
+    model: PreTrainedModel,
+    material: Material,
+    stage: Stage,
+    result: PretrainResult,
+    command: PretrainCommand,
+) -> None:
+    folder = command.output
+    assert folder is not None
+    save_half_precision(model, material.tokenizer, folder)
     saved = AutoModelForCausalLM.from_pretrained(
-        command.output, dtype=torch.float32, trust_remote_code=False
+        folder, dtype=torch.float32, trust_remote_code=False
     )
-    saved_tokenizer = AutoTokenizer.from_pretrained(command.output, trust_remote_code=False)
+    saved_tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     figures = Figures(
         parameters=saved.num_parameters(),
-        train_pairs=len(train),
+        train_pairs=len(stage.train),
         tokens=result.tokens,
         minutes=result.seconds / 60,
         steps=result.steps,
         best_step=result.best.step,
-        validation_perplexity=perplexity(saved, validation),
-        heldout_perplexity=perplexity(saved, heldout),
+        validation_perplexity=perplexity(saved, stage.validation),
+        heldout_perplexity=perplexity(saved, stage.heldout),
     )
-    prompts = PROMPTS[:: len(PROMPTS) // 10][:10]
+    prompts = material.prompts
     replies = sample_replies(
-        saved, saved_tokenizer, prompts, template=TEMPLATE, seed=command.training.seed
+        saved, saved_tokenizer, prompts, template=material.template, seed=command.training.seed
     )
-    card = model_card(command, figures, list(zip(prompts, replies, strict=True)))
-    (command.output / "README.md").write_text(card, encoding="utf-8")
+    samples = list(zip(prompts, replies, strict=True))
+    carried_out = replace(command, training=stage.training)
+    card = model_card(material.card, carried_out, figures, samples)
+    (folder / "README.md").write_text(card, encoding="utf-8")
     print(card)
 
 

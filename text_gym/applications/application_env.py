@@ -12,6 +12,7 @@ from text_gym.applications.conversation import conversation
 from text_gym.applications.facts.task import facts
 from text_gym.applications.small_talk import small_talk
 from text_gym.applications.translation.task import translation
+from text_gym.applications.verse.task import verse
 from text_gym.env import TextGenEnv
 from text_gym.tasks.parameters import Arguments
 from text_gym.vector_env import TextGenVectorEnv
@@ -22,6 +23,7 @@ APPLICATIONS: Mapping[str, Callable[..., Arguments]] = {
     "Facts": facts,
     "SmallTalk": small_talk,
     "Translation": translation,
+    "Verse": verse,
 }
 """What makes each `TextGen/<name>-v0`; its docstring is the application's page."""
 

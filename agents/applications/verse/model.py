@@ -1,0 +1,34 @@
+"""Where the language model of verse is: in the cache folder, once it was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agents.fetching.items import SHAKESPEARE
+
+LINES, POEMS = "lines", "poems"
+"""Folders of the model that has read verse as it stands, and of the one that has read poems too."""
+
+_RECIPE = 1
+"""Part of the folder's name: to be raised with any change of what is trained, and how."""
+
+
+def model_folder() -> Path:
+    """Returns the folder that both models are in, there or not."""
+    plays = SHAKESPEARE.folder
+    return plays.with_name(f"{plays.name}-verse-{_RECIPE}")
+
+
+def require(stage: str) -> Path:
+    """Returns the folder of a model.
+
+    Raises:
+        FileNotFoundError: If it is not there; names the command that makes it.
+    """
+    model = model_folder() / stage
+    if not model.is_dir():
+        raise FileNotFoundError(
+            f"the model of verse is not in the cache ({model}): make it once with `python -m "
+            "agents.pretrain --corpus verse`, after `python -m agents.fetch shakespeare`"
+        )
+    return model
