@@ -1,8 +1,6 @@
 """Fine-tune a language model by reinforcement learning: `python -m agents.train dialogue`.
 
-`--config FILE` begins with the options of a file, YAML or a run's `config.json`; `--print-config`
-prints all of them and does nothing. Reads the command line and nothing more; torch is imported once
-it is known what to do.
+Reads the command line and nothing more; torch is imported once it is known what to do.
 """
 
 from __future__ import annotations
@@ -14,6 +12,13 @@ from pathlib import Path
 from agents.algorithms.configs.names import ALGORITHMS
 from agents.applications.registry import APPLICATIONS, PRESETS
 from agents.command_line.command import command
+
+_BESIDE = (
+    "Fine-tune a language model. Beside the options below: --algorithm NAME learns by another "
+    f"algorithm ({', '.join(ALGORITHMS)}), --config FILE begins with the options of a file "
+    "(YAML, or a run's config.json), --print-config prints all of them and does nothing, --open "
+    "shows the run's page in a browser."
+)
 
 
 @command("train")
@@ -37,7 +42,11 @@ def main() -> None:
             config = APPLICATIONS[name].with_algorithm(asked.algorithm)
         presets[name] = (description, config)
     config = tyro.extras.overridable_config_cli(
-        presets, prog="python -m agents.train", args=arguments, config=(tyro.conf.AvoidSubcommands,)
+        presets,
+        prog="python -m agents.train",
+        description=_BESIDE,
+        args=arguments,
+        config=(tyro.conf.AvoidSubcommands,),
     )
     preset = next(argument for argument in arguments if argument in PRESETS)
     if asked.print_config:
@@ -48,7 +57,7 @@ def main() -> None:
 
     from agents.runs.pipeline import run
 
-    run(preset, config)
+    run(preset, config, open_page=asked.open)
 
 
 def _asked(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -57,6 +66,7 @@ def _asked(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--algorithm", choices=ALGORITHMS)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--print-config", action="store_true")
+    parser.add_argument("--open", action="store_true")
     return parser.parse_known_args(arguments)
 
 

@@ -80,8 +80,13 @@ def report_data(
     }
 
 
-def report_html(title: str, sections: Sequence[Section]) -> str:
+def report_html(title: str, sections: Sequence[Section], *, refresh: int | None = None) -> str:
     """Returns the page of a report.
+
+    Args:
+        title: Of the page.
+        sections: What it says.
+        refresh: Seconds after which a browser loads it anew; None: it does not.
 
     Raises:
         ValueError: If two sections have the same title.
@@ -91,6 +96,7 @@ def report_html(title: str, sections: Sequence[Section]) -> str:
         raise ValueError(f"sections must have different titles, got {titles}")
     return _PAGE.format(
         title=shown(title),
+        refresh=Markup("") if refresh is None else _REFRESH.format(refresh),
         style=Markup(_stylesheet()),
         contents=Markup("").join(map(_link, range(len(titles)), titles)),
         sections=Markup("\n").join(map(_section, range(len(titles)), sections)),
@@ -104,7 +110,7 @@ _PAGE = Markup("""<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{title}</title>
+{refresh}<title>{title}</title>
 <style>
 {style}</style>
 </head>
@@ -117,6 +123,9 @@ _PAGE = Markup("""<!doctype html>
 </body>
 </html>
 """)
+
+
+_REFRESH = Markup('<meta http-equiv="refresh" content="{}">\n')
 
 
 def _link(number: int, title: str) -> Markup:

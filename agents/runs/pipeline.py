@@ -54,13 +54,19 @@ from agents.runs.profile import Profile, TimedReward
 from agents.runs.prompts import load_prompts
 from agents.runs.rewards import load_reward
 from agents.runs.run_folder import RunFolder
+from agents.runs.run_page import RunPage
 from agents.runs.saved_config import anchored, described, read_config
 from agents.runs.start import FILE, Start
 from agents.runs.summary import header, paired_replies, run_name, summary
 
 
-def run(preset: str, config: FineTuning) -> Path:
+def run(preset: str, config: FineTuning, *, open_page: bool = False) -> Path:
     """Carries out a run and returns its folder.
+
+    Args:
+        preset: The name of what the config began as.
+        config: Of the run.
+        open_page: Whether a browser shows the run's page as training begins.
 
     Raises:
         FileExistsError: If the run's folder exists.
@@ -76,7 +82,7 @@ def run(preset: str, config: FineTuning) -> Path:
     config = anchored(dataclasses.replace(config, policy=policy))
     loaded = _load(config, device)
     with new_folder(config.output, config.name, run_name(preset, config.algorithm.seed)) as folder:
-        return _carry_out(preset, config, loaded, folder, resumed=False)
+        return _carry_out(preset, config, loaded, folder, resumed=False, open_page=open_page)
 
 
 def resume(folder: Path) -> Path:
@@ -152,7 +158,13 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
 
 
 def _carry_out(
-    preset: str, config: FineTuning, loaded: _Loaded, folder: Path, *, resumed: bool
+    preset: str,
+    config: FineTuning,
+    loaded: _Loaded,
+    folder: Path,
+    *,
+    resumed: bool,
+    open_page: bool = False,
 ) -> Path:
     console = run_console(quiet=not processes.is_main())
     split, learner, agent = loaded.split, loaded.learner, loaded.agent
@@ -167,17 +179,18 @@ def _carry_out(
     advice = advice_on_going_on(folder, resumable=learner.resumable)
     with advice, interruption, ExitStack() as at_the_end:
         at_the_end.callback(progress.close)
+        about = header(config, split, agent.policy)
         record = None
         if processes.is_main():  # of several processes, the first one writes and prints
             record = _record(preset, config, folder, resumed=resumed)
             at_the_end.callback(record.close)
-            agent.callbacks.insert(0, record)
+            agent.callbacks[:0] = [record, RunPage(record, folder.name, about, show=open_page)]
             if monitor is not None:
                 agent.callbacks.append(MonitorFile(monitor, record))
         if learner.resumable:
             agent.callbacks.append(_checkpoints(config, folder))
         title = f"{type(agent).__name__}: {preset}"
-        console.print(key_values(title, header(config, split, agent.policy)))
+        console.print(key_values(title, about))
         before = start.evaluation or learner.evaluate(agent, loaded.eval_envs, config)
         if record is not None:
             record.write_json(FILE, dataclasses.asdict(start.evaluated(before)))
@@ -190,6 +203,8 @@ def _carry_out(
         evaluated = {"before": before} | _final_evaluations(loaded, config, folder)
         if record is not None:
             _write(record, agent, evaluated, best, loaded)
+            page = RunPage(record, folder.name, about)
+            page.finish(evaluated["before"], evaluated["after"])
             _show(console, record, agent, evaluated, split.evaluated_on)
             if monitor is not None:
                 console.print(printable(told(monitor)))
