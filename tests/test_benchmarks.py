@@ -65,6 +65,7 @@ SCRIPTS = (
     "reward_model",
     "rollout",
     "table",
+    "translation",
     "update",
     "verse",
     "whole_ppo_sb3",

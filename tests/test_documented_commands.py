@@ -7,6 +7,7 @@ there and is printed no more.
 from __future__ import annotations
 
 import ast
+import hashlib
 import io
 import json
 import os
@@ -28,9 +29,10 @@ from typing import Any
 import pytest
 import torch
 
-from agents.fetching.items import ITEMS, SHAKESPEARE
+from agents.fetching.items import ITEMS, SHAKESPEARE, TRANSLATION
 from agents.fetching.shakespeare import SPEECHES_FILE
 from agents.supervised import small_talk as small_talk_material
+from text_gym.applications.translation import pairs as clauses
 from text_gym.applications.verse import subjects
 from text_gym.feedback import StudyConfig, create_study
 from text_gym.small_talk import chitchat_pairs
@@ -127,6 +129,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.fetch smollm2": "",
         "python -m agents.fetch film-reviews": "",
         "python -m agents.fetch shakespeare": "",
+        "python -m agents.fetch translation": "",
     },
     "verse": {
         "python -m agents.pretrain --corpus verse": PRETRAINED,
@@ -136,6 +139,10 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         ),
         "python -m agents.train verse --reward couplet --prompt-template 'couplet {prompt} :' "
         "--max-new-tokens 22": "--total-episodes 256 --eval-episodes 8 --device cpu --threads 1",
+    },
+    "translation": {
+        "python -m agents.pretrain --corpus translation": PRETRAINED,
+        "python -m agents.train translation": SMALL,
     },
     "prepare": {
         "python -m agents.prepare conversation": "--help",
@@ -172,6 +179,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/rollout.py": "--help",
         "python benchmarks/sb3_baseline.py": "--help",
         "python benchmarks/update.py": "--help",
+        "python benchmarks/translation.py": "--help",
         "python benchmarks/verse.py": "--help",
         "python benchmarks/whole_ppo_sb3.py": "--help",
         "python benchmarks/whole_ppo_trl.py --trl-python PATH": "--help",
@@ -280,6 +288,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for item in ITEMS.values():
         item.folder.mkdir(parents=True)
     write_plays(SHAKESPEARE.folder / SPEECHES_FILE)
+    write_clauses(TRANSLATION.folder / clauses.PAIRS_FILE, monkeypatch)
     shutil.copy(ROOT / "benchmarks" / "README.md", tmp_path / "page.md")
     prompts = [{"prompt": f"What comes after {i}?"} for i in range(20)]
     write_lines(tmp_path / "pairs.jsonl", [{**one, "completion": "More."} for one in prompts])
@@ -299,6 +308,19 @@ def write_plays(path: Path) -> None:
     nouns = [one for one in (*subjects("train"), *subjects("heldout")) if len(one) < 5]
     poem = "The old silent pond,\na frog leaps into the mud,\nno sound but a {noun}."
     path.write_text("\n\n".join(poem.format(noun=noun) for noun in nouns), encoding="utf-8")
+
+
+def write_clauses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes clauses of each split, and has them taken for those that are fetched."""
+    write_lines(
+        path,
+        [
+            {"book": book, "es": f"y dijo el {at}:", "en": f"and the {at} said:"}
+            for at, book in enumerate(["Gen", "Mark", "John"] * 20)
+        ],
+    )
+    monkeypatch.setattr(clauses, "PAIRS_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    clauses._splits.cache_clear()
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:

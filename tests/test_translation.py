@@ -10,9 +10,14 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env
 
+from agents.applications.translation import application
 from agents.fetching.items import TRANSLATION
+from agents.supervised import translation as pretraining
+from agents.supervised.config import ModelShape, PretrainCommand
+from benchmarks import smallest_translation
 from text_gym import Prompt
 from text_gym.applications import ApplicationEnv, ApplicationVectorEnv
 from text_gym.applications.translation import pairs
@@ -122,6 +127,45 @@ def test_prompts_of_ones_own_need_no_data(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("TEXT_GYM_CACHE", str(tmp_path))
     env = gym.make("TextGen/Translation-v0", prompts=[Prompt("el cielo", "heaven")])
     env.reset(seed=0)
+
+
+# Preset
+
+
+@pytest.mark.usefixtures("fetched")
+def test_the_preset_learns_from_training_and_is_evaluated_on_books_held_out() -> None:
+    train, heldout = application.clauses()
+    assert [prompt.reference for prompt in train] == [ROWS[0][2], ROWS[3][2]]
+    assert [prompt.text for prompt in heldout] == [ROWS[5][1]]
+
+
+def test_a_model_that_is_missing_names_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEXT_GYM_CACHE", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"python -m agents.pretrain --corpus translation"):
+        application.TRANSLATION.models["translation"]()
+    folder = application.model_folder()
+    folder.mkdir()
+    (folder / "README.md").touch()
+    assert application.TRANSLATION.models["translation"]() == folder
+
+
+@pytest.mark.usefixtures("fetched")
+def test_the_model_is_pretrained_on_the_pairs_of_training_alone() -> None:
+    shape = ModelShape(vocabulary_size=300, n_positions=64)
+    material = pretraining.translation(PretrainCommand(corpus="translation", shape=shape))
+    (stage,) = material.stages
+    assert [len(stage.train), len(stage.validation), len(stage.heldout)] == [2, 1, 1]
+    assert material.folder == application.model_folder()
+    assert list(material.prompts) == [ROWS[5][1]]
+
+
+@pytest.mark.slow
+def test_twelve_clauses_are_learnt_word_by_word() -> None:
+    torch.set_num_threads(1)
+    assert smallest_translation.reward_after(smallest_translation.OURS, 0, 64) < 0.3
+    assert smallest_translation.reward_after(smallest_translation.OURS, 0, 2_560) > 0.5
 
 
 # What games it

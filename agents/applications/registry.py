@@ -9,10 +9,13 @@ from agents.applications.dialogue import DIALOGUE
 from agents.applications.film_reviews.application import REVIEWS
 from agents.applications.fine_tuning import FineTuning
 from agents.applications.toy import TOY
+from agents.applications.translation.application import TRANSLATION
 from agents.applications.tutorial import TUTORIAL
 from agents.applications.verse.application import VERSE
 
-APPLICATIONS = {one.name: one for one in (DIALOGUE, CONVERSATION, TUTORIAL, TOY, REVIEWS, VERSE)}
+APPLICATIONS = {
+    one.name: one for one in (DIALOGUE, CONVERSATION, TUTORIAL, TOY, REVIEWS, VERSE, TRANSLATION)
+}
 
 PRESETS: dict[str, tuple[str, FineTuning]] = {
     one.name: (one.description, one.preset) for one in APPLICATIONS.values()

@@ -86,9 +86,10 @@ class ModelShape:
 class PretrainCommand:
     """Train a tokenizer and a small GPT-2 on a corpus and write them to a folder."""
 
-    corpus: Literal["small-talk", "verse"] = "small-talk"
-    """What to read: `small-talk` (human conversations) or `verse` (Shakespeare's plays, then what
-    in them is a haiku or a couplet; after `python -m agents.fetch shakespeare`). The defaults of
+    corpus: Literal["small-talk", "verse", "translation"] = "small-talk"
+    """What to read: `small-talk` (human conversations), `verse` (Shakespeare's plays, then what in
+    them is a haiku or a couplet; after `python -m agents.fetch shakespeare`) or `translation`
+    (clauses in Spanish and English, after `python -m agents.fetch translation`). The defaults of
     the other options are those of the corpus."""
 
     output: Path | None = None
@@ -113,6 +114,17 @@ COMMANDS = {
         corpus="verse",
         shape=ModelShape(vocabulary_size=6000, n_positions=64, n_embd=128),
         training=PretrainConfig(epochs=3, eval_every=100),
+    ),
+    "translation": PretrainCommand(
+        corpus="translation",
+        shape=ModelShape(n_positions=64, n_embd=192),
+        training=PretrainConfig(
+            epochs=5,
+            batch_tokens=1024,
+            learning_rate=2e-3,
+            loss_on="completion",
+            eval_every=100,
+        ),
     ),
 }
 """What the command line starts from, by corpus."""

@@ -18,11 +18,13 @@ from agents.supervised.material import Material, Stage
 from agents.supervised.model_card import Figures, model_card, sample_replies
 from agents.supervised.small_talk import small_talk
 from agents.supervised.training import Evaluation, PretrainResult, perplexity, pretrain
+from agents.supervised.translation import translation
 from agents.supervised.verse import verse
 
 MATERIALS: Mapping[str, Callable[[PretrainCommand], Material]] = {
     "small-talk": small_talk,
     "verse": verse,
+    "translation": translation,
 }
 
 
