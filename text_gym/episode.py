@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -113,12 +112,19 @@ class Episode:
         episode.__dict__.update(fields)
         return episode
 
-    @cached_property
+    @property
     def completion(self) -> str:
         """The text that the policy wrote, as it stands after the prompt, without EOS.
 
-        Of several turns, what it said in each, a line each.
+        Of several turns, what it said in each, a line each. Read once: `functools.cached_property`
+        would take a lock, before Python 3.12.
         """
+        read: str | None = self.__dict__.get("completion")
+        if read is None:
+            read = self.__dict__["completion"] = self._read()
+        return read
+
+    def _read(self) -> str:
         if self.passages:
             return "\n".join(one.text for one in self.passages if one.writer == "policy")
         return self.decode(self.completion_ids)

@@ -55,9 +55,11 @@ class PromptStreams:
             rows: Where episodes start.
             shared: The stream for a source that rows share.
         """
+        draw = self._task.draw
         if self._task.source.shared:
-            return [self._task.draw(shared) for _ in rows]
-        return [self._task.draw(self._stream(row)) for row in rows]
+            return [draw(shared) for _ in rows]
+        streams = self._streams
+        return [draw(streams[row] or self._stream(row)) for row in rows]
 
     def given(
         self, options: Mapping[str, Any], rows: Sequence[int], shared: np.random.Generator

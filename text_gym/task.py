@@ -129,6 +129,7 @@ class TextTask:
         self.end_of_text_ids = frozenset(np.flatnonzero(self.stop_codes).tolist())
         self.action_mask = action_mask(self.tokenizer, stop_token_ids)
         self._encoded: dict[str, EncodedPrompt] = {}
+        self._ahead: dict[int, EncodedPrompt] = {}  # the same by identity, which is found sooner
         self.max_prompt_tokens = self._room_for_prompts(max_prompt_tokens)
         self.max_length = self.max_prompt_tokens + max_new_tokens + (max_response_tokens or 0)
         last_id = self.tokenizer.vocab_size - 1
@@ -177,7 +178,8 @@ class TextTask:
         token_ids = [self._tokenized_at(place, prompt) for place, prompt in enumerate(prompts)]
         room = max(map(len, token_ids)) if max_prompt_tokens is None else max_prompt_tokens
         for prompt, ids in zip(prompts, token_ids, strict=True):
-            self._encoded[_key(prompt)] = self._fitting(prompt, ids, room)
+            encoded = self._fitting(prompt, ids, room)
+            self._encoded[_key(prompt)] = self._ahead[id(prompt)] = encoded
         return room
 
     def _tokenized_at(self, place: int, prompt: Prompt) -> TokenIds:
@@ -237,8 +239,6 @@ class TextTask:
         found = self._encoded.get(_key(prompt))
         if found is None:
             return self._fitting(prompt, self._tokenized(prompt), self.max_prompt_tokens)
-        if found.prompt is prompt:
-            return found
         return EncodedPrompt(prompt, found.token_ids, found.decode)
 
     def draw(self, np_random: np.random.Generator) -> EncodedPrompt:
@@ -255,6 +255,9 @@ class TextTask:
             raise RuntimeError(
                 f"prompts must not end while episodes start, got StopIteration from {self.source!r}"
             ) from error
+        ahead = self._ahead.get(id(drawn))
+        if ahead is not None and ahead.prompt is drawn:
+            return ahead
         return self.encode(as_prompt(drawn))
 
     def given(self, prompt: Any, prompt_id: Any) -> EncodedPrompt:

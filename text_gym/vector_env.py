@@ -112,6 +112,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
+        # An array, as a number would be made one again on every step.
+        self._vocab_size = np.array(self.tokenizer.vocab_size, dtype=np.uint64)
         self._texts = TextRows(num_envs, self.task.max_length)
         self._starts: dict[int, EncodedPrompt] = {}  # by row
         # How each row's text ended: a code of `text_gym.task`.
@@ -299,15 +301,16 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self._begin(rows, self._prompts.draw(rows.tolist(), self.np_random), infos)
 
     def _begin(self, rows: Rows, starts: Sequence[EncodedPrompt], infos: dict[str, Any]) -> None:
-        """Starts an episode in each of `rows`, which are in ascending order."""
+        """Starts an episode in each of `rows`."""
         self._write(rows.tolist(), starts)
         self._codes[rows] = GOES_ON
         DrawReport(self.num_envs, rows, starts).file(infos)
 
     def _write(self, rows: Sequence[int], starts: Sequence[EncodedPrompt]) -> None:
         """Makes the prompt of each of `rows` its whole text."""
+        room = self.task.max_turn_tokens
         for row, start in zip(rows, starts, strict=True):
-            self._texts.start(row, start.token_ids, self.task.max_turn_tokens)
+            self._texts.start(row, start.token_ids, room)
             self._starts[row], self._paid[row] = start, None
             if self._turns is not None:
                 self._turns.begin(row, start)
@@ -327,7 +330,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         """Writes one token to each of `rows`, and returns which of them ended, and how."""
         # As unsigned numbers, negative ids are large ones: one comparison finds both. To count is
         # several times as fast as to look for the largest.
-        if np.count_nonzero(tokens.view(np.uint64) >= self.tokenizer.vocab_size):
+        if np.count_nonzero(tokens.view(np.uint64) >= self._vocab_size):
             raise ValueError(f"actions must be in {self.single_action_space}, got {tokens}")
         full = self._texts.append(rows, tokens)
         codes = np.maximum(self.task.stop_codes[tokens], full)  # True is LENGTH

@@ -64,7 +64,7 @@ def count_words(text: str) -> int:
     kinds = text.encode().translate(_ASCII_KINDS)
     if b"-" in kinds:  # twice, as what is replaced does not overlap: of a-a-a, each time one
         kinds = kinds.replace(b"a-a", b"aaa").replace(b"a-a", b"aaa").replace(b"-", b" ")
-    return len(kinds.split())
+    return (b" " + kinds).count(b" a")
 
 
 def fold(text: str) -> str:

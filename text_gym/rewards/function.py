@@ -38,6 +38,9 @@ _NAMED_FOR = {
     "prompts": ("prompts",),
     "completions": ("completions", "responses"),
 }
+_REAL = "biuf"
+"""Kinds of dtypes that are real numbers."""
+
 _ASKED = {name: asked for asked, names in _NAMED_FOR.items() for name in names}
 """What a parameter of this name asks for; other names ask for nothing in particular."""
 
@@ -91,11 +94,12 @@ class _PerText:
         return reward_name(self.fn)
 
     def __call__(self, episodes: Sequence[Episode]) -> NDArray[np.float64]:
-        values = []
-        for episode in episodes:
-            with _Blame(self.name, [episode]):
-                values.append(self.fn(episode.prompt, episode.completion))
-        return _checked(values, self.name, episodes)
+        name = self.name
+        values = [_called(self._of_one, episode, name, [episode]) for episode in episodes]
+        return _checked(values, name, episodes)
+
+    def _of_one(self, episode: Episode) -> float:
+        return self.fn(episode.prompt, episode.completion)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _PerText:
         """Returns itself: copying an environment must not copy a model behind `fn`."""
@@ -212,12 +216,9 @@ def score(fn: RewardFunction, episodes: Sequence[Episode], *, name: str | None =
     name = reward_name(fn) if name is None else name
     split = getattr(fn, "components", None)
     if not callable(split):
-        with _Blame(name, episodes):
-            values = fn(episodes)
-        total = _checked(values, name, episodes)
+        total = _checked(_called(fn, episodes, name, episodes), name, episodes)
         return Scores(total, {name: total})
-    with _Blame(name, episodes):
-        parts = dict(split(episodes))
+    parts = _called(lambda batch: dict(split(batch)), episodes, name, episodes)
     if not parts:
         raise RewardValueError(f"reward {name!r} must return at least one component, received none")
     components = {
@@ -227,39 +228,31 @@ def score(fn: RewardFunction, episodes: Sequence[Episode], *, name: str | None =
     return Scores(_checked(total, name, episodes), components)
 
 
-class _Blame:
-    """Raises what is raised inside it again, with the name of the reward and the texts.
-
-    Not a `contextlib.contextmanager`: that lets a StopIteration out as it came in.
-    """
-
-    def __init__(self, name: str, episodes: Sequence[Episode]) -> None:
-        self.name, self.episodes = name, episodes
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, RewardError):
-            raise RewardError(
-                f"reward {self.name!r} raised {type(error).__name__}: {error}; "
-                f"on {_show(self.episodes)}"
-            ) from error
+def _called(fn: Callable[[Any], Any], given: Any, name: str, episodes: Sequence[Episode]) -> Any:
+    """Returns `fn(given)`; what it raises is raised with the name of the reward and the texts."""
+    try:
+        return fn(given)
+    except RewardError:
+        raise
+    except Exception as error:
+        raise RewardError(
+            f"reward {name!r} raised {type(error).__name__}: {error}; on {_show(episodes)}"
+        ) from error
 
 
 def _checked(values: Any, name: str, episodes: Sequence[Episode]) -> NDArray[np.float64]:
     """Returns the values as float64 of shape (n,), or says which of them broke which rule."""
     array: NDArray[Any] = values
     if type(values) is not np.ndarray:
-        with _Blame(name, episodes):
-            array = np.asarray(values)
+        array = _called(np.asarray, values, name, episodes)
     if array.shape != (len(episodes),):
         raise RewardValueError(
             f"reward {name!r} must return one number per episode, shape ({len(episodes)},); "
             f"received shape {array.shape}: {_clip(values)}; on {_show(episodes)}"
         )
-    if not _is_real(array):
-        index = next((i for i, value in enumerate(values) if not _is_real(value)), 0)
+    if array.dtype.kind not in _REAL:
+        kinds = [np.asarray(value).dtype.kind for value in values]
+        index = next((i for i, kind in enumerate(kinds) if kind not in _REAL), 0)
         raise RewardTypeError(
             f"reward {name!r} must return real numbers; received {_clip(values[index])} "
             f"(dtype {array.dtype}); on {_show([episodes[index]])}"
@@ -272,11 +265,6 @@ def _checked(values: Any, name: str, episodes: Sequence[Episode]) -> NDArray[np.
             f"on {_show([episodes[index]])}"
         )
     return checked
-
-
-def _is_real(value: Any) -> bool:
-    array = value if isinstance(value, np.ndarray) else np.asarray(value)
-    return array.dtype.kind in "biuf"
 
 
 def _show(episodes: Sequence[Episode], limit: int = 3) -> str:
