@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from text_gym.env import TextGenEnv, check_render_mode
 from text_gym.episode import Episode
-from text_gym.lazy_info import LazyInfo
+from text_gym.lazy_info import Deferred, LazyInfo
 from text_gym.prompt_streams import PromptStreams
 from text_gym.rendering import render_text, require_font
 from text_gym.rendering.text import write_text
@@ -440,10 +440,12 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     def _add_masks(self, infos: dict[str, Any], rows: Any) -> None:
         if self._masks is None:
             return
-        reported = np.zeros(self.num_envs, dtype=np.bool_)
+        masks, reported = self._masks, np.zeros(self.num_envs, dtype=np.bool_)
         reported[rows] = True
-        masks = self._masks if reported.all() else self._masks * reported[:, None]
-        infos["action_mask"], infos["_action_mask"] = masks, reported
+        infos["_action_mask"] = reported.copy()
+        infos["action_mask"] = Deferred(
+            lambda: masks if reported.all() else masks * reported[:, None]
+        )
 
     def _observation(self) -> Observation:
         return self._texts.observation(copy=self.copy)
