@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from text_gym.episode import TokenIds
 
+ONE = np.array(1)
+"""As numpy would make an array of a number, on every step."""
+
 MOST_KEPT = 2**20
 """Tokens of prompts that are kept ready, 9 bytes each."""
 
@@ -83,7 +86,7 @@ class TextRows:
         end = self._end[rows]
         self._flat_ids[end] = tokens
         self._flat_mask[end] = 1
-        self._end[rows] = end = end + 1
+        self._end[rows] = end = end + ONE
         full: NDArray[np.bool_] = end == self._limit[rows]
         return full
 

@@ -90,7 +90,7 @@ class DrawReport(Unread):
     def file(self, infos: dict[str, Any]) -> None:
         """Adds the keys and their masks to infos that can hold what is unread."""
         infos["prompt_length"] = infos["_prompt_length"] = self
-        for key in {key for start in self._starts for key in start.prompt.info}:
+        for key in set().union(*[start.prompt.info for start in self._starts]):
             infos[key] = infos[f"_{key}"] = self
 
     def read(self, key: str) -> Any:
