@@ -81,6 +81,8 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.compare RUN RUN": "--help",
         "python -m agents.inspect runs/NAME": "--texts 16 --shown 2 --device cpu --threads 1",
         "python -m agents.train dialogue --ban-unwanted": SMALL,
+        # Its model and how it is made are tried in tests/test_facts.py.
+        "python -m agents.train facts": "--help",
         "python -m agents.evaluate": "--help",
         "python -m agents.evaluate small-talk runs/NAME": EVALUATED,
         "python -m agents.evaluate small-talk runs/NAME --best-of 4 --optimum-texts 32 "
@@ -167,6 +169,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/cost_per_token.py": "--help",
         "python benchmarks/evaluation_table.py": "--help",
         "python benchmarks/efficiency.py": "--help",
+        "python benchmarks/facts.py": "--help",
         "python benchmarks/family.py": "--help",
         "python benchmarks/feedback_load.py": "--help",
         "python benchmarks/human_ratings.py": "--help",

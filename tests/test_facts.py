@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -14,16 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from agents import PPO, PPOConfig
+from agents.applications.dialogue import SMALL_TALK_MODEL
 from agents.applications.facts.application import COSTS
+from agents.applications.facts.asking import log_probs_of, texts_of
+from agents.applications.facts.start import demonstration, demonstrations, imitate
 from agents.applications.registry import PROMPTS
-from agents.applications.toy_policy import toy_policy
-from agents.callbacks import Callback
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.config import PolicyConfig
 from agents.runs.prompts import load_prompts
-from agents.sb3_baseline.agent import SB3PPO
+from benchmarks.facts import accuracy, at_equal_coverage, of_answered, of_several, two_facts
+from benchmarks.facts import reward as reward_of
+from text_gym import HuggingFaceTokenizer
 from text_gym.applications.facts import (
     KINDS,
     REASONING,
+    UNKNOWN,
     Honesty,
     Verdict,
     accuracy_at_coverage,
@@ -42,8 +45,6 @@ from text_gym.constraints import MatchRegex
 from text_gym.episode import Episode
 from text_gym.rewards import score
 from text_gym.wrappers import Constrain
-
-SMALL = {"kinds": ("continent",), "most": 2, "max_new_tokens": 2}
 
 
 def answers(kind: str, subject: str) -> tuple[str, ...]:
@@ -262,40 +263,63 @@ def test_reasoning_is_kept_in_its_format() -> None:
 # Learning
 
 
-class Watch(Callback):
-    """Keeps the mean reward of every update."""
-
-    def __init__(self) -> None:
-        self.scores: list[float] = []
-
-    def on_update_end(self, agent: Any, metrics: Mapping[str, float]) -> bool:
-        self.scores.append(metrics["rollout/score_mean"])
-        return True
-
-
-def smallest(learner: str, total_episodes: int) -> list[float]:
-    """Returns the mean rewards of learning two facts with 15 words, update by update."""
-    envs = gym.make_vec(
-        "text_gym:TextGen/Facts-v0", num_envs=16, autoreset_mode="Disabled", **SMALL
-    )
-    vocab_size = int(envs.single_action_space.n)
-    length = envs.single_observation_space["input_ids"].shape[0]
-    start = toy_policy(vocab_size, vocab_size - 1, length=length, eos_probability=0.4)
-    config = PPOConfig(
-        learning_rate=1e-2, n_episodes=128, batch_size=64, kl_coef=0.0, gae_lambda=1.0
-    )
-    watch = Watch()
-    if learner == "ours":
-        agent = PPO(start, envs, config, callbacks=[watch])
-    else:
-        agent = SB3PPO("transformer", start, envs, config, mean_length=2.0, callbacks=[watch])
-    agent.learn(total_episodes)
-    return watch.scores
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("learner", "reached"), [("ours", 0.8), ("sb3", -0.2)])
+@pytest.mark.parametrize(("learner", "reached"), [("our PPO", 0.8), ("SB3 PPO", -0.2)])
 def test_two_facts_are_learnt(learner: str, reached: float) -> None:
-    scores = smallest(learner, 128 * 20)
+    scores = two_facts(learner)
     assert scores[0] < -0.8
     assert np.mean(scores[-3:]) > reached
+
+
+def test_the_start_says_that_it_does_not_know_what_it_did_not_name() -> None:
+    policy = CausalLMPolicy.from_pretrained(SMALL_TALK_MODEL, PolicyConfig(value_network="none"))
+    tokenizer = HuggingFaceTokenizer.from_pretrained(SMALL_TALK_MODEL)
+    prompts = as_prompts(facts_of("train", ["capital"])[:16])
+    pairs = demonstrations(policy, tokenizer, prompts)
+    assert sorted(pairs) == sorted((prompt.text, f"{UNKNOWN}.") for prompt in prompts)
+    texts = texts_of(tokenizer, pairs)
+    before = log_probs_of(policy, texts)
+    imitate(policy, tokenizer, pairs)
+    assert (log_probs_of(policy, texts) > before).all()
+
+
+def test_what_was_named_is_imitated_in_its_usual_form() -> None:
+    said = Episode.from_text(
+        "Q?", "It is kiev, I think.", reference="Kyiv", metadata={"answers": ["Kyiv", "Kiev"]}
+    )
+    assert demonstration(said) == ("Q?", "Kyiv")
+
+
+# What the benchmark makes of replies
+
+
+FOUND = {
+    "question": ["a", "b", "c", "d"],
+    "verdict": [1, -1, 0, 1],
+    "confidence": [0.9, 0.6, 0.8, 0.2],
+}
+
+
+def test_the_reward_of_replies_by_hand() -> None:
+    assert reward_of(FOUND, 2.0) == pytest.approx((2 - 2 * 1) / 4)
+    sure, right = of_answered(FOUND)
+    assert sure.tolist() == [0.9, 0.6, 0, 0.2]
+    assert accuracy(sure, right) == pytest.approx(2 / 3)
+
+
+def test_policies_are_compared_where_both_answer_as_much() -> None:
+    before = {"verdict": [-1, 1, -1, 1], "confidence": [0.9, 0.6, 0.8, 0.2]}
+    gain = at_equal_coverage(before, FOUND, np.arange(4))
+    assert gain == pytest.approx(2 / 3 - 1 / 3)
+
+
+def test_the_best_and_the_commonest_of_several_replies() -> None:
+    passes = [
+        {"verdict": [1, -1], "reply": ["x", "y"]},
+        {"verdict": [-1, -1], "reply": ["z", "y"]},
+        {"verdict": [-1, 0], "reply": ["z", "?"]},
+    ]
+    figures = {one.name: one.value for one in of_several(passes, 1.0)}
+    assert figures["best of n of SFT: right of answered"] == 1
+    assert figures["best of n of SFT: answered"] == 0.5
+    assert figures["commonest of n of SFT: reward, c = 1"] == -1

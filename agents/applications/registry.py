@@ -6,6 +6,7 @@ from collections import ChainMap
 
 from agents.applications.conversation.application import CONVERSATION
 from agents.applications.dialogue import DIALOGUE
+from agents.applications.facts.application import FACTS
 from agents.applications.film_reviews.application import REVIEWS
 from agents.applications.fine_tuning import FineTuning
 from agents.applications.toy import TOY
@@ -14,7 +15,11 @@ from agents.applications.tutorial import TUTORIAL
 from agents.applications.verse.application import VERSE
 
 APPLICATIONS = {
+<<<<<<< HEAD
     one.name: one for one in (DIALOGUE, CONVERSATION, TUTORIAL, TOY, REVIEWS, VERSE, TRANSLATION)
+=======
+    one.name: one for one in (DIALOGUE, CONVERSATION, TUTORIAL, TOY, REVIEWS, VERSE, FACTS)
+>>>>>>> 3023909 (The preset facts: SmolLM2 learns when to answer; how it is measured)
 }
 
 PRESETS: dict[str, tuple[str, FineTuning]] = {

@@ -55,9 +55,14 @@ def demonstrations(
     """Returns each question with its usual answer if the policy names it, else with `UNKNOWN`."""
     rollout = asked(policy, tokenizer, prompts, max_new_tokens=LONGEST_REPLY, seed=0)
     episodes: list[Episode] = [info["text_episode"] for info in rollout.infos]
-    return [
-        (one.prompt, str(one.reference) if _names_it(one) else f"{UNKNOWN}.") for one in episodes
-    ]
+    return [demonstration(one) for one in episodes]
+
+
+def demonstration(episode: Episode) -> tuple[str, str]:
+    """Returns what to reply to a question, after what was replied."""
+    line = episode.completion.strip().split("\n")[0]
+    knows = mentions(line, episode.metadata["answers"])
+    return episode.prompt, str(episode.reference) if knows else f"{UNKNOWN}."
 
 
 def imitate(
@@ -66,10 +71,6 @@ def imitate(
     """Trains a policy to reply as the pairs do, in place."""
     texts = texts_of(tokenizer, pairs)
     SFT(policy, Demonstrations(texts, torch.ones(len(pairs))), LEARNING).learn()
-
-
-def _names_it(episode: Episode) -> bool:
-    return mentions(episode.completion.strip().split("\n")[0], episode.metadata["answers"])
 
 
 def _make(base: Path, folder: Path) -> None:
