@@ -15,11 +15,8 @@ from agents.applications.tutorial import TUTORIAL
 from agents.applications.verse.application import VERSE
 
 APPLICATIONS = {
-<<<<<<< HEAD
-    one.name: one for one in (DIALOGUE, CONVERSATION, TUTORIAL, TOY, REVIEWS, VERSE, TRANSLATION)
-=======
-    one.name: one for one in (DIALOGUE, CONVERSATION, TUTORIAL, TOY, REVIEWS, VERSE, FACTS)
->>>>>>> 3023909 (The preset facts: SmolLM2 learns when to answer; how it is measured)
+    one.name: one
+    for one in (DIALOGUE, CONVERSATION, TUTORIAL, TOY, REVIEWS, VERSE, TRANSLATION, FACTS)
 }
 
 PRESETS: dict[str, tuple[str, FineTuning]] = {
