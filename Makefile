@@ -7,7 +7,7 @@ READY := .venv/.ready
 # Iteration order of sets is part of what a run depends on.
 export PYTHONHASHSEED := 0
 
-.PHONY: setup train pretrain test test-lowest check static format lint type contracts bench bench-trl bench-efficiency
+.PHONY: setup train pretrain test test-lowest check static format lint type contracts docs bench bench-trl bench-efficiency
 
 setup: $(READY)
 
@@ -15,7 +15,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --constraint constraints.txt --upgrade pip
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[all]' --group dev
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[all,docs]' --group dev
 	touch $@
 
 train: setup
@@ -37,7 +37,7 @@ test-lowest: $(LOWEST_READY)
 $(LOWEST_READY): pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv .venv-lowest
 	$(LOWEST)/python -m pip install --constraint constraints.txt --upgrade pip
-	$(LOWEST)/python -m pip install --constraint constraints-lowest.txt --editable '.[all]' --group dev
+	$(LOWEST)/python -m pip install --constraint constraints-lowest.txt --editable '.[all,docs]' --group dev
 	touch $@
 
 check: static
@@ -58,6 +58,10 @@ type: setup
 
 contracts: setup
 	$(BIN)/lint-imports --no-logo
+
+# The site: build/site/index.html. Any warning is an error.
+docs: setup
+	$(BIN)/python -m sphinx -q -E -W --keep-going docs build/site
 
 bench: setup
 	$(BIN)/python benchmarks/env_throughput.py --steps 300 --rounds 5

@@ -32,6 +32,7 @@ import torch
 from agents.fetching.items import ITEMS, SHAKESPEARE, TRANSLATION
 from agents.fetching.shakespeare import SPEECHES_FILE
 from agents.supervised import small_talk as small_talk_material
+from tests.test_site import written_pages
 from text_gym.applications.translation import pairs as clauses
 from text_gym.applications.verse import subjects
 from text_gym.feedback import StudyConfig, create_study
@@ -230,6 +231,7 @@ DRY = {
     "make test",
     "make test-lowest",
     "make format",
+    "make docs",
     "make bench",
     "make bench-trl",
     "make bench-efficiency",
@@ -252,7 +254,7 @@ ELSEWHERE = {
 
 def printed() -> set[str]:
     """Returns the commands of all pages, and of the docstrings of what can be run."""
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]
+    pages = [*ROOT.glob("*.md"), *written_pages(), *ROOT.glob("benchmarks/*.md")]
     pages += ROOT.glob("agents/models/*/README.md")
     texts = [page.read_text("utf-8") for page in pages if page.name != "CHANGELOG.md"]
     modules = [*ROOT.glob("agents/*.py"), *ROOT.glob("benchmarks/*.py")]
