@@ -35,13 +35,21 @@ if TYPE_CHECKING:
     from agents.algorithms.trpo import TRPO
     from agents.callbacks import Callback, StopOnScore
     from agents.checkpoints.series import Checkpoints
-    from agents.policy.causal_lm import CausalLMPolicy
+    from agents.evaluation.evaluate import evaluate
+    from agents.evaluation.metrics import Evaluation
+    from agents.objectives.advantages import generalized_advantage_estimation
+    from agents.objectives.kl import kl_estimate, sequence_kl
+    from agents.objectives.losses import clipped_surrogate_loss
+    from agents.policy.causal_lm import CausalLMPolicy, forward_in_chunks
     from agents.policy.config import PolicyConfig
     from agents.reward_models.ensemble import RewardEnsemble, average_weights
     from agents.reward_models.reward_model import RewardModel
     from agents.reward_models.training import train_reward_model
     from agents.rollout.buffer import Rollout
     from agents.rollout.collect import collect_rollout
+    from agents.runs.console import ProgressBar
+    from agents.runs.run_folder import RunFolder
+    from agents.runs.run_page import RunPage
     from agents.sb3_baseline.agent import SB3PPO
     from agents.sb3_baseline.gymnasium_vec_env import GymnasiumVecEnv
 
@@ -62,6 +70,7 @@ __all__ = [
     "Checkpoints",
     "DPOConfig",
     "Demonstrations",
+    "Evaluation",
     "ExpertIteration",
     "ExpertIterationConfig",
     "GRPOConfig",
@@ -69,19 +78,28 @@ __all__ = [
     "PPOConfig",
     "PolicyConfig",
     "Preferences",
+    "ProgressBar",
     "REINFORCEConfig",
     "RLOOConfig",
     "RewardEnsemble",
     "RewardModel",
     "RewardModelConfig",
     "Rollout",
+    "RunFolder",
+    "RunPage",
     "SFTConfig",
     "StopOnScore",
     "TRPOConfig",
     "TrajectoryBalance",
     "TrajectoryBalanceConfig",
     "average_weights",
+    "clipped_surrogate_loss",
     "collect_rollout",
+    "evaluate",
+    "forward_in_chunks",
+    "generalized_advantage_estimation",
+    "kl_estimate",
+    "sequence_kl",
     "train_reward_model",
 ]
 
@@ -123,6 +141,16 @@ _MODULES = {
     "average_weights": "reward_models.ensemble",
     "collect_rollout": "rollout.collect",
     "train_reward_model": "reward_models.training",
+    "Evaluation": "evaluation.metrics",
+    "ProgressBar": "runs.console",
+    "RunFolder": "runs.run_folder",
+    "RunPage": "runs.run_page",
+    "clipped_surrogate_loss": "objectives.losses",
+    "evaluate": "evaluation.evaluate",
+    "forward_in_chunks": "policy.causal_lm",
+    "generalized_advantage_estimation": "objectives.advantages",
+    "kl_estimate": "objectives.kl",
+    "sequence_kl": "objectives.kl",
 }
 
 

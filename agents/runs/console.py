@@ -32,11 +32,13 @@ class ProgressBar(Callback):
     """Shows episodes, figures and tokens per second as training goes on.
 
     Args:
-        console: Where to.
+        console: Where to; None: the terminal.
         figures: Names of metrics, by what they are called here.
     """
 
-    def __init__(self, console: Console, figures: Mapping[str, str] = _FIGURES) -> None:
+    def __init__(
+        self, console: Console | None = None, figures: Mapping[str, str] = _FIGURES
+    ) -> None:
         self._figures = {**figures, "speed": "time/tokens_per_second"}
         self._progress = Progress(
             TextColumn("training"),
