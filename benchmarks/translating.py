@@ -44,9 +44,12 @@ class Translator:
         """Returns the likeliest translation that a beam of four finds."""
         return [one for one, *_ in self._in_batches(sources, self._texts, num_beams=BEAMS)]
 
-    def drawn(self, sources: Sequence[str], n: int, seed: int) -> list[list[str]]:
-        """Returns n translations of each source, drawn at temperature 1."""
-        options = {"do_sample": True, "top_k": 0, "num_return_sequences": n}
+    def drawn(
+        self, sources: Sequence[str], n: int, temperature: float, seed: int
+    ) -> list[list[str]]:
+        """Returns n translations of each source, drawn from the whole vocabulary."""
+        options = {"do_sample": True, "top_k": 0, "temperature": temperature}
+        options["num_return_sequences"] = n
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return self._in_batches(sources, self._texts, **options)

@@ -69,7 +69,7 @@ def decoded(model: Path, pairs: Sequence[Pair], seed: int) -> dict[str, Texts]:
     """Returns a model's translations by each way of decoding."""
     sources, references = _sides(pairs)
     translator = Translator(model)
-    drawn = translator.drawn(sources, N, seed)
+    drawn = translator.drawn(sources, N, TRANSLATION.preset.policy.temperature, seed)
     columns = [list(column) for column in zip(*drawn, strict=True)]
     paid = [scores(column, references) for column in columns]
     likely = [translator.log_probs(sources, column) for column in columns]
