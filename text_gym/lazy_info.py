@@ -65,6 +65,8 @@ class LazyInfo(dict[str, Any]):
         (True, 2, [0, 1, 2])
     """
 
+    __slots__ = ()
+
     @classmethod
     def of(cls, info: dict[str, Any]) -> LazyInfo:
         """Returns a lazy copy of any info."""

@@ -111,9 +111,9 @@ class TextRows:
 
     def completions(self, rows: NDArray[np.intp], prompt_lengths: Sequence[int]) -> list[TokenIds]:
         """Returns copies of what each of `rows` holds after so many tokens."""
-        ends = self._end[rows].tolist()
+        ids, first, ends = self._flat_ids, self._first, self._end[rows].tolist()
         return [
-            self._flat_ids[self._first[row] + length : end].copy()
+            ids[first[row] + length : end].copy()
             for row, length, end in zip(rows.tolist(), prompt_lengths, ends, strict=True)
         ]
 
