@@ -5,7 +5,6 @@ Knows where each text ends and how long it may become; neither prompts nor rewar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,8 +34,10 @@ class TextRows:
     def __init__(self, n: int, length: int) -> None:
         self.input_ids = np.zeros((n, length), dtype=np.int64)
         self.attention_mask = np.zeros((n, length), dtype=np.int8)
-        # Places in the flat arrays: where each row begins, where its text ends and must end.
+        # Places in the flat arrays: where each row begins and its prompt ends, where its text ends
+        # and must end.
         self._first = [row * length for row in range(n)]
+        self._prompt_end = list(self._first)
         self._end = np.array(self._first)
         self._limit = np.array(self._first)
         self._flatten()
@@ -61,16 +62,15 @@ class TextRows:
         if kept is None or kept[0] is not token_ids:
             kept = self._keep(token_ids)
         self.input_ids[row], self.attention_mask[row] = kept[1], kept[2]
-        self._end[row] = end = self._first[row] + len(token_ids)
+        self._end[row] = self._prompt_end[row] = end = self._first[row] + len(token_ids)
         self._limit[row] = end + room
 
     def _keep(self, token_ids: TokenIds) -> tuple[TokenIds, TokenIds, NDArray[np.int8]]:
         """Returns a prompt, and whole rows with nothing else; keeps those of the latest."""
-        input_ids, attention_mask = (
-            np.zeros_like(self.input_ids[0]),
-            np.zeros_like(self.attention_mask[0]),
-        )
-        input_ids[: len(token_ids)], attention_mask[: len(token_ids)] = token_ids, 1
+        input_ids = np.zeros_like(self.input_ids[0])
+        attention_mask = np.zeros_like(self.attention_mask[0])
+        input_ids[: len(token_ids)] = token_ids
+        attention_mask[: len(token_ids)] = 1
         if len(self._whole) * len(input_ids) > MOST_KEPT:
             self._whole.clear()
         kept = self._whole[id(token_ids)] = (token_ids, input_ids, attention_mask)
@@ -109,12 +109,11 @@ class TextRows:
         """Returns a copy of what a row holds after its first `length` tokens."""
         return self._flat_ids[self._first[row] + length : self._end[row]].copy()
 
-    def completions(self, rows: NDArray[np.intp], prompt_lengths: Sequence[int]) -> list[TokenIds]:
-        """Returns copies of what each of `rows` holds after so many tokens."""
-        ids, first, ends = self._flat_ids, self._first, self._end[rows].tolist()
+    def completions(self, rows: NDArray[np.intp]) -> list[TokenIds]:
+        """Returns copies of what each of `rows` holds after its prompt."""
+        ids, prompt_end, ends = self._flat_ids, self._prompt_end, self._end[rows].tolist()
         return [
-            ids[first[row] + length : end].copy()
-            for row, length, end in zip(rows.tolist(), prompt_lengths, ends, strict=True)
+            ids[prompt_end[row] : end].copy() for row, end in zip(rows.tolist(), ends, strict=True)
         ]
 
     def observation(self, *, copy: bool) -> dict[str, Any]:

@@ -50,7 +50,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     Step for step equal to `SyncVectorEnv` over `TextGenEnv`: row i of a vector seeded with s draws
     the prompts of an environment seeded with s + i. A source of prompts that is `shared` (sampling
     without replacement, say) is drawn from the vector's own stream instead, in the order in which
-    episodes start. The reward function is called once per step, on the texts that ended.
+    episodes start. The reward function is called once per step, on the texts that ended. `infos` are
+    dicts whose arrays are made when they are read; `dict(infos)` reads them all.
 
     Under `AutoresetMode.DISABLED` a finished row that is not reset is idle: its action is ignored,
     its reward 0, its flags False, its observation unchanged.
@@ -329,8 +330,9 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         try:  # the fastest of numpy's functions that look at both bounds
             np.ravel_multi_index((tokens,), (self.tokenizer.vocab_size,))
         except ValueError:
-            message = f"actions must be in {self.single_action_space}, got {tokens}"
-            raise ValueError(message) from None
+            raise ValueError(
+                f"actions must be in {self.single_action_space}, got {tokens}"
+            ) from None
         full = self._texts.append(rows, tokens)
         codes = np.maximum(self.task.stop_codes[tokens], full)  # True is LENGTH
         places = codes.nonzero()[0]
@@ -411,8 +413,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         if self._turns is not None:
             return self._turns.texts(rows.tolist(), codes)
         starts = [self._starts[row] for row in rows.tolist()]
-        written = self._texts.completions(rows, [len(start.token_ids) for start in starts])
-        return list(map(self.task.episode, starts, written, codes))
+        return list(map(self.task.episode, starts, self._texts.completions(rows), codes))
 
     def _text(self, row: int, method: str) -> TextSnapshot:
         """Returns the text of a row, for a method that needs one."""
