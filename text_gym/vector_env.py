@@ -50,8 +50,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     Step for step equal to `SyncVectorEnv` over `TextGenEnv`: row i of a vector seeded with s draws
     the prompts of an environment seeded with s + i. A source of prompts that is `shared` (sampling
     without replacement, say) is drawn from the vector's own stream instead, in the order in which
-    episodes start. The reward function is called once per step, on the texts that ended. `infos` are
-    dicts whose arrays are made when they are read; `dict(infos)` reads them all.
+    episodes start. The reward function is called once per step, on the texts that ended. The arrays
+    of `infos` are made when they are read; `dict(infos)` reads them all.
 
     Under `AutoresetMode.DISABLED` a finished row that is not reset is idle: its action is ignored,
     its reward 0, its flags False, its observation unchanged.
