@@ -33,7 +33,7 @@ from text_gym.exact import solve
 from text_gym.rendering import episode_html
 from text_gym.rewards import EachTurn
 from text_gym.turns import ResponderError, Turn
-from text_gym.wrappers import ChunkedFeedback, Constrain, RemainingTokens
+from text_gym.wrappers import ChunkedFeedback, Constrain, Feedback, RemainingTokens
 from text_gym.wrappers import vector as vector_wrappers
 
 CHARS = "hiokbyesn? <>"
@@ -136,6 +136,16 @@ def test_turns_of_a_limit_that_truncates_pay_nothing() -> None:
     assert "text_episode" not in info
 
 
+def test_a_text_that_the_responder_ends_is_finished_though_its_turn_was_cut_short() -> None:
+    arguments = task(responder=lambda turns: [None] * len(turns), limit="truncate")
+    env = TextGenEnv(**arguments)
+    env.reset(seed=0)
+    *_, (_, reward, terminated, truncated, info) = written(env, ids("hi") * 4)
+    assert (reward, terminated, truncated) == (4.0, True, False)
+    assert info["stop_reason"] == "length"
+    check_vector_env(lambda: TextGenVectorEnv(2, **arguments), lambda: TextGenEnv(**arguments))
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("each_turn", [False, True])
 def test_the_vector_environment_equals_single_ones(mode: str, each_turn: bool) -> None:
@@ -172,6 +182,16 @@ def test_a_reward_for_each_turn_is_given_the_turn_after_all_that_came_before() -
     assert [step[1] for step in steps] == [0, 1, 0, 1]
     assert [(one.prompt, one.completion) for one in given] == [("hi", "yes"), ("hi\nyes\nok", "no")]
     assert given[1].prompt_ids.tolist() == [*ids("hi yes"), EOS, *ids("ok")]
+
+
+def test_a_reward_for_each_turn_belongs_to_the_environment() -> None:
+    env = Feedback(TextGenEnv(**task(responder=lambda turns: ["ok"], max_turns=2)), EachTurn(_n))
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="give EachTurn to the environment itself"):
+        written(env, [EOS, EOS])
+    envs = vector_wrappers.Feedback(TextGenVectorEnv(1, **task(max_turns=1)), EachTurn(_n))
+    envs.reset(seed=0)
+    assert envs.step(np.array([EOS]))[1].tolist() == [0.0]  # of one turn, it is that of the text
 
 
 def test_a_seed_decides_what_a_random_responder_says() -> None:

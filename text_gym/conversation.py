@@ -55,6 +55,13 @@ class Conversation:
         """Whether the policy may not have another turn."""
         return self.room == 0 or self.n_turns == self._rules.max_turns
 
+    def pays_at(self, code: int) -> bool:
+        """Tells whether a text whose last turn ends so is finished, and therefore paid for.
+
+        It is where the responder ended it, though the turn was cut short.
+        """
+        return self._task.pays_at(code) or not self.is_over
+
     @property
     def token_ids(self) -> TokenIds:
         """All tokens before the turn that is being written, the prompt included."""

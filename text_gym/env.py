@@ -329,7 +329,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
     ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         self._stop_reason = STOP_REASONS[code]
         info: dict[str, Any] = {"stop_reason": self._stop_reason, **self._mask_info()}
-        paid = self.task.pays_at(code)
+        paid = (self._conversation or self.task).pays_at(code)
         reward = 0.0
         if paid:
             episode = info["text_episode"] = self._episode(start, code)

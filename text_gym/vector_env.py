@@ -374,6 +374,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         values: dict[str, Any] = {"stop_reason": [STOP_REASONS[code] for code in codes.tolist()]}
         if self.task.limit == "truncate":
             cut = codes == LENGTH
+            if self._turns is not None:  # what the responder ended is finished
+                cut &= [self._turns[row].is_over for row in rows.tolist()]
             truncations[rows[cut]] = True
             RowReport(self.num_envs, rows, values).file(infos)
             rows, codes, values = rows[~cut], codes[~cut], {}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from text_gym.episode import Episode
 from text_gym.rewards import RewardFunction, as_reward_function
+from text_gym.rewards.each_turn import pays_each_turn
 from text_gym.rewards.function import Scores, reward_name, score
 from text_gym.task import Observation
 from text_gym.wrappers.reward_transform import EpisodeTransform, Finished, RewardUpdate, Values
@@ -63,7 +64,16 @@ class FeedbackTransform(EpisodeTransform):
         return RewardUpdate(rewards, own.components)
 
     def weighed(self, episodes: Sequence[Episode]) -> Scores:
-        """Returns the weighted feedback, its components under the names they are reported by."""
+        """Returns the weighted feedback, its components under the names they are reported by.
+
+        Raises:
+            ValueError: If it is for each turn, and a text has several: it sees them at the end.
+        """
+        if pays_each_turn(self.reward_function) and any(len(one.turns) > 1 for one in episodes):
+            raise ValueError(
+                "reward_function must pay for whole texts here, got a reward for each turn of "
+                "texts of several: give EachTurn to the environment itself"
+            )
         scores = score(self.reward_function, episodes)
         components = self._named(scores.total, scores.components)
         return Scores(self.weight * scores.total, components)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Cache
+from transformers import Cache, DynamicCache
 from transformers.cache_utils import CacheLayerMixin
 
 
@@ -65,6 +65,13 @@ class _RowLayer(CacheLayerMixin):
         start = self._slots.head - key_states.shape[2]
         for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
             buffer[rows, :, start : self._slots.head] = states
+
+    def taken(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns copies of the slots in use of some rows, (k, heads, S, head size) each."""
+        keys, values = (
+            buffer[rows, :, self._slots.first : self._slots.head] for buffer in self._buffers
+        )
+        return keys, values
 
     def keep(self, rows: Tensor) -> None:
         """Drops all rows but these."""
@@ -124,6 +131,21 @@ class RowCache(Cache):
             layer.insert(rows, keys, values)
         self.lengths[rows] = lengths
         self._drop_unused()
+
+    def taken(self, rows: Tensor) -> tuple[DynamicCache, Tensor]:
+        """Returns a copy of some rows that a model can write on to.
+
+        Args:
+            rows: (k,).
+
+        Returns:
+            The copy, of S slots, and which of them belong to each row, (k, S).
+        """
+        copied: Any = DynamicCache()
+        for number, layer in enumerate(self._rows):
+            copied.update(*layer.taken(rows), number)
+        distance = torch.arange(self._slots.head - self._slots.first, 0, -1, device=rows.device)
+        return copied, distance <= self.lengths[rows, None]
 
     def clear(self, rows: Sequence[int]) -> None:
         """Forgets the texts of `rows`, which go on writing at the head like all others."""

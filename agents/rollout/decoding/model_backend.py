@@ -56,14 +56,18 @@ class ModelBackend:
 
     @torch.no_grad()
     def extend(self, texts: Mapping[int, Tensor], added: Mapping[int, int]) -> None:
-        """Reads texts again to which something was added: whole, since a cache has no room within.
+        """Reads what was added to texts that have been read up to there.
 
         Args:
             texts: Whole texts by line.
             added: How many tokens at the end of each are new.
         """
         with self._stopwatch("prefill"):
-            self._start(texts)
+            for count in sorted(set(added.values())):
+                lines = [line for line in texts if added[line] == count]
+                tokens = torch.stack([texts[line][-count:] for line in lines])
+                device = self._policy.device
+                self._extend(torch.tensor(lines, device=device), tokens.to(device))
 
     def clear(self, lines: Sequence[int]) -> None:
         """Forgets the texts of `lines`, which go on writing at the head like all others."""
@@ -93,16 +97,38 @@ class ModelBackend:
         attention_mask = torch.arange(width - 1, -1, -1, device=device) < lengths[:, None]
         input_ids = torch.zeros(attention_mask.shape, dtype=torch.long, device=device)
         input_ids[attention_mask] = torch.cat(list(prompts.values())).to(device)
-        cache: Any = DynamicCache()
+        self._read_into(lines, lengths, input_ids, attention_mask, DynamicCache())
+
+    def _extend(self, lines: Tensor, tokens: Tensor) -> None:
+        """Reads k lines' next r tokens (k, r), in one pass."""
+        cache, in_text = self._cache.taken(lines)
+        attention_mask = torch.cat([in_text, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
+        lengths = self._cache.lengths[lines] + tokens.shape[1]
+        self._read_into(lines, lengths, tokens, attention_mask, cache)
+
+    def _read_into(
+        self, lines: Tensor, lengths: Tensor, tokens: Tensor, attention_mask: Tensor, cache: Any
+    ) -> None:
+        """Reads tokens (k, P) after what a cache of S slots holds, and puts all of it into lines.
+
+        Args:
+            lines: (k,).
+            lengths: Tokens of the texts, these included, (k,).
+            tokens: (k, P); all end together.
+            attention_mask: Which slots and tokens belong to the texts, (k, S + P).
+            cache: Of a model; it is written on.
+        """
+        positions = (attention_mask.cumsum(dim=1) - 1).clamp_min(0)
         hidden = self._policy.hidden_states(
-            input_ids,
+            tokens,
             attention_mask.long(),
-            position_ids=(attention_mask.cumsum(dim=1) - 1).clamp_min(0),
+            position_ids=positions[:, -tokens.shape[1] :],
             past_key_values=cache,
             use_cache=True,
         )
+        longest = int(lengths.max())
         keys_and_values = [
-            (layer.keys, layer.values)
+            (layer.keys[:, :, -longest:], layer.values[:, :, -longest:])
             for layer in cache.layers
             if getattr(layer, "keys", None) is not None
         ]
