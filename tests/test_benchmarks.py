@@ -51,6 +51,7 @@ SCRIPTS = (
     "ablations",
     "asking",
     "busy_machine",
+    "calculator",
     "cost_per_token",
     "dialogue_regret",
     "efficiency",

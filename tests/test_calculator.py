@@ -96,7 +96,7 @@ def test_the_numbers_of_a_held_out_sum_are_in_no_other_order_in_training() -> No
     ("changes", "message"),
     [
         ({"split": "test"}, r"split must be one of \('train', 'heldout'\), got 'test'"),
-        ({"largest": 8}, "largest must be from 9 to 999, got 8"),
+        ({"largest": 18}, "largest must be from 19 to 999, got 18"),
         ({"operands": 4}, "operands must be from 2 to 3, got 4"),
     ],
 )

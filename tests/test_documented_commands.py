@@ -122,6 +122,10 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.resume runs/loop": "",
         "python -m agents.rlhf --annotators simulated --judgements 1000 --accuracy 0.75": LOOP,
     },
+    # Its own model takes a minute to make.
+    "calculator": {
+        "python -m agents.train calculator": f"{TOY} --model small-talk --reward word_count",
+    },
     "Stable-Baselines3": {
         "python -m agents.train toy --name ours": TOY,
         "python -m agents.train toy --name mlp --algorithm sb3-ppo --num-envs 16": TOY,
@@ -167,6 +171,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/architectures.py": "--help",
         "python benchmarks/asking.py": "--help",
         "python benchmarks/busy_machine.py": "--help",
+        "python benchmarks/calculator.py": "--help",
         "python benchmarks/cost_per_token.py": "--help",
         "python benchmarks/evaluation_table.py": "--help",
         "python benchmarks/efficiency.py": "--help",

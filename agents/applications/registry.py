@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 
+from agents.applications.calculator.application import CALCULATOR
 from agents.applications.conversation.application import CONVERSATION
 from agents.applications.dialogue import DIALOGUE
 from agents.applications.facts.application import FACTS
@@ -16,7 +17,17 @@ from agents.applications.verse.application import VERSE
 
 APPLICATIONS = {
     one.name: one
-    for one in (DIALOGUE, CONVERSATION, TUTORIAL, TOY, REVIEWS, VERSE, TRANSLATION, FACTS)
+    for one in (
+        DIALOGUE,
+        CONVERSATION,
+        TUTORIAL,
+        TOY,
+        REVIEWS,
+        VERSE,
+        TRANSLATION,
+        FACTS,
+        CALCULATOR,
+    )
 }
 
 PRESETS: dict[str, tuple[str, FineTuning]] = {

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from text_gym.applications.calculator.arithmetic import calculate
 from text_gym.applications.calculator.questions import Split, questions
-from text_gym.applications.calculator.task import Calculator, RightAnswer, calculator
+from text_gym.applications.calculator.task import CALL, Calculator, RightAnswer, calculator
 
-__all__ = ["Calculator", "RightAnswer", "Split", "calculate", "calculator", "questions"]
+__all__ = ["CALL", "Calculator", "RightAnswer", "Split", "calculate", "calculator", "questions"]

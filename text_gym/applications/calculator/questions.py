@@ -30,19 +30,20 @@ FORMS: Sequence[tuple[str, str]] = (
 )
 """A sum in words, and as a calculator reads it; those of two numbers first."""
 _OF_TWO = 4
+_SMALLEST = 10
 _SEED = 0
 _HELDOUT_OF = 10
 """One sum in so many is held out."""
 
 
 def questions(
-    split: Split, *, largest: int = 99, operands: int = 3, most: int = 4096
+    split: Split, *, largest: int = 99, operands: int = 2, most: int = 4096
 ) -> list[Prompt]:
     """Returns different sums in words, always the same ones.
 
     Args:
         split: `"train"` or `"heldout"`.
-        largest: Number that occurs, from 9 to 999; the least is 2.
+        largest: Number that occurs, from 19 to 999; the least is 10.
         operands: Most numbers of a sum, 2 or 3.
         most: Sums to draw; which are drawn twice count once.
 
@@ -56,20 +57,21 @@ def questions(
     Example:
         >>> first = questions("heldout", most=1)[0]
         >>> first.text, first.metadata["expression"], first.reference
-        ('take 32 from 43', '43-32', '11')
+        ('take 98 from 44', '44-98', '-54')
     """
     if split not in get_args(Split):
         raise ValueError(f"split must be one of {get_args(Split)}, got {split!r}")
-    require("largest", largest, 9, 999)
+    require("largest", largest, _SMALLEST + 9, 999)
     require("operands", operands, 2, 3)
     require("most", most, 1)
     np_random = np.random.default_rng(_SEED)
     found: list[Prompt] = []
     while len(found) < most:
         form = int(np_random.integers(_OF_TWO if operands == 2 else len(FORMS)))
-        numbers = np_random.integers(2, largest, size=2 if form < _OF_TWO else 3, endpoint=True)
-        if is_heldout(numbers.tolist()) == (split == "heldout"):
-            found.append(_question(form, numbers.tolist()))
+        size = 2 if form < _OF_TWO else 3
+        numbers = np_random.integers(_SMALLEST, largest, size=size, endpoint=True).tolist()
+        if is_heldout(numbers) == (split == "heldout"):
+            found.append(_question(form, numbers))
     return list({one.text: one for one in found}.values())
 
 

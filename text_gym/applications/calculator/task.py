@@ -32,7 +32,7 @@ def calculator(
     *,
     split: Split = "train",
     largest: int = 99,
-    operands: int = 3,
+    operands: int = 2,
     tool: bool = True,
     **of_the_environment: Any,
 ) -> Arguments:
@@ -40,14 +40,14 @@ def calculator(
 
     ## Description
 
-    `TextGen/Calculator-v0`. The prompt is a sum in words, such as `take 12 from 37 times 48`. A
-    turn that ends with `=`, such as `37*48-12=`, is a call: the environment adds what it comes to,
-    and the next turn begins. Any other turn is the answer, and ends the text:
+    `TextGen/Calculator-v0`. The prompt is a sum in words, such as `take 37 from 48`. A turn that
+    ends with `=`, such as `48-37=`, is a call: the environment adds what it comes to, and the next
+    turn begins. Any other turn is the answer, and ends the text:
 
-        prompt      take 12 from 37 times 48
-        policy      37*48-12=
-        responder   1764
-        policy      1764
+        prompt      take 37 from 48
+        policy      48-37=
+        responder   11
+        policy      11
 
     The calculator knows `+ - * / **` and brackets, numbers up to 10⁹ and texts of up to 64
     characters; of anything else it says `error`.
@@ -62,7 +62,7 @@ def calculator(
 
     ## Starting State
 
-    One of 4,096 drawn sums of two or three numbers from 2 to `largest`, repeats left out.
+    One of 4,096 drawn sums of numbers from 10 to `largest`, repeats left out.
 
     ## Rewards
 
@@ -78,7 +78,7 @@ def calculator(
     Args:
         split: `"train"` or `"heldout"`: sums of numbers that are in no sum of the other, in any
             order.
-        largest: Number in a sum, from 9 to 999.
+        largest: Number in a sum, from 19 to 999.
         operands: Most numbers of a sum, 2 or 3.
         tool: Whether there is a calculator. Without it a text has one turn.
         **of_the_environment: Of `TextGenEnv`, in place of the above.

@@ -1,0 +1,1 @@
+"""A small model learns to ask a calculator, and to say what it said."""
