@@ -39,7 +39,7 @@ from text_gym.metrics import distinct_n, repeated_across
 from text_gym.rewards import Sentiment
 
 BEST_OF = 8
-EVALUATED = 256, 16
+EVALUATED = 128, 16
 """Conversations of each, and under `--quick`."""
 START = str(CONVERSATION.preset.model)
 UNITS = {

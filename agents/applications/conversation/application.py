@@ -77,10 +77,10 @@ CONVERSATION = Application(
         total_episodes=1_536,
         num_envs=256,
         eval_episodes=128,
-        checkpoint_every=4,
+        checkpoint_every=1,
         policy=PolicyConfig(autocast="auto"),
         algorithm=TrajectoryBalanceConfig(
-            learning_rate=3e-4, micro_batch_size=16, kl_coef=0.1, replay_ratio=0
+            learning_rate=5e-4, micro_batch_size=16, kl_coef=0.25, replay_ratio=0
         ),
     ),
     prompts={"conversation": prompts},
