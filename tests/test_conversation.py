@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,11 @@ from agents.applications.conversation.application import CONVERSATION, fitting, 
 from agents.applications.conversation.partner import LanguageModelPartner
 from agents.applications.conversation.turn_form import encode_turn
 from agents.applications.dialogue import SMALL_TALK_MODEL
+from agents.preparing import conversation as preparing
+from agents.preparing.command import PrepareCommand
 from agents.preparing.conversation_windows import windows
+from agents.reward_models.reward_model import RewardModel
+from agents.supervised.pair_files import Rating
 from benchmarks import conversation_sb3
 from text_gym import HuggingFaceTokenizer, TextGenEnv
 from text_gym.applications.scripted_partner import ScriptedPartner
@@ -209,6 +214,32 @@ def test_another_setting_is_another_folder() -> None:
     folders = {made.Made("model", {**settings, "epochs": n}).folder for n in (1, 2)}
     assert len(folders) == 2
     assert made.Made("model", {"epochs": 1}).folder in folders
+
+
+@pytest.mark.slow
+def test_ratings_pay_whole_conversations_in_deviations_of_where_the_preset_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TEXT_GYM_CACHE", str(tmp_path))
+    sizes = {"conversations": 16, "normalised_over": 8}
+    rating = dataclasses.replace(made.RATING, settings={**made.RATING.settings, **sizes})
+    rows = [Rating("Hi", "\n".join(["Hello"] * n), float(n), 1.0) for n in range(1, 17)]
+    monkeypatch.setattr(preparing, "RATING", rating)
+    monkeypatch.setattr(preparing, "chitchat_stretches", lambda split: [("Hi", "Hello", "Bye")])
+    monkeypatch.setattr(preparing, "chitchat_ratings", lambda split, *scales: rows)
+    said: list[str] = []
+    for _ in range(2):
+        preparing.prepare(PrepareCommand("conversation", threads=1), said.append)
+    steps, *folders = said
+    assert steps.startswith("step 1: held-out loss")
+    assert folders == 2 * [f"{one.name}: {one.folder}" for one in (made.MODEL, rating)]
+    episodes = preparing.reference_conversations(8)
+    rewards = RewardModel.load(rating.folder)(episodes)
+    assert rewards.mean() == pytest.approx(0, abs=0.01)
+    assert rewards.std() == pytest.approx(1, abs=0.01)
+    whole = [one.continuation for one in episodes]
+    assert any(len(one.turns) > 3 for one in episodes)
+    assert whole == ["\n".join(turn.text for turn in one.turns) for one in episodes]
 
 
 # Learning
