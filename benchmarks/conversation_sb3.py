@@ -32,7 +32,7 @@ LINES = (
     *("what is it ?", "it was a good day"),
 )
 """Of the partner."""
-CONVERSATIONS = 4_096, 256
+CONVERSATIONS = 2_048, 256
 """To learn from, and under `--quick`."""
 SHARED = {"learning_rate": 1e-3, "n_epochs": 4, "gae_lambda": 0.95, "ent_coef": 0.01}
 """Settings of both."""
