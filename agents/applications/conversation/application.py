@@ -74,13 +74,13 @@ CONVERSATION = Application(
         responder="partner",
         response_template=RESPONSE_TEMPLATE,
         **TURNS,
-        total_episodes=1_536,
+        total_episodes=1_024,
         num_envs=256,
         eval_episodes=128,
         checkpoint_every=1,
         policy=PolicyConfig(autocast="auto"),
         algorithm=TrajectoryBalanceConfig(
-            learning_rate=5e-4, micro_batch_size=16, kl_coef=0.25, replay_ratio=0
+            learning_rate=3e-4, micro_batch_size=16, kl_coef=0.25, replay_ratio=0
         ),
     ),
     prompts={"conversation": prompts},
