@@ -49,28 +49,22 @@ class RowReport(Unread):
     def read(self, key: str) -> Any:
         """Returns the array of a key, or a mask."""
         values = self._values.get(key)
-        return self._column(True, np.bool_) if values is None else self._filed(values)
+        return _mask(self._n, self._rows) if values is None else self._filed(values)
 
     def _filed(self, values: Reported) -> Any:
         if isinstance(values, Mapping):
             filed: dict[str, Any] = {}
             for name, term in values.items():
-                filed[name], filed[f"_{name}"] = self._filed(term), self._column(True, np.bool_)
+                filed[name], filed[f"_{name}"] = self._filed(term), _mask(self._n, self._rows)
             return filed
         if isinstance(values, np.ndarray):
-            return self._column(values, values.dtype)
+            return _column(self._n, self._rows, values, values.dtype)
         if isinstance(values[0], int | np.integer):
-            return self._column(values, np.int64)
+            return _column(self._n, self._rows, values, np.int64)
         objects = np.empty(self._n, dtype=object)
         for row, value in zip(self._rows.tolist(), values, strict=True):
             objects[row] = value
         return objects
-
-    def _column(self, values: Any, dtype: Any) -> NDArray[Any]:
-        """Returns (n,) with the values at the rows that report."""
-        column = np.zeros(self._n, dtype=dtype)
-        column[self._rows] = values
-        return column
 
 
 class DrawReport(Unread):
@@ -96,12 +90,24 @@ class DrawReport(Unread):
     def read(self, key: str) -> Any:
         """Returns the array of a key, or its mask; not every prompt need report it."""
         name = key.removeprefix("_")
-        reports = [
-            {"prompt_length": len(start.token_ids), **start.prompt.info} for start in self._starts
-        ]
-        rows = self._rows[[name in report for report in reports]]
-        values = {name: [report[name] for report in reports if name in report]}
-        return RowReport(self._n, rows, values).read(key)
+        rows, starts = self._rows, self._starts
+        if name == "prompt_length":
+            values = [len(start.token_ids) for start in starts]
+        else:
+            rows = rows[[name in start.prompt.info for start in starts]]
+            values = [start.prompt.info[name] for start in starts if name in start.prompt.info]
+        return _column(self._n, rows, values, np.int64) if key == name else _mask(self._n, rows)
+
+
+def _column(n: int, rows: NDArray[np.intp], values: Any, dtype: Any) -> NDArray[Any]:
+    """Returns (n,) with the values at `rows`, and 0 elsewhere."""
+    column = np.zeros(n, dtype=dtype)
+    column[rows] = values
+    return column
+
+
+def _mask(n: int, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+    return _column(n, rows, True, np.bool_)
 
 
 def merged(infos: Mapping[str, Any], others: Mapping[str, Any]) -> LazyInfo:
