@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from agents.algorithms.trpo import TRPO
     from agents.callbacks import Callback, StopOnScore
     from agents.checkpoints.series import Checkpoints
-    from agents.evaluation.evaluate import evaluate
-    from agents.evaluation.metrics import Evaluation
     from agents.objectives.advantages import generalized_advantage_estimation
     from agents.objectives.kl import kl_estimate, sequence_kl
     from agents.objectives.losses import clipped_surrogate_loss
@@ -70,7 +68,6 @@ __all__ = [
     "Checkpoints",
     "DPOConfig",
     "Demonstrations",
-    "Evaluation",
     "ExpertIteration",
     "ExpertIterationConfig",
     "GRPOConfig",
@@ -95,7 +92,6 @@ __all__ = [
     "average_weights",
     "clipped_surrogate_loss",
     "collect_rollout",
-    "evaluate",
     "forward_in_chunks",
     "generalized_advantage_estimation",
     "kl_estimate",
@@ -141,12 +137,10 @@ _MODULES = {
     "average_weights": "reward_models.ensemble",
     "collect_rollout": "rollout.collect",
     "train_reward_model": "reward_models.training",
-    "Evaluation": "evaluation.metrics",
     "ProgressBar": "runs.console",
     "RunFolder": "runs.run_folder",
     "RunPage": "runs.run_page",
     "clipped_surrogate_loss": "objectives.losses",
-    "evaluate": "evaluation.evaluate",
     "forward_in_chunks": "policy.causal_lm",
     "generalized_advantage_estimation": "objectives.advantages",
     "kl_estimate": "objectives.kl",
