@@ -61,7 +61,7 @@ contracts: setup
 
 # The site: build/site/index.html. Any warning is an error.
 docs: setup
-	$(BIN)/python -m sphinx -q -E -W --keep-going docs build/site
+	$(BIN)/python -m sphinx -q -E -W --keep-going -d build/doctrees docs build/site
 
 bench: setup
 	$(BIN)/python benchmarks/env_throughput.py --steps 300 --rounds 5

@@ -36,6 +36,12 @@ def test_the_site_is_whole(tmp_path: Path) -> None:
     assert [one.name for one in animations if one.stat().st_size > LARGEST_ANIMATION] == []
 
 
+def test_every_page_has_its_place_in_the_navigation() -> None:
+    listed = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").splitlines()
+    top = {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"}
+    assert sorted(top - set(listed)) == []
+
+
 def written_pages() -> list[Path]:
     """Returns the pages that somebody wrote, without those that a build adds."""
     docs = ROOT / "docs"

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TUTORIALS = ROOT / "docs" / "tutorials"
-PAGES = sorted(path.name for path in TUTORIALS.glob("*.md") if path.name != "README.md")
+DOCS = ROOT / "docs"
+TUTORIALS = sorted(path.name for path in DOCS.glob("tutorials/*.md") if path.stem != "README")
+PAGES = ["getting_started.md", *(f"tutorials/{name}" for name in TUTORIALS)]
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 
 
@@ -27,7 +28,7 @@ def test_a_tutorial_runs_and_prints_what_it_says(
     module = types.ModuleType("tutorial")  # where pickle finds what a page defines
     monkeypatch.setitem(sys.modules, module.__name__, module)
     printed = ""
-    for kind, text in BLOCK.findall((TUTORIALS / page).read_text(encoding="utf-8")):
+    for kind, text in BLOCK.findall((DOCS / page).read_text(encoding="utf-8")):
         if kind == "python":
             with contextlib.redirect_stdout(io.StringIO()) as output:
                 exec(compile(text, page, "exec"), vars(module))
@@ -37,5 +38,5 @@ def test_a_tutorial_runs_and_prints_what_it_says(
 
 
 def test_the_first_page_lists_every_tutorial() -> None:
-    links = re.findall(r"^\d+\. \[[^\]]+\]\((\S+)\)", (TUTORIALS / "README.md").read_text(), re.M)
-    assert sorted(links) == PAGES
+    page = (DOCS / "tutorials" / "README.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\d+\. \[[^\]]+\]\((\S+)\)", page, re.MULTILINE)) == TUTORIALS

@@ -27,7 +27,7 @@ ARGUMENTS = {"Translation": {"prompts": [Prompt("la casa es grande", "the house 
 """What environments are made with whose own data must be fetched first."""
 
 PROMPTS: dict[str, Any] = {
-    "Calculator": {"prompt": {"prompt": "take 12 from 37 times 48", "reference": "1764"}},
+    "Calculator": {"prompt": {"prompt": "take 37 from 48", "reference": "11"}},
     "BalancedBrackets": {"prompt_id": 3},
     "Conversation": {"prompt": "How are you?"},
     "Copying": {"prompt_id": 78},
@@ -42,7 +42,7 @@ PROMPTS: dict[str, Any] = {
 
 TEXTS = {
     "BalancedBrackets": ["[]()[]])"],
-    "Calculator": ["37*48-12=", "1764"],
+    "Calculator": ["48-37=", "11"],
     "Conversation": ["Fine, thanks!", "I like that.", "Tell me more!"],
     "RandomWalk": ["tneoa"],
     "SmallTalk": ["It was great, thank you!"],

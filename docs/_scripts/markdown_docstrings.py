@@ -38,7 +38,21 @@ def _remark(name: str, value: Any) -> list[str]:
 
 
 def converted(lines: Iterable[str]) -> Iterator[str]:
-    """Yields the lines of a docstring as reStructuredText."""
+    r"""Yields the lines of a docstring as reStructuredText.
+
+    Example:
+        >>> for line in converted(["## Rewards", "", "2 * 3, or `PPO` of `x`:", "", "    drawn"]):
+        ...     print(line)
+        .. rubric:: Rewards
+        <BLANKLINE>
+        <BLANKLINE>
+        2 \* 3, or \ :py:obj:`PPO <agents.PPO>`\  of \ ``x``\ :
+        <BLANKLINE>
+        ::
+        <BLANKLINE>
+            drawn
+        <BLANKLINE>
+    """
     fence = False
     kinds = []
     for line in lines:

@@ -6,8 +6,10 @@ What is public is what modules list in `__all__`. Knows nothing of what the name
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
+import pydoc
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -48,18 +50,23 @@ def write(docs: Path) -> None:
 @cache
 def public_names() -> dict[str, list[str]]:
     """Returns the public names of each module that lists any, in the order of the modules."""
-    modules = [
-        importlib.import_module(name) for package in PACKAGES for name in _modules_below(package)
-    ]
-    return {one.__name__: sorted(one.__all__) for one in modules if hasattr(one, "__all__")}
+    names = (name for package in PACKAGES for name in _modules_below(package))
+    modules = map(importlib.import_module, filter(_lists_names, names))
+    return {one.__name__: sorted(one.__all__) for one in modules}
+
+
+def _lists_names(module: str) -> bool:
+    """Tells whether a module has `__all__`, without importing it: some are commands."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    return "\n__all__" in Path(spec.origin).read_text(encoding="utf-8")
 
 
 def _modules_below(package: str) -> Iterator[str]:
     yield package
     path = importlib.import_module(package).__path__
-    for module in pkgutil.walk_packages(path, f"{package}."):
-        if not module.name.endswith("__main__"):
-            yield module.name
+    yield from (module.name for module in pkgutil.walk_packages(path, f"{package}."))
 
 
 @cache
@@ -105,7 +112,11 @@ def _folder_page(folder: str) -> str:
 
 def _module_page(module: str, names: list[str]) -> str:
     here = [name for name in names if _place(module, name) is None]
-    linked = [f"- [`{name}`]({_link(module, name)})" for name in names if name not in here]
+    linked = [
+        f"- [`{name}`]({_link(module, name)}): {pydoc.getdoc(_value(module, name)).splitlines()[0]}"
+        for name in names
+        if name not in here
+    ]
     parts = [f"# {module}", directive("automodule", module)]
     if linked:
         parts.append("With pages of their own:\n\n" + "\n".join(linked))
