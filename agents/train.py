@@ -28,19 +28,21 @@ def main() -> None:
 
     asked, arguments = _asked(sys.argv[1:])
     presets = dict(PRESETS)
+    preset = arguments[0] if arguments and arguments[0] in presets else None
     if asked.config is not None:
         from agents.runs import config_file
 
         said = config_file.read(asked.config)
-        if said.preset is not None and not presets.keys() & set(arguments):
-            arguments = [said.preset, *arguments]
-    for name in presets.keys() & set(arguments):
-        description, config = presets[name]
+        if said.preset is not None and preset is None:
+            preset = said.preset
+            arguments = [preset, *arguments]
+    if preset is not None:
+        description, config = presets[preset]
         if asked.config is not None:
-            config = said.applied_to(name, asked.algorithm)
+            config = said.applied_to(preset, asked.algorithm)
         elif asked.algorithm is not None:
-            config = APPLICATIONS[name].with_algorithm(asked.algorithm)
-        presets[name] = (description, config)
+            config = APPLICATIONS[preset].with_algorithm(asked.algorithm)
+        presets[preset] = (description, config)
     config = tyro.extras.overridable_config_cli(
         presets,
         prog="python -m agents.train",
@@ -48,7 +50,7 @@ def main() -> None:
         args=arguments,
         config=(tyro.conf.AvoidSubcommands,),
     )
-    preset = next(argument for argument in arguments if argument in PRESETS)
+    assert preset is not None  # or the command line has been refused
     if asked.print_config:
         from agents.runs import config_file
 

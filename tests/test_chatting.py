@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from agents.applications.registry import APPLICATIONS
 from agents.runs import chatting, comparing, pipeline
 from agents.runs.chatting_options import Chatting
 from agents.runs.comparing_options import Comparing
+from text_gym import Episode
 
 SMALL = {"total_episodes": 16, "num_envs": 8, "eval_episodes": 8, "threads": 1}
 
@@ -49,6 +51,14 @@ def test_the_same_seed_says_the_same(capsys: pytest.CaptureFixture[str]) -> None
         talks.append(capsys.readouterr().out)
     assert talks[0] == talks[1]
     assert "reward" not in talks[0]
+
+
+def test_a_reward_that_reads_an_expected_answer_says_nothing_of_a_typed_line() -> None:
+    def exact(episodes: Sequence[Episode]) -> list[float]:
+        return [float(one.completion == one.metadata["answer"]) for one in episodes]
+
+    shown = chatting._shown("model", Episode.from_text("Hi", "so"), exact)
+    assert "no reward without" in shown.plain
 
 
 def test_lines_come_from_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:

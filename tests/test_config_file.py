@@ -74,7 +74,8 @@ def test_what_is_printed_is_read_again(
         ("learner: nothing", r"must name one of \['ppo', .*\], got 'nothing'"),
         ("total_episode: 1", "there is no option 'total_episode', only"),
         ("total_episodes: many", "total_episodes must be int, got 'many'"),
-        ("algorithm: {learning_rat: 1}", "only one of them has"),
+        ("algorithm: {learning_rat: 1}", "there is no option 'algorithm.learning_rat', only"),
+        ("preset: [facts]", r"must name one of .*, got \['facts'\]"),
         ("monitor_every: 0", "monitor_every must be at least 1, got 0"),
     ],
 )
@@ -82,6 +83,28 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, text: str, rule: str) -> None
     path = written(tmp_path / "run.yaml", text)
     with pytest.raises(ValueError, match=rule):
         config_file.read(path).applied_to("dialogue", None)
+
+
+def test_what_a_file_says_of_the_presets_own_algorithm_holds_where_that_is_named(
+    tmp_path: Path,
+) -> None:
+    said = config_file.read(written(tmp_path / "run.yaml", "algorithm: {kl_coef: 0.123}"))
+    for named in (None, "trajectory-balance"):
+        assert said.applied_to("dialogue", named).algorithm.kl_coef == 0.123
+    assert said.applied_to("dialogue", "ppo").algorithm.kl_coef == 0.05
+
+
+def test_a_name_in_a_file_is_the_runs(tmp_path: Path) -> None:
+    path = written(tmp_path / "run.yaml", "learner: ppo\nname: 1e4_mine\n")
+    assert config_file.read(path).options == {"name": "1e4_mine"}
+
+
+def test_a_value_that_is_called_as_a_preset_is_no_preset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "run.yaml", "preset: dialogue\n")
+    values = printed(["--config", str(path), "--prompts", "toy"], monkeypatch, capsys)
+    assert (values["preset"], values["prompts"]) == ("dialogue", "toy")
 
 
 @pytest.mark.slow

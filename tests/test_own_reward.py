@@ -85,6 +85,7 @@ def test_several_are_added_up_with_their_weights(own: Path) -> None:
         ('{"FILE:polite": "much"}', "must have a weight, or .*, got {'weight': 'much'}"),
         ('{"sentiment": {"arguments": {"n": 1}}}', "must be a place in code to take arguments"),
         ("{}", "name at least one"),
+        ('{"sentiment": 1, "sentiment": 2}', "names must be different"),
         ("{", "must be a name or JSON"),
     ],
 )
@@ -99,6 +100,24 @@ def test_it_is_found_from_any_folder(own: Path, monkeypatch: pytest.MonkeyPatch)
     several = anchored_reward('{"own_rewards.py:polite": 2}')
     monkeypatch.chdir(os.sep)
     assert load_reward(several)(TEXTS).tolist() == [2.0, 0.0]
+
+
+def test_two_spellings_of_one_place_are_one_too_many(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(own.parent)
+    with pytest.raises(ValueError, match="names must be different"):
+        anchored_reward('{"own_rewards.py:polite": 1, "./own_rewards.py:polite": 2}')
+
+
+def test_what_a_package_of_ones_own_lacks_is_not_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lacking").mkdir()
+    (tmp_path / "lacking" / "__init__.py").write_text("import not_there_at_all\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="not_there_at_all"):
+        load_reward("lacking.rewards:polite")
 
 
 def test_a_digest_is_of_what_the_code_says(own: Path, tmp_path: Path) -> None:

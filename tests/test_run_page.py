@@ -60,21 +60,22 @@ def test_a_diagnostic_that_is_not_well_says_look(page: RunPage) -> None:
     page.on_training_end(None)  # type: ignore[arg-type]
     html = page.path.read_text()
     verdicts = re.findall(r">(well|look)<", html)
-    assert verdicts == ["well", "look", "well"]  # the first ratio, no spread of rewards, entropy
-    assert "refresh" not in html
+    assert verdicts == ["look", "well"]  # no spread of rewards; entropy
 
 
 def test_at_the_end_there_are_replies_before_and_after(page: RunPage) -> None:
     page._record.history.append(ROW)
-    page.finish(evaluation("sad", 0.0), evaluation("glad", 1.0))
+    page.finish(evaluation("sad", 0.0), evaluation("glad", 1.0), "Held-out prompts")
     html = page.path.read_text()
     assert html.index("<h2>What came of it") < html.index("sad") < html.index("glad")
     assert html.index("glad") < html.index("<h2>How it goes")
+    assert "Held-out prompts" in html
+    assert "refresh" not in html
 
 
 def test_it_asks_nobody_for_anything(page: RunPage) -> None:
     page._record.history.append(ROW)
-    page.finish(evaluation("a", 0.0), evaluation("b", 1.0))
+    page.finish(evaluation("a", 0.0), evaluation("b", 1.0), "Prompts of training")
     html = page.path.read_text()
     assert not re.search(r"""(src|href)=["'](?!#)|url\(|<script""", html)
 

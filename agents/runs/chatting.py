@@ -27,8 +27,10 @@ from agents.runs.models import load_language_model
 from agents.runs.rewards import load_reward
 from agents.runs.saved_config import is_run, read_config, read_learner, read_offline_config
 from agents.runs.writers import Manner, manner_of, source_of
+from text_gym import Episode
 from text_gym.prompts import as_prompt
-from text_gym.rewards import RewardFunction
+from text_gym.rewards import RewardError, RewardFunction
+from text_gym.rewards.function import score
 
 _BEFORE = " (before)"
 
@@ -51,17 +53,17 @@ class Speaker:
         self._generator = torch.Generator(device).manual_seed(config.seed)
         self._said: list[dict[str, str]] = []
 
-    def reply(self, line: str, reward: RewardFunction) -> tuple[str, float]:
-        """Returns what it says to a line, and what that is worth."""
+    def reply(self, line: str) -> Episode:
+        """Returns what it says to a line."""
         self._said.append({"role": "user", "content": line})
         prompt = as_prompt(self._said if self._manner.chat else line)
         envs = make_envs(
-            self._manner, [prompt], self._tokenizer, self._policy.end_of_text_ids, 1, reward
+            self._manner, [prompt], self._tokenizer, self._policy.end_of_text_ids, 1, _nothing
         )
         rollout = collect_rollout(self._policy, envs, 1, self._generator, seed=0)
-        text = str(rollout.infos[0]["text_episode"].completion)
-        self._said.append({"role": "assistant", "content": text})
-        return text, float(rollout.scores[0])
+        episode: Episode = rollout.infos[0]["text_episode"]
+        self._said.append({"role": "assistant", "content": episode.completion})
+        return episode
 
 
 def run(config: Chatting, lines: Iterable[str] | None = None) -> None:
@@ -88,7 +90,7 @@ def run(config: Chatting, lines: Iterable[str] | None = None) -> None:
         if not line.strip():
             break
         for name, speaker in speakers.items():
-            console.print(_shown(name, *speaker.reply(line.strip(), reward or _nothing), reward))
+            console.print(_shown(name, speaker.reply(line.strip()), reward))
 
 
 def _models(config: Chatting) -> Mapping[str, str]:
@@ -144,6 +146,14 @@ def _typed(console: Console) -> Iterable[str]:
             return
 
 
-def _shown(name: str, text: str, worth: float, reward: RewardFunction | None) -> Text:
-    shown = Text.assemble((f"{printable(name)}: ", "bold"), printable(text))
-    return shown if reward is None else shown.append(f"  (reward {worth:.2f})", "dim")
+def _shown(name: str, episode: Episode, reward: RewardFunction | None) -> Text:
+    shown = Text.assemble((f"{printable(name)}: ", "bold"), printable(episode.completion))
+    return shown if reward is None else shown.append(f"  ({_worth(episode, reward)})", "dim")
+
+
+def _worth(episode: Episode, reward: RewardFunction) -> str:
+    """Returns what a reply is worth, or that a reward needs more than what was typed."""
+    try:
+        return f"reward {float(score(reward, [episode]).total[0]):.2f}"
+    except RewardError:  # it reads an expected answer, say
+        return "no reward without what came with the prompts of training"

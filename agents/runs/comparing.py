@@ -17,14 +17,8 @@ from agents.reports import Curves, Figure, Section, Series, Table, write_report
 from agents.reports.tables import Cell
 from agents.runs.comparing_options import Comparing
 from agents.runs.console import interval_cell, printable, run_console, side_by_side
+from agents.runs.run_page import CURVES
 
-_CURVES = {
-    "rollout/score_mean": ("Reward", "mean reward of an update's texts"),
-    "rollout/kl": ("Distance", "KL from the reference, nats per text"),
-    "train/entropy": ("Entropy", "entropy, nats per token"),
-    "rollout/length_mean": ("Length", "tokens per text"),
-}
-"""What is drawn against episodes, by its name in the metrics: title, and what it is."""
 _NOT_ASKED = {"name", "output", "threads"}
 """Options that say nothing of what a run learns."""
 _SPENT = {"episodes": 0, "tokens": 0, "seconds": 1}
@@ -116,7 +110,7 @@ def _spent(one: _Ran, key: str) -> str:
 
 
 def _sections(found: Mapping[str, _Ran]) -> list[Section]:
-    curves = [_curves(found, metric) for metric in _CURVES]
+    curves = [_curves(found, metric) for metric in CURVES]
     drawn = [one for one in curves if one.series]
     sections = [Section("What came of it", [_ended(found)])]
     if drawn:
@@ -150,7 +144,7 @@ def _figure(summary: Mapping[str, Any], metric: str, when: str) -> Cell:
 
 
 def _curves(found: Mapping[str, _Ran], metric: str) -> Curves:
-    title, label = _CURVES[metric]
+    title, label = CURVES[metric]
     series = []
     for name, one in found.items():
         rows = [row for row in one.history if row.get(metric) is not None and "episodes" in row]

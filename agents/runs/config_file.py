@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from agents.algorithms.configs.names import ALGORITHMS
+from agents.algorithms.configs.names import ALGORITHMS, name_of
 from agents.applications.fine_tuning import FineTuning
 from agents.applications.registry import APPLICATIONS
 from agents.runs.saved_config import described, rebuilt
@@ -24,7 +24,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # there are no types
 
 
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+"), list("-+0123456789")
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
 
 
@@ -58,13 +58,14 @@ class ConfigFile(NamedTuple):
         application = APPLICATIONS[preset]
         config = application.preset if named is None else application.with_algorithm(named)
         options = dict(self.options)
-        if algorithm not in (None, self.algorithm):
+        said_of = self.algorithm or name_of(application.preset.algorithm)
+        if algorithm not in (None, said_of):
             options.pop("algorithm", None)
         return _changed(config, options, f"{self.path}: ")
 
 
 def read(path: Path) -> ConfigFile:
-    """Reads a file of options; of a run's own, all but the run's name.
+    """Reads a file of options; of a run's `config.json`, all but the run's name.
 
     Raises:
         ValueError: If it is not a mapping, or names a preset or an algorithm that there is not.
@@ -77,9 +78,9 @@ def read(path: Path) -> ConfigFile:
         raise ValueError(f"{path} must hold options by name, got {said!r:.100}")
     preset, algorithm = said.pop("preset", None), said.pop("learner", None)
     for name, known in ((preset, APPLICATIONS), (algorithm, ALGORITHMS)):
-        if name is not None and name not in known:
+        if name is not None and (not isinstance(name, str) or name not in known):
             raise ValueError(f"{path} must name one of {[*known]}, got {name!r}")
-    if algorithm is not None:  # a run has written it
+    if path.name == "config.json":  # a run has written it, under its own name
         said.pop("name", None)
     return ConfigFile(path, preset, algorithm, said)
 
@@ -105,6 +106,10 @@ def _changed(config: FineTuning, options: Mapping[str, Any], where: str) -> Fine
         if name not in values:
             raise ValueError(f"{where}there is no option {name!r}, only {sorted(values)}")
         if isinstance(values[name], dict) and isinstance(value, dict):
+            unknown = sorted(f"{name}.{one}" for one in value.keys() - values[name].keys())
+            if unknown:
+                known = sorted(values[name])
+                raise ValueError(f"{where}there is no option {unknown[0]!r}, only {known}")
             value = {**values[name], **value}
         values[name] = value
     return rebuilt(FineTuning, values, where, {"algorithm": type(config.algorithm)})

@@ -82,7 +82,9 @@ def _module(place: str, option: str) -> ModuleType:
         return _module_of_file(Path(where), place, option)
     try:
         found = importlib.util.find_spec(where)
-    except ModuleNotFoundError:  # of a package around it
+    except ModuleNotFoundError as error:
+        if not f"{where}.".startswith(f"{error.name}."):  # but something that its package imports
+            raise
         found = None
     if found is None:
         raise ValueError(f"{option} must name a module that can be imported, got {place!r}")

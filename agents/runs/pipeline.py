@@ -133,7 +133,7 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
     quiet = run_console(quiet=not processes.is_main())
     split = load_prompts(config.prompts, quiet, config.eval_prompts)
     policy, tokenizer = load_policy(config)
-    start = Start.of(split, policy, config.reward)
+    start = Start.of(split, policy, [one for one in (config.reward, config.watched) if one])
     policy.to(device)
     reward = load_reward(config.reward, device)
     timed = TimedReward(reward)
@@ -204,7 +204,7 @@ def _carry_out(
         if record is not None:
             _write(record, agent, evaluated, best, loaded)
             page = RunPage(record, folder.name, about)
-            page.finish(evaluated["before"], evaluated["after"])
+            page.finish(evaluated["before"], evaluated["after"], split.evaluated_on)
             _show(console, record, agent, evaluated, split.evaluated_on)
             if monitor is not None:
                 console.print(printable(told(monitor)))

@@ -67,12 +67,20 @@ def terms(name: str) -> list[Term]:
     if not name.lstrip().startswith("{"):
         return [Term(name, 1.0, {})]
     try:
-        said = json.loads(name)
+        said = json.loads(name, object_pairs_hook=_distinct)
     except ValueError as error:
         raise ValueError(f"reward must be a name or JSON, got {name!r}: {error}") from error
     if not said:
         raise ValueError(f"reward must name at least one, got {name!r}")
     return [_term(one, about) for one, about in said.items()]
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns pairs as a mapping; raises ValueError if a name is there twice."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"names must be different, got {names}")
+    return dict(pairs)
 
 
 def _term(name: str, about: Any) -> Term:
@@ -124,10 +132,12 @@ def anchored_reward(name: str) -> str:
     """Returns a run's `reward` option so that it is found from any working folder."""
     if not name.lstrip().startswith("{"):
         return _anchored(name)
-    said = {
-        _anchored(one.name): {"weight": one.weight, "arguments": one.arguments}
-        for one in terms(name)
-    }
+    said = _distinct(
+        [
+            (_anchored(one.name), {"weight": one.weight, "arguments": one.arguments})
+            for one in terms(name)
+        ]
+    )
     return json.dumps(said, ensure_ascii=False)
 
 

@@ -53,13 +53,13 @@ class Start:
     evaluation: Evaluation | None = None
 
     @classmethod
-    def of(cls, split: Split, policy: nn.Module, reward: str) -> Self:
+    def of(cls, split: Split, policy: nn.Module, rewards: Sequence[str]) -> Self:
         """Returns the start of a run that is not evaluated yet."""
         return cls(
             digest_of_prompts(split.train),
             digest_of_prompts(split.heldout),
             digest_of_parameters(policy),
-            digest_of_reward(reward),
+            "".join(map(digest_of_reward, rewards)),
         )
 
     def found_in(self, folder: Path) -> Self:
