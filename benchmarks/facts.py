@@ -366,7 +366,7 @@ def compared(options: Any, cells: Cells) -> list[Figure]:
 def main() -> None:
     """Measures, and writes the result."""
     parser = command_line.parser(__doc__, repeats=3, quick_repeats=1)
-    parser.add_argument("--cost", type=float, choices=COSTS, default=1.0, help="of a wrong answer")
+    parser.add_argument("--cost", type=float, choices=COSTS, default=0.5, help="of a wrong answer")
     parser.add_argument("--questions", type=int, help="held out; default: all 433")
     parser.add_argument("--episodes", type=int, help="to learn from; default: the preset's")
     parser.add_argument("--best-of", type=int, default=8, help="replies; 0: not measured")
@@ -374,7 +374,8 @@ def main() -> None:
     options = command_line.parse(parser)
     cells = Cells(options.runs / "cells.jsonl")
     found = [*measured(options, cells), *compared(options, cells)]
-    settings = {name: str(value) for name, value in vars(options).items()}
+    chosen = ("cost", "questions", "episodes", "best_of", "repeats")
+    settings = {name: getattr(options, name) for name in chosen}
     write_result("facts", found, seed=options.seed, settings=settings, folder=options.output)
 
 

@@ -49,23 +49,25 @@ FACTS = Application(
     preset=FineTuning(
         model="facts-start",
         prompts="facts",
-        reward="honesty-1",
+        reward="honesty-0.5",
         prompt_template=TEMPLATE,
         max_new_tokens=16,
-        total_episodes=512,
+        total_episodes=320,
         num_envs=64,
         policy=PolicyConfig(autocast="auto", lora_rank=16, lora_alpha=32),
+        # Where wrong answers cost 1, or an update sees few questions, the policy falls silent: at
+        # first, to know less of everything pays more than to know what one knows.
         algorithm=RLOOConfig(
-            learning_rate=5e-4, n_episodes=64, group_size=8, batch_size=16, kl_coef=0.05
+            learning_rate=2e-4, n_episodes=64, group_size=4, batch_size=16, kl_coef=0.1
         ),
     ),
     others=(
         PPOConfig(
-            learning_rate=5e-4,
+            learning_rate=2e-4,
             n_episodes=64,
             n_epochs=1,
             batch_size=16,
-            kl_coef=0.05,
+            kl_coef=0.1,
             gae_lambda=1.0,
         ),
     ),
