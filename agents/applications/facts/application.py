@@ -55,8 +55,8 @@ FACTS = Application(
         total_episodes=320,
         num_envs=64,
         policy=PolicyConfig(autocast="auto", lora_rank=16, lora_alpha=32),
-        # Where wrong answers cost 1, or an update sees few questions, the policy falls silent: at
-        # first, to know less of everything pays more than to know what one knows.
+        # With a cost of 1, eight questions to an update and steps more than twice as long, a run
+        # fell silent: it had answered a quarter of the questions, and ended with one in thirty.
         algorithm=RLOOConfig(
             learning_rate=2e-4, n_episodes=64, group_size=4, batch_size=16, kl_coef=0.1
         ),
