@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import gymnasium as gym
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 
+from agents.applications import fine_tuning, registry
 from agents.fetching.items import TRANSLATION
 from text_gym.applications import APPLICATIONS, ApplicationEnv, ApplicationVectorEnv
 from text_gym.checks import check_text_env, check_vector_env
@@ -60,3 +62,15 @@ def test_what_is_given_takes_the_place_of_the_applications_own(name: str) -> Non
 def test_an_unknown_application_is_refused() -> None:
     with pytest.raises(ValueError, match=r"name must be one of \[.*'Calculator'.*\], got 'Abacus'"):
         ApplicationEnv("Abacus")
+
+
+@pytest.mark.parametrize("option", ["model", "prompts", "reward"])
+def test_every_name_that_an_option_may_have_stands_in_its_help(option: str) -> None:
+    names = {
+        "model": [*registry.MODELS, *registry.POLICIES],
+        "prompts": registry.PROMPTS,
+        "reward": [*registry.REWARDS, *registry.LEARNT_REWARDS],
+    }[option]
+    source = Path(fine_tuning.__file__).read_text(encoding="utf-8")
+    told = source.partition(f"    {option}: str\n")[2].split('"""')[1]
+    assert [name for name in names if f"`{name}`" not in told] == []

@@ -22,15 +22,16 @@ class FineTuning:
     model: str
     """`small-talk` (the model in this package), `smollm2` (SmolLM2-135M-Instruct, after `python -m
     agents.fetch smollm2`), `conversation` (the small-talk model that has read whole conversations,
-    after `python -m agents.prepare conversation`), `translation` (after `python -m agents.pretrain
-    --corpus translation`), `toy` (untrained, ends a text with probability 0.2 at every token), or a
+    after `python -m agents.prepare conversation`), `translation`, `verse`, `verse-lines` (after
+    `python -m agents.pretrain --corpus` and the name), `calculator`, `facts-start` (made when
+    first asked for), `toy` (untrained, ends a text with probability 0.2 at every token), or a
     folder, hub id or GGUF file of a causal language model."""
     prompts: str
     """`chitchat` (human turns of conversations that the small-talk model never saw), `small-talk`
     (the package's own), `film-reviews` (first words of reviews, after `python -m agents.fetch
     film-reviews`), `conversation` (short human turns), `translation` (clauses, after `python -m
-    agents.fetch translation`), a .txt or .jsonl file (a tenth of its texts is held out), or one
-    text."""
+    agents.fetch translation`), `facts` (questions), `sums`, `verse-subjects`, a .txt or .jsonl
+    file (a tenth of its texts is held out), or one text."""
     eval_prompts: str | None = None
     """What the policy is evaluated on, as `prompts`; of a file all of it, and then nothing of the
     file of `prompts` is held out. None: what `prompts` holds out."""
@@ -39,7 +40,9 @@ class FineTuning:
     `positive_review` (log-odds that it is from one, by a classifier fitted on reviews), `variety`
     (the share of its pairs of words that are distinct), `unwanted` (-1 for a profanity), `rating`
     (what people would rate a conversation, by a model of their ratings), `chrf` (nearness to the
-    reference that a prompt comes with); a function or class of your own, as `file.py:name` or
+    reference that a prompt comes with), `right_answer` (of a sum), `honesty-0.25`, `honesty-0.5`,
+    `honesty-1`, `honesty-2` (a right answer less the price of a wrong one), `haiku`, `couplet`
+    (how much of the form is kept); a function or class of your own, as `file.py:name` or
     `package.module:name`; or what was learnt: the folder of a reward model, of its run, or of
     several such runs, of which the lowest reward counts. Several with weights, and arguments of
     classes, as JSON: `{"sentiment": 1, "file.py:Polite": {"weight": 0.5, "arguments": {"word":
