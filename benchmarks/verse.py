@@ -1,10 +1,10 @@
 """Measure who keeps the form of a haiku, and at what price: `python benchmarks/verse.py`.
 
-Poems about subjects held out, by the model that has read verse as it stands, by the one that has
-learnt poems (where the preset starts), by the best of eight of its poems, and by what the preset
-makes of it; and by the last two where masks keep the layout, or the form, for them. Perplexity is
-under the model that has learnt poems, without masks, whoever wrote. What is copied is measured
-against everything that the models have read.
+Poems about subjects held out: by the model that has read verse as it stands ("before"), by the one
+that has read poems too ("SFT"), by the best of eight of its poems, and by it where masks keep the
+layout or the form; by the one that has then learnt from its own poems under masks ("start"), and by
+what the preset makes of that ("tuned"). Perplexity is under "SFT", without masks, whoever wrote.
+What is copied is measured against everything that was read.
 
 On the smallest version of the task, a vocabulary of five words, PPO and Stable-Baselines3's learn
 from equally many texts.
@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from agents import PPO, BestOfN, CausalLMPolicy, PPOConfig, Rollout, collect_rollout
+from agents.applications.fine_tuning import FineTuning
 from agents.applications.toy_policy import toy_policy
 from agents.applications.verse import poems
 from agents.applications.verse.application import VERSE
@@ -32,7 +33,7 @@ from agents.evaluation.perplexity import perplexity
 from agents.runs import pipeline
 from agents.runs.console import run_console
 from agents.runs.environments import make_envs
-from agents.runs.models import load_language_model, load_policy
+from agents.runs.models import load_language_model, policy_options
 from agents.runs.prompts import load_prompts
 from agents.runs.rewards import load_reward
 from agents.sb3_baseline.agent import SB3PPO
@@ -49,20 +50,21 @@ from text_gym.wrappers.vector import Constrain
 
 LAYOUT = MatchRegex(" [a-z' ]+ / [a-z' ]+ / [a-z' ]+")
 """Three lines of words, however long."""
-START, BEFORE, TUNED = "verse", "verse-lines", "tuned"
+BEFORE, SFT, START, TUNED = "verse-lines", "verse-poems", "verse", "tuned"
 WRITERS: Mapping[str, tuple[str, int, tuple[Constraint, ...]]] = {
     "before": (BEFORE, 1, ()),
-    "SFT": (START, 1, ()),
-    "best of 8": (START, 8, ()),
+    "SFT": (SFT, 1, ()),
+    "SFT, best of 8": (SFT, 8, ()),
+    "SFT, layout by masks": (SFT, 1, (LAYOUT,)),
+    "SFT, form by masks": (SFT, 1, (KeepForm(),)),
+    "start": (START, 1, ()),
     "tuned": (TUNED, 1, ()),
-    "SFT, layout by masks": (START, 1, (LAYOUT,)),
-    "SFT, form by masks": (START, 1, (KeepForm(),)),
     "tuned, form by masks": (TUNED, 1, (KeepForm(),)),
 }
 """Whose model writes, how many poems of which the best is kept, and under which masks."""
 UNITS = {
     "kept": "of poems",
-    "perplexity": "per word",
+    "perplexity": "per token",
     "copied": "words",
     "distinct_2": "",
     "names_subject": "of poems",
@@ -85,7 +87,7 @@ def main() -> None:
     found = {
         name: [
             cells.found(
-                {"writer": name, "seed": seed, "episodes": config.total_episodes},
+                key(name, config, seed),
                 lambda name=name, seed=seed: judged(name, config, seed, options.runs),
             )
             for seed in seeds
@@ -108,16 +110,22 @@ def main() -> None:
     )
 
 
-def judged(name: str, config: Any, seed: int, runs: Path) -> dict[str, Any]:
+def key(name: str, config: FineTuning, seed: int) -> dict[str, Any]:
+    """Returns what a writer's poems depend on."""
+    trained = {"episodes": config.total_episodes} if WRITERS[name][0] == TUNED else {}
+    return {"writer": name, "seed": seed, "poems": config.eval_episodes, **trained}
+
+
+def judged(name: str, config: FineTuning, seed: int, runs: Path) -> dict[str, Any]:
     """Returns what is measured of one writer's poems, in plain values."""
     model, n, constraints = WRITERS[name]
     source = tuned(config, seed, runs) if model == TUNED else model
-    policy, tokenizer = load_language_model(str(source), config.policy)
+    policy, tokenizer = load_language_model(str(source), policy_options(config))
     written = poems_of(policy, tokenizer, config, n, constraints, seed)
     episodes = [info["text_episode"] for info in written.infos]
     kept = [float(keeps(one.completion, HAIKU)) for one in episodes]
     copied = [sources().longest_copied(one.completion) for one in episodes]
-    reference = load_policy(config)[0]
+    reference = load_language_model(SFT, policy_options(config))[0]
     found = {
         "kept": float(np.mean(kept)),
         "kept_half_width": mean_interval(kept).half_width,
@@ -135,7 +143,7 @@ def judged(name: str, config: Any, seed: int, runs: Path) -> dict[str, Any]:
 def poems_of(
     policy: CausalLMPolicy,
     tokenizer: HuggingFaceTokenizer,
-    config: Any,
+    config: FineTuning,
     n: int,
     constraints: Sequence[Constraint],
     seed: int,
@@ -158,7 +166,7 @@ def poems_of(
     return collect_rollout(policy, envs, config.eval_episodes, generator, seed=seed)
 
 
-def tuned(config: Any, seed: int, runs: Path) -> Path:
+def tuned(config: FineTuning, seed: int, runs: Path) -> Path:
     """Returns the folder of what the preset makes with a seed; trains it if it must."""
     folder = runs / f"episodes{config.total_episodes}-seed{seed}"
     if folder.exists():

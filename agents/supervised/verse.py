@@ -1,16 +1,19 @@
-"""The material of the verse model: plays as they stand, then what in them is a haiku or a couplet.
+"""The material of the verse model: plays, the poems in them, and what it then writes under masks.
 
-Poems that name a subject which is held out are learnt in neither stage.
+Texts of plays that name a subject which is held out are not learnt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+import torch
+from gymnasium.vector import AutoresetMode
 from transformers import PreTrainedTokenizerBase
 
-from agents.applications.verse.model import LINES, POEMS, model_folder
+from agents.applications.verse.model import LINES, OWN, POEMS, model_folder
 from agents.applications.verse.poems import (
     Poem,
     poems_in_form,
@@ -19,16 +22,26 @@ from agents.applications.verse.poems import (
     verse_as_it_stands,
     vocabulary_of,
 )
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.rollout.collect import collect_rollout
 from agents.supervised.config import PretrainCommand, PretrainConfig
 from agents.supervised.from_scratch import word_tokenizer
 from agents.supervised.material import Material, Stage
 from agents.supervised.sequences import TokenSequence, encode_pairs
-from text_gym.applications.verse.form import FORMS, SLASH
-from text_gym.applications.verse.subjects import subjects
+from text_gym import HuggingFaceTokenizer, TextGenVectorEnv
+from text_gym.applications.verse.constraint import KeepForm
+from text_gym.applications.verse.form import COUPLET, FORMS, HAIKU, SLASH, Form
+from text_gym.applications.verse.subjects import Split, subjects
 from text_gym.applications.verse.task import TEMPLATES
+from text_gym.applications.verse.task import verse as task
+from text_gym.wrappers.vector import Constrain
 
 VALIDATION_EVERY = 20
 """One poem in so many of training only decides when to stop."""
+_SHARES: Mapping[Split, int] = {"train": 1, "heldout": 10}
+"""For one poem about a subject held out, so many others are written."""
+ROWS = 256
+"""Poems that are written side by side."""
 
 CARD = """\
 ---
@@ -40,9 +53,10 @@ pipeline_tag: text-generation
 # verse
 
 A GPT-2 of {parameters:,} parameters, whose tokens are whole words, that has read Shakespeare's
-plays: as they stand, and in a second stage those runs of words that happen to be a haiku (three
-lines of 5, 7 and 5 syllables) or a couplet (two lines of ten that rhyme). It is where runs of
-`python -m agents.train verse` start.
+plays: as they stand (`lines`), then those runs of words that happen to be a haiku (three lines of
+5, 7 and 5 syllables) or a couplet (two lines of ten that rhyme) (`poems`), then what it wrote
+itself while masks kept the form for it (`own`). The last is where runs of `python -m agents.train
+verse` start.
 
 The context is `haiku SUBJECT :` or `couplet SUBJECT :`; the poem follows, its lines between
 slashes, then `<|endoftext|>`. Contexts are at most {n_positions} tokens long.
@@ -90,7 +104,7 @@ The model is tiny: its verse has the sound of sense and little of it.
 
 
 def verse(command: PretrainCommand) -> Material:
-    """Returns both stages, encoded by a tokenizer of the plays' most frequent words.
+    """Returns three stages, encoded by a tokenizer of the plays' most frequent words.
 
     Raises:
         FileNotFoundError: If the plays must be fetched first; names the command.
@@ -100,25 +114,77 @@ def verse(command: PretrainCommand) -> Material:
     known = frozenset(words)
     tokenizer = word_tokenizer([*words, *sorted({*FORMS} - known), SLASH, ":"])
     lines, poems = list(verse_as_it_stands(speeches, known)), poems_in_form(speeches, known)
-    training = command.training
+    prompts = subjects("heldout")[:10]
+    stages = _stages(command, lines, poems, tokenizer)
+    return Material(model_folder(), tokenizer, stages, TEMPLATES["haiku"], prompts, CARD)
+
+
+def _stages(
+    command: PretrainCommand,
+    lines: Sequence[Poem],
+    poems: Sequence[Poem],
+    tokenizer: PreTrainedTokenizerBase,
+) -> Iterator[Stage]:
+    """Yields the stages; when the last is asked for, the model of the one before must be saved."""
+    training, length = command.training, command.shape.n_positions
     tuning = replace(
         training,
         epochs=2 * training.epochs,
         learning_rate=training.learning_rate / 3,
         loss_on="completion",
     )
-    length = command.shape.n_positions
-    return Material(
-        model_folder(),
-        tokenizer,
+    yield _stage(LINES, training, lines, tokenizer, length)
+    yield _stage(POEMS, tuning, poems, tokenizer, length)
+    before = (command.output or model_folder()) / POEMS
+    yield _own_stage(before, tuning, len(poems))
+
+
+def _own_stage(before: Path, training: PretrainConfig, n_haiku: int) -> Stage:
+    """Returns the stage of what a model has written itself, under masks that kept the form."""
+    numbers = {HAIKU: n_haiku, COUPLET: n_haiku // 4}
+    learnt, heldout = (
         [
-            _stage(LINES, training, lines, tokenizer, length),
-            _stage(POEMS, tuning, poems, tokenizer, length),
-        ],
-        TEMPLATES["haiku"],
-        subjects("heldout")[:10],
-        CARD,
+            one
+            for form, number in numbers.items()
+            for one in written_under_masks(before, form, split, max(number // share, 1))
+        ]
+        for split, share in _SHARES.items()
     )
+    return Stage(
+        OWN,
+        training,
+        [one for i, one in enumerate(learnt) if i % VALIDATION_EVERY],
+        learnt[::VALIDATION_EVERY],
+        heldout,
+    )
+
+
+def written_under_masks(
+    model: Path, form: Form, split: Split, number: int, *, seed: int = 0
+) -> list[TokenSequence]:
+    """Returns poems that a model writes while masks keep the form for it.
+
+    Args:
+        model: Its folder.
+        form: Of the poems.
+        split: Of their subjects.
+        number: How many.
+        seed: Of subjects and sampling.
+    """
+    policy = CausalLMPolicy.from_pretrained(model)
+    tokenizer = HuggingFaceTokenizer.from_pretrained(model, vocab_size=policy.vocab_size)
+    envs = TextGenVectorEnv(
+        min(number, ROWS),
+        **task(form=form.name, split=split, tokenizer=tokenizer),
+        autoreset_mode=AutoresetMode.DISABLED,
+    )
+    generator = torch.Generator().manual_seed(seed)
+    written = collect_rollout(policy, Constrain(envs, KeepForm(form)), number, generator, seed=seed)
+    episodes = [info["text_episode"] for info in written.infos]
+    return [
+        TokenSequence([*one.prompt_ids.tolist(), *one.completion_ids.tolist()], len(one.prompt_ids))
+        for one in episodes
+    ]
 
 
 def _stage(

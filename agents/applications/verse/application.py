@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
 from agents.applications.application import Application
 from agents.applications.fine_tuning import FineTuning
-from agents.applications.verse.model import LINES, POEMS, require
+from agents.applications.verse.model import LINES, OWN, POEMS, require
 
 if TYPE_CHECKING:
     from agents.applications.split import Split
@@ -52,7 +52,7 @@ VERSE = Application(
         reward="haiku",
         prompt_template="haiku {prompt} :",
         max_new_tokens=20,
-        total_episodes=8192,
+        total_episodes=16_384,
         eval_episodes=512,
         # Between a poem that keeps the form and one that just fails to lie 0.17 of reward, which
         # at this price are 8 nats.
@@ -63,5 +63,9 @@ VERSE = Application(
     prompts={"verse-subjects": verse_subjects},
     rewards={form: partial(_keeps, form) for form in _FORMS},
     constraints={form: partial(_keep, form) for form in _FORMS},
-    models={"verse": partial(require, POEMS), "verse-lines": partial(require, LINES)},
+    models={
+        "verse": partial(require, OWN),
+        "verse-poems": partial(require, POEMS),
+        "verse-lines": partial(require, LINES),
+    },
 )

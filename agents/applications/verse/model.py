@@ -6,15 +6,15 @@ from pathlib import Path
 
 from agents.fetching.items import SHAKESPEARE
 
-LINES, POEMS = "lines", "poems"
-"""Folders of the model that has read verse as it stands, and of the one that has read poems too."""
+LINES, POEMS, OWN = "lines", "poems", "own"
+"""Folders of the model that has read verse as it stands, then poems, then its own under masks."""
 
 _RECIPE = 1
 """Part of the folder's name: to be raised with any change of what is trained, and how."""
 
 
 def model_folder() -> Path:
-    """Returns the folder that both models are in, there or not."""
+    """Returns the folder that the models are in, there or not."""
     plays = SHAKESPEARE.folder
     return plays.with_name(f"{plays.name}-verse-{_RECIPE}")
 
