@@ -25,18 +25,23 @@ from agents.algorithms.best_of_n import BestOfN
 from agents.applications.conversation.application import CONVERSATION, fitting
 from agents.evaluation.evaluate import describe, own_log_probs
 from agents.evaluation.intervals import mean_interval
+from agents.reward_models.human_ratings import chitchat_ratings
+from agents.reward_models.reward_model import RewardModel
+from agents.reward_models.verdict import rank_correlation
 from agents.rollout.buffer import Rollout
 from agents.runs import pipeline
 from agents.runs.environments import load_responder, make_envs
 from agents.runs.models import load_language_model
-from agents.runs.rewards import load_reward
+from agents.runs.rewards import load_reward, reward_models
 from benchmarks import command_line
 from benchmarks.cells import Cells
 from benchmarks.conversation_sb3 import sb3_figures
 from benchmarks.figures import Figure, figure, write_result
+from benchmarks.human_ratings import UNSEEN, partial_correlation
 from text_gym import Episode
 from text_gym.metrics import distinct_n, repeated_across
 from text_gym.rewards import Sentiment
+from text_gym.small_talk import RATING_SCALES
 
 BEST_OF = 8
 EVALUATED = 128, 16
@@ -136,6 +141,34 @@ def row(name: str, found: Mapping[str, Any]) -> list[Figure]:
     ]
 
 
+def people(reward: str) -> dict[str, Any]:
+    """Returns how well a model of ratings foretells those of people whom nothing has read."""
+    rows = [
+        row for split in UNSEEN for row in chitchat_ratings(split, *RATING_SCALES) if row.completion
+    ]
+    (folder,) = reward_models(reward)
+    model = RewardModel.load(folder)
+    foretold = model.score([row.prompt for row in rows], [row.completion for row in rows]).tolist()
+    ratings = [row.score for row in rows]
+    lengths = [len(row.prompt) + len(row.completion) for row in rows]
+    return {
+        "model": rank_correlation(foretold, ratings),
+        "length alone": rank_correlation(lengths, ratings),
+        "model, among equally long ones": partial_correlation(foretold, ratings, lengths),
+        "n": len(rows),
+    }
+
+
+def people_figures(found: Mapping[str, Any]) -> list[Figure]:
+    """Returns what is known of the model of ratings."""
+    figures = []
+    for what in ("model", "length alone", "model, among equally long ones"):
+        value, *rest = np.atleast_1d(found[what]).tolist()
+        note = f"95 %: {rest[0]:.3f} to {rest[1]:.3f}, of {found['n']}." if rest else ""
+        figures.append(figure(f"people's ratings: {what}", value, "rank correlation", note=note))
+    return figures
+
+
 def _with_interval(one: Figure, values: Sequence[float] | float) -> Figure:
     if not isinstance(values, Sequence):
         return one
@@ -188,6 +221,8 @@ def main() -> None:
         measured(f"tuned {seed}", tuned(options.runs, seed, quick=options.quick)) for seed in seeds
     ]
     figures += tuned_rows(start, runs)
+    reward = str(CONVERSATION.preset.reward)
+    figures += people_figures(cells.found({"people": reward}, lambda: people(reward)))
     if options.sb3:
         figures += sb3_figures(cells, seeds, quick=options.quick)
     settings = {"conversations": n, "best_of": BEST_OF, "preset": CONVERSATION.name}
