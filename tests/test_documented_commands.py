@@ -167,6 +167,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         # These measure for minutes; tests/test_benchmarks.py has their parts.
         "python benchmarks/turns.py": "--help",
         "python benchmarks/conversation.py": "--help",
+        "python benchmarks/conversation.py --sb3": "--help",
         "python benchmarks/ablations.py": "--help",
         "python benchmarks/architectures.py": "--help",
         "python benchmarks/asking.py": "--help",
