@@ -196,6 +196,7 @@ def test_what_comes_before_the_answer_is_not_judged() -> None:
     assert honesty.verdict(episode("Lyon is large.\nAnswer: Paris")) is Verdict.RIGHT
     assert honesty.verdict(episode("Paris")) is Verdict.WRONG
     assert honesty.verdict(episode("Hm.\nAnswer: I don't know")) is Verdict.UNKNOWN
+    assert Honesty().verdict(episode("Lyon\0Paris")) is Verdict.WRONG
 
 
 def test_a_prompt_without_answers_is_named() -> None:
@@ -211,6 +212,7 @@ def test_calibration_by_hand() -> None:
     assert [one.size for one in calibration_curve(confidence, right)] == [2, 2]
     assert calibration_error(confidence, right) == pytest.approx((0.05 * 2 + 0.45 * 2) / 4)
     assert np.isnan(calibration_error([], []))
+    assert np.isnan(accuracy_at_coverage([], [], 0.5))
     assert calibration_error([1.0, 0.0], [True, False]) == 0
 
 
@@ -226,6 +228,8 @@ def test_accuracy_at_coverage_by_hand() -> None:
     [
         (lambda: calibration_error([0.5], [True, False]), r"one shape \(n,\), got \(1,\)"),
         (lambda: calibration_error([1.5], [True]), r"in \[0, 1\], got 1.5"),
+        (lambda: calibration_error([np.nan], [True]), r"in \[0, 1\], got nan"),
+        (lambda: calibration_error([0.5], [True], n_bins=0), "n_bins must be at least 1, got 0"),
         (lambda: accuracy_at_coverage([0.5], [True], 0), r"in \(0, 1\], got 0"),
     ],
 )

@@ -30,12 +30,14 @@ def calibration_curve(confidence: ArrayLike, right: ArrayLike, n_bins: int = 10)
         n_bins: How many, at least 1.
 
     Raises:
-        ValueError: If the shapes differ, or a probability is none.
+        ValueError: If the shapes differ, a probability is none, or `n_bins` is below 1.
 
     Example:
         >>> calibration_curve([0.1, 0.9, 0.95], [False, True, False], n_bins=2)
         [Bin(confidence=0.1, accuracy=0.0, size=1), Bin(confidence=0.925, accuracy=0.5, size=2)]
     """
+    if n_bins < 1:
+        raise ValueError(f"n_bins must be at least 1, got {n_bins}")
     sure, good = _checked(confidence, right)
     places = np.minimum((sure * n_bins).astype(int), n_bins - 1)
     return [
@@ -65,7 +67,8 @@ def calibration_error(confidence: ArrayLike, right: ArrayLike, n_bins: int = 10)
 def accuracy_at_coverage(confidence: ArrayLike, right: ArrayLike, coverage: float) -> float:
     """Returns the accuracy of the most confident share of the answers.
 
-    Of answers that are equally confident at its edge, each counts for the part that fits.
+    Of answers that are equally confident at its edge, each counts for the part that fits. Without
+    an answer it is NaN.
 
     Args:
         confidence: Of each answer, (n,).
@@ -84,6 +87,8 @@ def accuracy_at_coverage(confidence: ArrayLike, right: ArrayLike, coverage: floa
     if not 0 < coverage <= 1:
         raise ValueError(f"coverage must be in (0, 1], got {coverage}")
     sure, good = _checked(confidence, right)
+    if not len(sure):
+        return float("nan")
     wanted = coverage * len(sure)
     edge = np.sort(sure)[::-1][max(int(np.ceil(wanted)) - 1, 0)]
     above, at = sure > edge, sure == edge
@@ -99,6 +104,7 @@ def _checked(
         raise ValueError(
             f"confidence and right must have one shape (n,), got {sure.shape} and {good.shape}"
         )
-    if not ((sure >= 0) & (sure <= 1)).all():
-        raise ValueError(f"confidence must be in [0, 1], got {sure[(sure < 0) | (sure > 1)][0]}")
+    inside = (sure >= 0) & (sure <= 1)
+    if not inside.all():
+        raise ValueError(f"confidence must be in [0, 1], got {sure[~inside][0]}")
     return sure, good

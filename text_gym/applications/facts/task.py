@@ -35,8 +35,8 @@ def facts(
 
     ## Action Space
 
-    By default the words of the questions and of their usual answers, and EOS: V = 1,600 or so. With
-    `tokenizer=` of a pretrained model, its tokens.
+    By default the words of the questions and of their usual answers, and EOS: V = 585 of the
+    training split. With `tokenizer=` of a pretrained model, its tokens.
 
     ## Observation Space
 
