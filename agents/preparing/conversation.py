@@ -61,8 +61,10 @@ def fill_model(folder: Path, *, say: Callable[[str], None]) -> None:
         say(f"step {found.step}: held-out loss {found.heldout_loss:.4f} nats per token")
 
     settings = MODEL.settings
-    tokenizer = AutoTokenizer.from_pretrained(SMALL_TALK_MODEL)
-    model = AutoModelForCausalLM.from_pretrained(SMALL_TALK_MODEL, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(SMALL_TALK_MODEL, trust_remote_code=False)
+    model = AutoModelForCausalLM.from_pretrained(
+        SMALL_TALK_MODEL, dtype=torch.float32, trust_remote_code=False
+    )
     train, validation = (
         conversation_windows(split, HuggingFaceTokenizer(tokenizer), settings["windows"])
         for split in ("train", "validation")
