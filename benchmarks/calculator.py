@@ -2,8 +2,7 @@
 
 Of held-out sums, how many are answered right: by the model that imitates demonstrations, by the
 best of eight of its texts, and after training by reward; with the calculator and, from the same
-model with as many texts, without. Beside it, Stable-Baselines3's PPO with the same network and
-start.
+model with as many texts, without.
 
 Runs are kept in a folder: what is finished is not run again, and what was killed is resumed.
 """
@@ -12,13 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agents.algorithms.best_of_n import BestOfN
-from agents.algorithms.configs.sb3_ppo import SB3PPOConfig
 from agents.applications.calculator.application import CALCULATOR
 from agents.applications.fine_tuning import FineTuning
 from agents.runs import pipeline
@@ -34,36 +33,21 @@ from benchmarks.figures import Figure, figure, write_result
 BEST_OF = 8
 GOAL = 0.95
 QUICK = {"total_episodes": 256, "eval_episodes": 64}
-PPO = CALCULATOR.preset.algorithm
 NO_TURNS = {
     "responder": None,
     "max_response_tokens": None,
     "max_turn_tokens": None,
     "max_turns": None,
 }
-WAYS: Mapping[str, Mapping[str, Any]] = {
-    "with the tool": {},
-    "without the tool": NO_TURNS,
-    "SB3's PPO": {
-        "algorithm": SB3PPOConfig(
-            network="transformer",
-            **{
-                one.name: getattr(PPO, one.name)
-                for one in dataclasses.fields(PPO)
-                if one.name != "kl_coef"
-            },
-            kl_coef=0.0,
-        )
-    },
-}
-"""What differs from the preset; SB3 knows no KL penalty."""
+WAYS: Mapping[str, Mapping[str, Any]] = {"with the tool": {}, "without the tool": NO_TURNS}
+"""What differs from the preset."""
 
 
 def config_of(way: str, seed: int, sizes: Mapping[str, Any], runs: Path) -> FineTuning:
     """Returns a run: the preset but for what the way says."""
-    config = dataclasses.replace(CALCULATOR.preset, **WAYS[way], **sizes)
+    config = dataclasses.replace(CALCULATOR.preset, **{**WAYS[way], **sizes})
     algorithm = dataclasses.replace(config.algorithm, seed=seed)
-    name = f"{way.replace(' ', '-').replace(chr(39), '')}-seed{seed}"
+    name = "-".join([*re.findall(r"\w+", way), f"seed{seed}"])
     return dataclasses.replace(config, algorithm=algorithm, output=runs, name=name)
 
 

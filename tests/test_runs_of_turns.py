@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from agents.algorithms.configs.sb3_ppo import SB3PPOConfig
 from agents.applications import registry
 from agents.applications.fine_tuning import FineTuning
 from agents.applications.registry import PRESETS
@@ -165,6 +166,7 @@ def test_a_config_from_before_there_were_turns_goes_on(tmp_path: Path) -> None:
         ({"responder": None}, "max_response_tokens must be left out without a responder"),
         ({"max_response_tokens": None}, "max_response_tokens must be given with a responder"),
         ({"max_turns": 0}, "max_turns must be at least 1, got 0"),
+        ({"monitor": "variety"}, r"monitor and select_by must be left out, or one of .* 'variety'"),
         ({"chat": True}, "tokenizer must be a Hugging Face one with a chat template"),
     ],
 )
@@ -184,6 +186,18 @@ def test_a_responder_is_not_forgotten(tmp_path: Path) -> None:
 def test_a_loop_refuses_turns() -> None:
     with pytest.raises(ValueError, match=r"responder must be left out of a loop, .* got 'echo'"):
         dataclasses.replace(DIALOGUE_LOOP, responder="echo")
+
+
+def test_stable_baselines3_is_no_learner_of_runs_of_turns(tmp_path: Path) -> None:
+    algorithm = SB3PPOConfig(kl_coef=0.0, n_episodes=8, batch_size=4)
+    with pytest.raises(ValueError, match=r"responder must be None for sb3-ppo, .* got 'echo'"):
+        pipeline.run("toy", small(tmp_path, algorithm=algorithm))
+
+
+def test_a_proxy_would_not_see_who_said_what(folder: Path, tmp_path: Path) -> None:
+    options = {"eval_episodes": 8, "threads": 1, "output": tmp_path / "evaluation"}
+    with pytest.raises(ValueError, match=r"proxy must be left out, .* got 'variety'"):
+        evaluating.run(Evaluating(models=("small-talk", str(folder)), proxy="variety", **options))
 
 
 def test_a_responder_is_told_where_to_compute(tmp_path: Path) -> None:

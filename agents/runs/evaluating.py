@@ -38,6 +38,7 @@ from agents.runs.environments import load_responder, make_envs
 from agents.runs.evaluating_options import Evaluating
 from agents.runs.going_on import SUMMARY
 from agents.runs.models import load_language_model
+from agents.runs.monitoring import require_whole_texts
 from agents.runs.rewards import load_reward
 from agents.runs.saved_config import is_run, read_learner
 from agents.runs.start import digest_of_tokenizer
@@ -73,7 +74,7 @@ def run(config: Evaluating) -> Comparison:
     evaluated = _evaluated(config, task, reference, device)
     found = compare(
         evaluated,
-        _by_proxy(config, evaluated, device),
+        _by_proxy(config, task, evaluated, device),
         _reference_scores(config, task, reference),
     )
     if config.study is not None:
@@ -158,11 +159,12 @@ def _reference_scores(config: Evaluating, task: Task, reference: Writer) -> Scor
 
 
 def _by_proxy(
-    config: Evaluating, evaluated: Mapping[str, Evaluation], device: torch.device
+    config: Evaluating, task: Task, evaluated: Mapping[str, Evaluation], device: torch.device
 ) -> dict[str, dict[str, list[float]]]:
     """Returns what the other reward says of the texts, if there is one."""
     if config.proxy is None:
         return {}
+    require_whole_texts("proxy", config.proxy, task.manner.responder, task.prompts)
     reward, found = load_reward(config.proxy, device), {}
     for name, one in evaluated.items():
         texts = zip(one.prompts, one.completions, one.references, strict=True)

@@ -77,6 +77,11 @@ def _build_sb3(start: CausalLMPolicy, envs: Envs, eval_envs: Envs, config: FineT
 
     algorithm, n_processes = config.algorithm, processes.world_size()
     assert isinstance(algorithm, SB3PPOConfig)
+    if config.responder is not None:
+        raise ValueError(
+            f"responder must be None for sb3-ppo, which is reported by texts of one turn, got "
+            f"{config.responder!r}"
+        )
     sb3_arguments(algorithm)  # refuses what it must before anything is written
     if n_processes > 1:
         raise ValueError(f"sb3-ppo must learn in one process, got {n_processes}")

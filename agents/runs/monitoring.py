@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from agents.monitoring.monitor import Measure, Monitor
 from agents.runs.learners import Learner
 from agents.runs.rewards import load_reward
 from agents.runs.run_folder import RunFolder
-from text_gym import Episode
+from text_gym import Episode, Prompt
 from text_gym.rewards import score
 
 FILE = "monitor.json"
@@ -57,7 +57,8 @@ def make_monitor(
         device: Where a measure that is a model computes.
 
     Raises:
-        ValueError: If the learner keeps no checkpoints, or nothing has the measure's name.
+        ValueError: If the learner keeps no checkpoints, nothing has the measure's name, or it
+            would not see all of a text.
     """
     if config.watched is None:
         return None
@@ -66,6 +67,10 @@ def make_monitor(
             f"monitor and select_by must be None for {name_of(config.algorithm)}, got "
             f"{config.watched!r}"
         )
+    if config.watched not in COMPARED:
+        texts: Any = envs.unwrapped
+        prompts = texts.task.source.prompts or ()
+        require_whole_texts("monitor and select_by", config.watched, config.responder, prompts)
     seed = int(np.random.SeedSequence([config.algorithm.seed, _STREAM]).generate_state(1)[0])
     own = dataclasses.replace(config, algorithm=dataclasses.replace(config.algorithm, seed=seed))
     return Monitor(
@@ -109,6 +114,29 @@ class MonitorFile(Callback):
             self._written = len(looks)
             seen = [look._asdict() for look in looks]
             self._record.write_json(FILE, {**verdict(self._monitor), "looks": seen})
+
+
+def require_whole_texts(
+    option: str, name: str, responder: str | None, prompts: Iterable[Prompt]
+) -> None:
+    """Refuses a reward of texts of which an evaluation keeps less than the reward may look at.
+
+    It keeps prompt, completion and reference: neither who said what, nor a prompt's metadata.
+
+    Args:
+        option: That names the reward.
+        name: Of the reward.
+        responder: Who continues the texts; None: nobody.
+        prompts: That are replied to.
+
+    Raises:
+        ValueError: If the texts have turns, or a prompt has metadata.
+    """
+    if responder is not None or any(prompt.metadata for prompt in prompts):
+        raise ValueError(
+            f"{option} must be left out, or one of {COMPARED}, where texts have several turns or "
+            f"prompts have metadata, which other measures do not see, got {name!r}"
+        )
 
 
 def verdict(monitor: Monitor) -> dict[str, Any]:
