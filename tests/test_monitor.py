@@ -391,7 +391,7 @@ def test_a_reward_model_may_be_the_measure(tmp_path: Path, monkeypatch: pytest.M
             return np.array([float(len(episode.completion)) for episode in episodes])
 
     loaded: list[Path] = []
-    monkeypatch.setattr("agents.runs.rewards.reward_models", lambda folder: [folder])
+    monkeypatch.setattr("agents.runs.rewards.reward_models", lambda name: [Path(name)])
     monkeypatch.setattr(
         "agents.runs.rewards.RewardModel.load", lambda *given: (loaded.append(given[0]), Model())[1]
     )

@@ -76,7 +76,6 @@ CONVERSATION = Application(
         **TURNS,
         total_episodes=1_024,
         num_envs=256,
-        eval_episodes=128,
         checkpoint_every=1,
         policy=PolicyConfig(autocast="auto"),
         algorithm=TrajectoryBalanceConfig(
