@@ -40,13 +40,13 @@ class FineTuning:
     `positive_review` (log-odds that it is from one, by a classifier fitted on reviews), `variety`
     (the share of its pairs of words that are distinct), `unwanted` (-1 for a profanity), `rating`
     (what people would rate a conversation, by a model of their ratings), `chrf` (nearness to the
-    reference that a prompt comes with), `right_answer` (of a sum), `honesty-0.25`, `honesty-0.5`,
-    `honesty-1`, `honesty-2` (a right answer less the price of a wrong one), `haiku`, `couplet`
-    (how much of the form is kept); a function or class of your own, as `file.py:name` or
-    `package.module:name`; or what was learnt: the folder of a reward model, of its run, or of
-    several such runs, of which the lowest reward counts. Several with weights, and arguments of
-    classes, as JSON: `{"sentiment": 1, "file.py:Polite": {"weight": 0.5, "arguments": {"word":
-    "thanks"}}}`."""
+    reference that a prompt comes with; `chrf1`: recall counts once in it, not twice),
+    `right_answer` (of a sum), `honesty-0.25`, `honesty-0.5`, `honesty-1`, `honesty-2` (a right
+    answer less the price of a wrong one), `haiku`, `couplet` (how much of the form is kept); a
+    function or class of your own, as `file.py:name` or `package.module:name`; or what was learnt:
+    the folder of a reward model, of its run, or of several such runs, of which the lowest reward
+    counts. Several with weights, and arguments of classes, as JSON: `{"sentiment": 1,
+    "file.py:Polite": {"weight": 0.5, "arguments": {"word": "thanks"}}}`."""
     prompt_template: str = "{prompt}\n"
     """What the policy sees of a prompt."""
     max_new_tokens: int = 32
