@@ -17,7 +17,6 @@ from pathlib import Path
 
 from agents.fetching.wheels import FetchError, require_hash, require_plain_names
 
-ARCHIVE = "https://deb.debian.org/debian/pool/main"
 _MAGIC, _HEADER = b"!<arch>\n", 60
 
 
@@ -107,8 +106,11 @@ def _data_archive(package: bytes) -> bytes:
 
 
 def _download(package: DebianPackage, folder: Path, by_hand: Path) -> None:
-    url = f"{ARCHIVE}/{package.source}/{package.filename}"
-    otherwise = f"download {url} yourself, put it into {by_hand} and repeat the command"
+    place = f"pool/main/{package.source}/{package.filename}"
+    otherwise = (
+        f"download {place} from any mirror of Debian yourself, put it into {by_hand} and repeat the "
+        "command"
+    )
     program = shutil.which("apt-get")
     if program is None:
         raise FetchError(f"downloading {package.project} needs apt-get; elsewhere {otherwise}")
