@@ -101,7 +101,7 @@ def test_the_reason_of_apt_get_is_passed_on_with_another_way(
     apt_get_that('echo "E: Version 1-1 for thing was not found" >&2; exit 100')
     with pytest.raises(
         FetchError,
-        match=r"\(Version 1-1 for thing was not found\); download "
+        match=r"\(Version 1-1 for thing was not found\); "
         r"download pool/main/t/thing/thing_1-1_all.deb from any mirror of Debian yourself",
     ):
         download(PACKAGE, tmp_path, cache)

@@ -108,8 +108,8 @@ def _data_archive(package: bytes) -> bytes:
 def _download(package: DebianPackage, folder: Path, by_hand: Path) -> None:
     place = f"pool/main/{package.source}/{package.filename}"
     otherwise = (
-        f"download {place} from any mirror of Debian yourself, put it into {by_hand} and repeat the "
-        "command"
+        f"download {place} from any mirror of Debian yourself, put it into {by_hand} and repeat "
+        "the command"
     )
     program = shutil.which("apt-get")
     if program is None:
