@@ -23,9 +23,9 @@ class FineTuning:
     """`small-talk` (the model in this package), `smollm2` (SmolLM2-135M-Instruct, after `python -m
     agents.fetch smollm2`), `conversation` (the small-talk model that has read whole conversations,
     after `python -m agents.prepare conversation`), `translation`, `verse`, `verse-poems`,
-    `verse-lines` (after `python -m agents.pretrain --corpus translation` or `verse`), `calculator`,
-    `facts-start` (made when first asked for), `toy` (untrained, ends a text with probability 0.2 at every token), or a
-    folder, hub id or GGUF file of a causal language model."""
+    `verse-lines` (after `python -m agents.pretrain --corpus translation` or `verse`),
+    `calculator`, `facts-start` (made when first asked for), `toy` (untrained, ends a text with
+    probability 0.2 at every token), or a folder, hub id or GGUF file of a causal language model."""
     prompts: str
     """`chitchat` (human turns of conversations that the small-talk model never saw), `small-talk`
     (the package's own), `film-reviews` (first words of reviews, after `python -m agents.fetch
