@@ -128,8 +128,21 @@ def native_at(
 
 
 def registered() -> list[str]:
-    """Returns the ids of all tasks that this package registers, the default one left out."""
-    return [name for name in gym.registry if name.startswith("TextGen/")]
+    """Returns the ids of all tasks that this package registers, if their data is here.
+
+    The default task is left out.
+    """
+    names = [name for name in gym.registry if name.startswith("TextGen/")]
+    return [name for name in names if _is_here(name)]
+
+
+def _is_here(name: str) -> bool:
+    try:
+        gym.make(name).close()
+    except (FileNotFoundError, ModuleNotFoundError) as error:
+        print(f"{name} is left out: {error}")
+        return False
+    return True
 
 
 def measurements(steps: int) -> dict[str, Callable[[], float]]:

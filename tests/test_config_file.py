@@ -26,6 +26,7 @@ def written(path: Path, text: str) -> Path:
 def printed(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: object) -> dict:
     """Returns what `python -m agents.train ... --print-config` prints."""
     monkeypatch.setattr(sys, "argv", ["train", *arguments, "--print-config"])
+    monkeypatch.delitem(sys.modules, "agents.train", raising=False)
     runpy.run_module("agents.train", run_name="__main__")
     return yaml.safe_load(capsys.readouterr().out)  # type: ignore[attr-defined]
 

@@ -22,7 +22,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -323,11 +323,12 @@ def write_plays(path: Path) -> None:
 
 def write_clauses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes clauses of each split, and has them taken for those that are fetched."""
+    names = map("".join, product("aeio", "lmnr", "aeio"))  # in letters that the task has
     write_lines(
         path,
         [
-            {"book": book, "es": f"y dijo el {at}:", "en": f"and the {at} said:"}
-            for at, book in enumerate(["Gen", "Mark", "John"] * 20)
+            {"book": book, "es": f"y dijo el {who}:", "en": f"and the {who} said:"}
+            for who, book in zip(names, ["Gen", "Mark", "John"] * 20, strict=False)
         ],
     )
     monkeypatch.setattr(clauses, "PAIRS_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())

@@ -202,9 +202,9 @@ def _carry_out(
         interruption.stop_if_asked()
         evaluated = {"before": before} | _final_evaluations(loaded, config, folder)
         if record is not None:
-            _write(record, agent, evaluated, best, loaded)
             page = RunPage(record, folder.name, about)
             page.finish(evaluated["before"], evaluated["after"], split.evaluated_on)
+            _write(record, agent, evaluated, best, loaded)
             _show(console, record, agent, evaluated, split.evaluated_on)
             if monitor is not None:
                 console.print(printable(told(monitor)))
