@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gymnasium.vector import AutoresetMode
-
 from text_gym.applications.calculator.task import calculator
 from text_gym.applications.conversation import conversation
 from text_gym.applications.facts.task import facts
 from text_gym.applications.small_talk import small_talk
 from text_gym.applications.translation.task import translation
 from text_gym.applications.verse.task import verse
-from text_gym.env import TextGenEnv
+from text_gym.named_env import NamedEnv, NamedVectorEnv, made
 from text_gym.tasks.parameters import Arguments
-from text_gym.vector_env import TextGenVectorEnv
 
 APPLICATIONS: Mapping[str, Callable[..., Arguments]] = {
     "Calculator": calculator,
@@ -38,12 +35,10 @@ def arguments_of(name: str, **parameters: Any) -> Arguments:
     Raises:
         ValueError: If there is none of that name, or a parameter is out of range.
     """
-    if name not in APPLICATIONS:
-        raise ValueError(f"name must be one of {sorted(APPLICATIONS)}, got {name!r}")
-    return APPLICATIONS[name](**parameters)
+    return made(APPLICATIONS, name, parameters)
 
 
-class ApplicationEnv(TextGenEnv):
+class ApplicationEnv(NamedEnv):
     """Is a `TextGenEnv` for an application; `gym.make("TextGen/<name>-v0")` makes it.
 
     Args:
@@ -65,11 +60,10 @@ class ApplicationEnv(TextGenEnv):
         2
     """
 
-    def __init__(self, name: str, *, render_mode: str | None = None, **parameters: Any) -> None:
-        super().__init__(**arguments_of(name, **parameters), render_mode=render_mode)
+    makers = APPLICATIONS
 
 
-class ApplicationVectorEnv(TextGenVectorEnv):
+class ApplicationVectorEnv(NamedVectorEnv):
     """Is the native vector environment of an `ApplicationEnv`; `gym.make_vec` makes it.
 
     Args:
@@ -84,20 +78,4 @@ class ApplicationVectorEnv(TextGenVectorEnv):
         ValueError: If there is no such application, or a parameter is out of range.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        name: str,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        copy: bool = True,
-        render_mode: str | None = None,
-        **parameters: Any,
-    ) -> None:
-        super().__init__(
-            num_envs,
-            **arguments_of(name, **parameters),
-            autoreset_mode=autoreset_mode,
-            copy=copy,
-            render_mode=render_mode,
-        )
+    makers = APPLICATIONS

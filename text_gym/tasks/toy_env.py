@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gymnasium.vector import AutoresetMode
-
-from text_gym.env import TextGenEnv
+from text_gym.named_env import NamedEnv, NamedVectorEnv, made
 from text_gym.tasks.balanced_brackets import balanced_brackets
 from text_gym.tasks.counting_up import counting_up
 from text_gym.tasks.parameters import Arguments
 from text_gym.tasks.random_walk import random_walk
 from text_gym.tasks.rewriting import copying, reversing, sorting
 from text_gym.tasks.word_count import word_count
-from text_gym.vector_env import TextGenVectorEnv
 
 TOY_TASKS: Mapping[str, Callable[..., Arguments]] = {
     "BalancedBrackets": balanced_brackets,
@@ -38,12 +35,10 @@ def arguments_of(name: str, **parameters: Any) -> Arguments:
     Raises:
         ValueError: If there is none of that name, or a parameter is out of range.
     """
-    if name not in TOY_TASKS:
-        raise ValueError(f"name must be one of {sorted(TOY_TASKS)}, got {name!r}")
-    return TOY_TASKS[name](**parameters)
+    return made(TOY_TASKS, name, parameters)
 
 
-class ToyEnv(TextGenEnv):
+class ToyEnv(NamedEnv):
     """Is a `TextGenEnv` for a task with a known optimum; `gym.make("TextGen/<name>-v0")` makes it.
 
     Args:
@@ -71,11 +66,10 @@ class ToyEnv(TextGenEnv):
 
     optimal_return = OPTIMAL_RETURN
 
-    def __init__(self, name: str, *, render_mode: str | None = None, **parameters: Any) -> None:
-        super().__init__(**arguments_of(name, **parameters), render_mode=render_mode)
+    makers = TOY_TASKS
 
 
-class ToyVectorEnv(TextGenVectorEnv):
+class ToyVectorEnv(NamedVectorEnv):
     """Is the native vector environment of a `ToyEnv`; `gym.make_vec` makes it.
 
     Args:
@@ -95,20 +89,4 @@ class ToyVectorEnv(TextGenVectorEnv):
 
     optimal_return = OPTIMAL_RETURN
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        name: str,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        copy: bool = True,
-        render_mode: str | None = None,
-        **parameters: Any,
-    ) -> None:
-        super().__init__(
-            num_envs,
-            **arguments_of(name, **parameters),
-            autoreset_mode=autoreset_mode,
-            copy=copy,
-            render_mode=render_mode,
-        )
+    makers = TOY_TASKS

@@ -74,9 +74,16 @@ class Decoder:
         """
         self._read(tokens, ended, prompts)
         if continued:
-            texts = {self.rows.index(row): text for row, (text, _) in continued.items()}
-            added = {self.rows.index(row): count for row, (_, count) in continued.items()}
-            self._reader.extend(texts, added)
+            self._extend(continued)
+
+    def _extend(self, continued: Mapping[int, tuple[Tensor, int]]) -> None:
+        """Reads what others added, in one pass for all texts that got equally many tokens."""
+        device = self._reader.hidden.device
+        for count in sorted({count for _, count in continued.values()}):
+            rows = [row for row, (_, added) in continued.items() if added == count]
+            lines = torch.tensor([self.rows.index(row) for row in rows], device=device)
+            tokens = torch.stack([continued[row][0][-count:] for row in rows])
+            self._reader.extend(lines, tokens.to(device))
 
     def _read(self, tokens: Tensor, ended: Collection[int], prompts: Mapping[int, Tensor]) -> None:
         if not ended and not self._ended:

@@ -163,21 +163,12 @@ class GPT2Backend:
             self.hidden[starting.lines] = ends
 
     @torch.no_grad()
-    def extend(self, texts: Mapping[int, Tensor], added: Mapping[int, int]) -> None:
-        """Reads what was added to texts that have been read up to there.
-
-        Args:
-            texts: Whole texts by line.
-            added: How many tokens at the end of each are new.
-        """
+    def extend(self, lines: Tensor, tokens: Tensor) -> None:
+        """Reads k lines' (k,) next r tokens (k, r), in one pass."""
         with self._stopwatch("prefill"):
-            for count in sorted(set(added.values())):
-                lines = [line for line in texts if added[line] == count]
-                tokens = torch.stack([texts[line][-count:] for line in lines])
-                self._extend(torch.tensor(lines, device=self._lengths.device), tokens)
+            self._extend(lines, tokens)
 
     def _extend(self, lines: Tensor, tokens: Tensor) -> None:
-        """Reads k lines' next r tokens (k, r), in one pass."""
         k, count = tokens.shape
         device = self._lengths.device
         read = self._lengths[lines]

@@ -55,19 +55,13 @@ class ModelBackend:
                 self._start(prompts)
 
     @torch.no_grad()
-    def extend(self, texts: Mapping[int, Tensor], added: Mapping[int, int]) -> None:
-        """Reads what was added to texts that have been read up to there.
-
-        Args:
-            texts: Whole texts by line.
-            added: How many tokens at the end of each are new.
-        """
+    def extend(self, lines: Tensor, tokens: Tensor) -> None:
+        """Reads k lines' (k,) next r tokens (k, r), in one pass."""
         with self._stopwatch("prefill"):
-            for count in sorted(set(added.values())):
-                lines = [line for line in texts if added[line] == count]
-                tokens = torch.stack([texts[line][-count:] for line in lines])
-                device = self._policy.device
-                self._extend(torch.tensor(lines, device=device), tokens.to(device))
+            cache, in_text = self._cache.taken(lines)
+            attention_mask = torch.cat([in_text, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
+            lengths = self._cache.lengths[lines] + tokens.shape[1]
+            self._read_into(lines, lengths, tokens, attention_mask, cache)
 
     def clear(self, lines: Sequence[int]) -> None:
         """Forgets the texts of `lines`, which go on writing at the head like all others."""
@@ -98,13 +92,6 @@ class ModelBackend:
         input_ids = torch.zeros(attention_mask.shape, dtype=torch.long, device=device)
         input_ids[attention_mask] = torch.cat(list(prompts.values())).to(device)
         self._read_into(lines, lengths, input_ids, attention_mask, DynamicCache())
-
-    def _extend(self, lines: Tensor, tokens: Tensor) -> None:
-        """Reads k lines' next r tokens (k, r), in one pass."""
-        cache, in_text = self._cache.taken(lines)
-        attention_mask = torch.cat([in_text, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
-        lengths = self._cache.lengths[lines] + tokens.shape[1]
-        self._read_into(lines, lengths, tokens, attention_mask, cache)
 
     def _read_into(
         self, lines: Tensor, lengths: Tensor, tokens: Tensor, attention_mask: Tensor, cache: Any
