@@ -56,6 +56,7 @@ class NamedVectorEnv(TextGenVectorEnv):
         autoreset_mode: As in `TextGenVectorEnv`.
         copy: As in `TextGenVectorEnv`.
         render_mode: As in `TextGenVectorEnv`.
+        max_episode_steps: As in `TextGenVectorEnv`.
         **parameters: Of what makes it.
 
     Raises:
@@ -72,6 +73,7 @@ class NamedVectorEnv(TextGenVectorEnv):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         copy: bool = True,
         render_mode: str | None = None,
+        max_episode_steps: int | None = None,
         **parameters: Any,
     ) -> None:
         super().__init__(
@@ -80,4 +82,5 @@ class NamedVectorEnv(TextGenVectorEnv):
             autoreset_mode=autoreset_mode,
             copy=copy,
             render_mode=render_mode,
+            max_episode_steps=max_episode_steps,
         )

@@ -21,6 +21,7 @@ from text_gym.rendering import render_text, require_font
 from text_gym.rendering.text import write_text
 from text_gym.rewards.function import Scores, reward_name, score
 from text_gym.row_state import RowState, recalled_prompt
+from text_gym.step_limit import StepLimit
 from text_gym.task import (
     CODES,
     GOES_ON,
@@ -41,7 +42,7 @@ Rewards = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Codes = NDArray[np.int8]
 
-NOT_STARTED = -1
+NOT_STARTED, CUT = -1, -2
 
 
 class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
@@ -64,6 +65,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             next step.
         render_mode: `"ansi"`, `"human"`, `"rgb_array"` (needs the extra `render`) or None.
         render_font: As in `TextGenEnv`.
+        max_episode_steps: Cuts each text after so many steps, as `gym.make` does by `TimeLimit`:
+            it is truncated, and not paid for. For texts of one turn.
         **task: The arguments of `TextGenEnv`.
 
     Raises:
@@ -88,6 +91,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         copy: bool = True,
         render_mode: str | None = None,
         render_font: str | Path | None = None,
+        max_episode_steps: int | None = None,
         **task: Any,
     ) -> None:
         if num_envs < 1:
@@ -123,6 +127,14 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self._prompts = PromptStreams(self.task, num_envs)
         has_turns = self.task.turns is not None
         self._turns = VectorTurns(self.task, self._texts, self._prompts) if has_turns else None
+        self._step_limit = None
+        if max_episode_steps is not None:
+            if has_turns:
+                raise ValueError(
+                    "max_episode_steps must be None where there is a responder (max_new_tokens "
+                    f"with limit='truncate' cuts all turns together), got {max_episode_steps}"
+                )
+            self._step_limit = StepLimit(num_envs, max_episode_steps)
         mask = self.task.action_mask
         shape = (num_envs, self.tokenizer.vocab_size)
         self._masks = None if mask is None else np.broadcast_to(mask, shape)
@@ -180,8 +192,13 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         infos: dict[str, Any] = LazyInfo()
         if ended.size and self._turns is not None:
             ended, codes = self._go_on(self._turns, ended, codes, rewards, infos)
+        last = LazyInfo()
         if ended.size:
             last = self._finish(ended, codes, rewards, terminations, truncations)
+        if self._step_limit is not None:
+            truncations |= self._step_limit.count(rows)
+            ended = self._cut(terminations | truncations)
+        if ended.size:
             if self.autoreset_mode is AutoresetMode.SAME_STEP:
                 self._publish_final(ended, last, infos)
                 self._draw(ended, infos)
@@ -279,6 +296,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self._texts.extend(row, np.array(state["completion_ids"], dtype=np.int64))
         reason, reward = state["stop_reason"], state["reward"]
         self._codes[row] = GOES_ON if reason is None else CODES[reason]
+        if self._step_limit is not None:
+            self._step_limit.start(row, len(state["completion_ids"]))
         if reward is not None:
             self._paid[row] = _scores_of_one(reward, state["components"])
         self._prompts.set_state(row, state["random_state"])
@@ -313,6 +332,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             self._starts[row], self._paid[row] = start, None
             if self._turns is not None:
                 self._turns.begin(row, start)
+            if self._step_limit is not None:
+                self._step_limit.start(row)
 
     def _checked(self, actions: ArrayLike) -> NDArray[np.int64]:
         if not self._starts:
@@ -388,6 +409,11 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
                 if self.outermost_reward_wrapper is None or truncations[row]:
                     self._print(row, self._text(row, "render").text())
         return infos
+
+    def _cut(self, over: Flags) -> Rows:
+        """Ends the texts that go on in the rows that are over; returns all of these."""
+        self._codes[over & (self._codes == GOES_ON)] = CUT
+        return over.nonzero()[0]
 
     def _pay(self, rows: Rows, codes: Codes, rewards: Rewards) -> dict[str, Any]:
         """Writes the rewards of finished texts; returns what their rows report."""
