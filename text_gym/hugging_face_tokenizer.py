@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,15 @@ class HuggingFaceTokenizer:
         """Loads a tokenizer from a folder, a hub id, or a GGUF file; code beside it is never run.
 
         Raises:
-            ModuleNotFoundError: If `transformers` is not installed.
+            ModuleNotFoundError: If `transformers` is not installed, or `gguf` for such a file.
             ValueError: If `transformers` does not know it without code of its own.
         """
         from transformers import AutoTokenizer
 
         path = Path(source)
         gguf = path.suffix == ".gguf"
+        if gguf and find_spec("gguf") is None:
+            raise ModuleNotFoundError("a GGUF file needs gguf: pip install 'text-gym[gguf]'")
         options = {"gguf_file": path.name} if gguf else {}
         try:
             tokenizer = AutoTokenizer.from_pretrained(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ def load_model(source: str | Path, dtype: torch.dtype) -> PreTrainedModel:
     """Loads a model from a folder, a hub id, or a GGUF file.
 
     Raises:
+        ModuleNotFoundError: If a GGUF file needs what is not installed; names the extra.
         OSError, ValueError: If there is no model at `source`, or one that `transformers` does not
             know without code of its own.
     """
@@ -90,6 +92,11 @@ def without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:
 
 def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     """Loads dequantised weights into an ordinary model, which trains and saves like any other."""
+    missing = [library for library in ("accelerate", "gguf") if find_spec(library) is None]
+    if missing:
+        raise ModuleNotFoundError(
+            f"a GGUF file needs {', '.join(missing)}: pip install 'text-gym[gguf]'"
+        )
     loaded = AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, dtype=dtype, trust_remote_code=False
     )

@@ -12,6 +12,7 @@ import re
 import secrets
 from dataclasses import dataclass
 
+import python_multipart  # noqa: F401  # starlette needs it, and would say so at the first form
 from starlette.datastructures import FormData, MutableHeaders
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
