@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import tomllib
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -209,24 +208,6 @@ def test_console_script_shows_help_without_torch(script: str) -> None:
     imported = packages_imported_by(f"import sys, {module}; {call}")
     assert module.partition(".")[0] in imported
     assert imported.isdisjoint({"torch", "transformers"})
-
-
-def test_wheel_holds_both_packages_with_their_data_and_nothing_else(tmp_path: Path) -> None:
-    build = run_python("-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path))
-    assert build.returncode == 0, build.stdout + build.stderr
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert {name.partition("/")[0] for name in packed} == {"text_gym", "agents"}
-    models = (path for path in (ROOT / "agents" / "models").rglob("*") if path.is_file())
-    data = {path.relative_to(ROOT).as_posix() for path in models}
-    assert data, "agents/models is empty"
-    feedback = ROOT / "text_gym" / "feedback"
-    data |= {
-        path.relative_to(ROOT).as_posix()
-        for suffix in ("sql", "html", "css", "js", "svg")
-        for path in feedback.rglob(f"*.{suffix}")
-    }
-    assert {"text_gym/py.typed", "agents/py.typed"} | data <= packed
 
 
 # What the tests themselves run under
