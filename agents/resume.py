@@ -16,7 +16,14 @@ def main() -> None:
     """Takes a run up again from its last checkpoint, and finishes it."""
     parser = argparse.ArgumentParser(prog="python -m agents.resume", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="of the run, which holds its config.json")
-    folder = parser.parse_args().folder
+    parser.add_argument(
+        "--trust-code",
+        action="store_true",
+        help="run the code that the config names (reward, environment, wrappers) as it is now, "
+        "though it was not run from here before, or was changed since the run began",
+    )
+    asked = parser.parse_args()
+    folder = asked.folder
 
     from agents.algorithms.configs.names import OFFLINE_ALGORITHMS
     from agents.loop import pipeline as loop
@@ -25,11 +32,11 @@ def main() -> None:
     from agents.runs.saved_config import read_learner, read_preset
 
     if read_preset(folder) == PRESET:
-        loop.resume(folder)
+        loop.resume(folder, trust_code=asked.trust_code)
     elif read_learner(folder) in OFFLINE_ALGORITHMS:
         offline_pipeline.resume(folder)
     else:
-        pipeline.resume(folder)
+        pipeline.resume(folder, trust_code=asked.trust_code)
 
 
 if __name__ == "__main__":

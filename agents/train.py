@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from agents.algorithms.configs.names import ALGORITHMS
+from agents.applications.fine_tuning import in_environment
 from agents.applications.registry import APPLICATIONS, PRESETS
 from agents.command_line.command import command
 
@@ -39,9 +40,12 @@ def main() -> None:
     if preset is not None:
         description, config = presets[preset]
         if asked.config is not None:
-            config = said.applied_to(preset, asked.algorithm)
-        elif asked.algorithm is not None:
-            config = APPLICATIONS[preset].with_algorithm(asked.algorithm)
+            config = said.applied_to(preset, asked.algorithm, asked.env_id)
+        else:
+            if asked.algorithm is not None:
+                config = APPLICATIONS[preset].with_algorithm(asked.algorithm)
+            if asked.env_id is not None:
+                config = in_environment(config, asked.env_id)
         presets[preset] = (description, config)
     config = tyro.extras.overridable_config_cli(
         presets,
@@ -66,6 +70,7 @@ def _asked(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Returns what is said of a run as a whole, and the rest of the command line."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--algorithm", choices=ALGORITHMS)
+    parser.add_argument("--env-id", "--env_id")  # replaces much of the preset, as those above do
     parser.add_argument("--config", type=Path)
     parser.add_argument("--print-config", action="store_true")
     parser.add_argument("--open", action="store_true")

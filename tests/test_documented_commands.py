@@ -68,6 +68,22 @@ class Brevity:
         return [1 / (1 + len(episode.completion_ids)) for episode in episodes]
 """
 
+OWN_TASKS = """
+import gymnasium
+import text_gym
+
+gymnasium.register(
+    id="MyTasks/Sums-v0",
+    entry_point="text_gym.env:TextGenEnv",
+    vector_entry_point="text_gym.vector_env:TextGenVectorEnv",
+    kwargs={
+        "prompts": [{"prompt": f"2+{b}=", "reference": str(2 + b)} for b in range(10)],
+        "tokenizer": text_gym.CharTokenizer("0123456789+="),
+        "max_new_tokens": 3,
+    },
+)
+"""
+
 FEW = "--n-prompts 4 --max-new-tokens 3 --threads 1"
 
 # Commands, in the order in which a person would give them, with the options that make them small.
@@ -92,6 +108,12 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.train dialogue --print-config": "",
         "python -m agents.train --config run.yaml": SMALL,
         "python -m agents.train dialogue --reward my_rewards.py:politeness": SMALL,
+        "python -m agents.train toy "
+        """--env-id TextGen/CountingUp-v0 --env-args '{"length": 3}'""": TOY,
+        "python -m agents.train toy --env-id my_tasks.py:MyTasks/Sums-v0": TOY,
+        "python -m agents.resume runs/NAME --trust-code": "",
+        "python -m agents.train toy "
+        """--wrappers '{"NoisyFeedback": {"std": 0.5}, "ClipFeedback": {"low": -1}}'""": SMALL,
         "python -m agents.train dialogue "
         """--reward '{"sentiment": 1, "my_rewards.py:Brevity": 0.5}'""": SMALL,
     },
@@ -307,6 +329,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_lines(tmp_path / "preferences.jsonl", [{**one, **preferred} for one in prompts])
     (tmp_path / "run.yaml").write_text("preset: dialogue\n", encoding="utf-8")
     (tmp_path / "my_rewards.py").write_text(OWN_REWARDS, encoding="utf-8")
+    (tmp_path / "my_tasks.py").write_text(OWN_TASKS, encoding="utf-8")
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@" {SMALL} --output {tmp_path}\n')

@@ -15,6 +15,7 @@ from agents.applications.fine_tuning import FineTuning
 from agents.applications.registry import APPLICATIONS
 from agents.runs import pipeline
 from agents.runs.rewards import anchored_reward, digest_of_reward, load_reward
+from agents.runs.saved_config import trust_runs
 from text_gym import Episode
 
 OWN = """
@@ -40,6 +41,7 @@ TEXTS = [Episode.from_text("Hi", "thanks so so"), Episode.from_text("Hi", "so")]
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("TEXT_GYM_CACHE", str(tmp_path / "cache"))
     (tmp_path / "beside.py").write_text("WORD = 'thanks'\n")
     path = tmp_path / "own_rewards.py"
     path.write_text(OWN)
@@ -137,8 +139,13 @@ def test_a_run_goes_on_with_it_unless_it_has_changed(own: Path, tmp_path: Path) 
     pipeline.resume(folder)
     (folder / "summary.json").unlink()
     own.write_text(OWN.replace("float(", "2 * float("))
+    with pytest.raises(ValueError, match=r"names code .* has changed since"):
+        pipeline.resume(folder)
+    trust_runs([str(folder)])
     with pytest.raises(ValueError, match="reward has changed since"):
         pipeline.resume(folder)
+    pipeline.resume(folder, trust_code=True)
+    assert json.loads((folder / "start.json").read_text())["changed"] == ["reward"]
 
 
 @pytest.mark.slow
@@ -153,6 +160,8 @@ def test_an_error_in_it_shows_its_traceback_and_the_text(own: Path, tmp_path: Pa
     lines = end.stderr.splitlines()
     first = lines.index("Traceback (most recent call last):")
     assert lines[first + 1].startswith(f'  File "{own}", line 16, in broken')
-    assert lines[-2].startswith("ZeroDivisionError: ")
-    assert "reward 'broken' raised ZeroDivisionError" in lines[-1]
-    assert "prompt=" in lines[-1]
+    assert lines[-3].startswith("ZeroDivisionError: ")
+    assert "reward 'broken' raised ZeroDivisionError" in lines[-2]
+    assert "prompt=" in lines[-2]
+    assert "python -m agents.resume" in lines[-1]
+    assert lines[-1].endswith(" --trust-code")

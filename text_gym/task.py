@@ -241,6 +241,17 @@ class TextTask:
             return self._fitting(prompt, self._tokenized(prompt), self.max_prompt_tokens)
         return EncodedPrompt(prompt, found.token_ids, found.decode)
 
+    def draw_from(self, prompts: PromptsLike) -> None:
+        """Draws prompts from another source from now on; the room for a prompt stays.
+
+        Raises:
+            ValueError: If a listed prompt does not fit into it.
+        """
+        source = as_prompt_source(prompts)
+        for prompt in source.prompts or ():
+            self.encode(prompt)
+        self.source = source
+
     def draw(self, np_random: np.random.Generator) -> EncodedPrompt:
         """Returns the prompt of a new episode.
 

@@ -16,6 +16,7 @@ from agents.algorithms.configs.names import ALGORITHMS, AlgorithmConfig
 from agents.applications.fine_tuning import FineTuning, with_algorithm
 
 if TYPE_CHECKING:
+    import gymnasium as gym
     import torch
 
     from agents.applications.split import Split
@@ -43,8 +44,8 @@ class Application:
             is to compute.
         constraints: What `constraint` may name: makers of constraints that hold together.
         models: What `model` may name: where a pretrained model is found, with its tokenizer.
-        policies: What `model` may name: makers of untrained policies, with their tokenizer; None:
-            that of `TextGen-v0`.
+        policies: What `model` may name: makers of untrained policies, given an environment whose
+            vocabulary they have and a seed.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Application:
     responders: Mapping[str, Callable[[torch.device], Responder]] = field(default_factory=dict)
     constraints: Mapping[str, Callable[[], Sequence[Constraint]]] = field(default_factory=dict)
     models: Mapping[str, Callable[[], Path]] = field(default_factory=dict)
-    policies: Mapping[str, Callable[[FineTuning, PolicyConfig], tuple[CausalLMPolicy, Any]]] = (
+    policies: Mapping[str, Callable[[gym.Env[Any, Any], int, PolicyConfig], CausalLMPolicy]] = (
         field(default_factory=dict)
     )
 

@@ -26,7 +26,19 @@ class FineTuning:
     `verse-lines` (after `python -m agents.pretrain --corpus translation` or `verse`),
     `calculator`, `facts-start` (made when first asked for), `toy` (untrained, ends a text with
     probability 0.2 at every token), or a folder, hub id or GGUF file of a causal language model."""
-    prompts: str
+    env_id: str | None = None
+    """An environment by its Gymnasium id, in the place of the preset's: `TextGen/CountingUp-v0`, or
+    `my_module:MyTask-v0` or `file.py:MyTask-v0` for one that code of yours registers. It has its
+    own prompts, lengths and turns, and its own reward unless `reward` is given too. None: it is
+    made of the options below."""
+    env_args: str = "{}"
+    """Arguments of that environment, as JSON; `file.py:name` in it is what has that name there."""
+    wrappers: str | None = None
+    """Wrappers around the environment: the name of one in `text_gym.wrappers`, `file.py:name` or
+    `package.module:name`; or several with their arguments, innermost first, as JSON:
+    `{"ClipFeedback": {"low": -1}, "file.py:MyWrapper": {}}`. Evaluation leaves out those that
+    change the reward."""
+    prompts: str | None
     """`chitchat` (human turns of conversations that the small-talk model never saw), `small-talk`
     (the package's own), `film-reviews` (first words of reviews, after `python -m agents.fetch
     film-reviews`), `conversation` (short human turns), `translation` (clauses, after `python -m
@@ -35,7 +47,7 @@ class FineTuning:
     eval_prompts: str | None = None
     """What the policy is evaluated on, as `prompts`; of a file all of it, and then nothing of the
     file of `prompts` is held out. None: what `prompts` holds out."""
-    reward: str
+    reward: str | None
     """What a reply is paid for: `sentiment` (VADER's compound, in [-1, 1]), `word_count`,
     `positive_review` (log-odds that it is from one, by a classifier fitted on reviews), `variety`
     (the share of its pairs of words that are distinct), `unwanted` (-1 for a profanity), `rating`
@@ -46,10 +58,11 @@ class FineTuning:
     function or class of your own, as `file.py:name` or `package.module:name`; or what was learnt:
     the folder of a reward model, of its run, or of several such runs, of which the lowest reward
     counts. Several with weights, and arguments of classes, as JSON: `{"sentiment": 1,
-    "file.py:Polite": {"weight": 0.5, "arguments": {"word": "thanks"}}}`."""
-    prompt_template: str = "{prompt}\n"
+    "file.py:Polite": {"weight": 0.5, "arguments": {"word": "thanks"}}}`. None: what the environment
+    of `env_id` pays."""
+    prompt_template: str | None = "{prompt}\n"
     """What the policy sees of a prompt."""
-    max_new_tokens: int = 32
+    max_new_tokens: int | None = 32
     """Longest reply, end of text included; of several turns, the policy's tokens in all of them."""
     chat: bool = False
     """Whether prompts and answers go through the chat template of the model's tokenizer; then
@@ -109,11 +122,13 @@ class FineTuning:
     the same number."""
 
     def __post_init__(self) -> None:
-        """Checks what is said of the monitor.
+        """Checks what is said of the environment and of the monitor.
 
         Raises:
-            ValueError: If there are two measures, none where one is needed, or nobody could use it.
+            ValueError: If the environment decides what is given, or nobody does; if there are two
+                measures, none where one is needed, or nobody could use it.
         """
+        self._check_environment()
         if self.monitor_every < 1:
             raise ValueError(f"monitor_every must be at least 1, got {self.monitor_every}")
         if None not in (self.monitor, self.select_by) and self.monitor != self.select_by:
@@ -124,10 +139,52 @@ class FineTuning:
         if self.stop_when != "never" and self.watched is None:
             raise ValueError(f"stop_when must be 'never' without a monitor, got {self.stop_when!r}")
 
+    def _check_environment(self) -> None:
+        if self.env_id is None:
+            for name in _NEEDED:
+                if getattr(self, name) is None:
+                    raise ValueError(f"{name} must be given where env_id is not, got None")
+            if self.env_args != "{}":
+                raise ValueError(f"env_args must be of an env_id, got {self.env_args!r} without")
+            return
+        for name, left_out in _DECIDED.items():
+            if getattr(self, name) != left_out:
+                raise ValueError(
+                    f"{name} must be left out where env_id names the environment that decides it, "
+                    f"{self.env_id}, got {getattr(self, name)!r}"
+                )
+
     @property
     def watched(self) -> str | None:
         """The measure of the monitor; None: there is none."""
         return self.select_by or self.monitor
+
+
+_DECIDED: dict[str, Any] = {
+    "prompts": None,
+    "eval_prompts": None,
+    "prompt_template": None,
+    "max_new_tokens": None,
+    "chat": False,
+    "responder": None,
+    "response_template": "{response}",
+    "max_response_tokens": None,
+    "max_turn_tokens": None,
+    "max_turns": None,
+}
+"""What an environment that is named decides itself, as it is left out."""
+_NEEDED = ("prompts", "prompt_template", "max_new_tokens", "reward")
+"""What must be said where none is named."""
+
+
+def in_environment(config: FineTuning, env_id: str) -> FineTuning:
+    """Returns a run in another environment, which decides prompts, lengths, turns and reward.
+
+    Args:
+        config: Of the run.
+        env_id: See `FineTuning.env_id`.
+    """
+    return dataclasses.replace(config, env_id=env_id, reward=None, **_DECIDED)
 
 
 def with_algorithm(config: FineTuning, name: str) -> FineTuning:

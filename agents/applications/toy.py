@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.applications.application import Application
 from agents.applications.fine_tuning import FineTuning
 
 if TYPE_CHECKING:
+    import gymnasium as gym
+
     from agents.policy.causal_lm import CausalLMPolicy
     from agents.policy.config import PolicyConfig
 
 EOS_PROBABILITY = 0.2
 
 
-def untrained(config: FineTuning, options: PolicyConfig) -> tuple[CausalLMPolicy, None]:
-    """Returns a policy that ends a text with probability 0.2 at every token."""
-    import text_gym
+def untrained(env: gym.Env[Any, Any], seed: int, options: PolicyConfig) -> CausalLMPolicy:
+    """Returns a policy that ends a text with probability 0.2 at every token.
+
+    Args:
+        env: Whose vocabulary it has.
+        seed: Of its weights.
+        options: How it becomes a policy.
+
+    Raises:
+        ValueError: If the environment does not say which token ends a text.
+    """
     from agents.applications.toy_policy import toy_policy
     from agents.policy.causal_lm import CausalLMPolicy
 
-    env = text_gym.TextGenEnv(max_new_tokens=config.max_new_tokens)
+    if not env.has_wrapper_attr("tokenizer"):
+        raise ValueError(f"model toy needs an environment with a tokenizer, got {env}")
+    spaces: Any = (env.action_space, env.observation_space)
     toy = toy_policy(
-        env.tokenizer.vocab_size,
-        env.tokenizer.eos_token_id,
-        length=env.task.max_length + (config.max_response_tokens or 0),
+        int(spaces[0].n),
+        env.get_wrapper_attr("tokenizer").eos_token_id,
+        length=spaces[1]["input_ids"].shape[0],
         eos_probability=EOS_PROBABILITY,
-        seed=config.algorithm.seed,
+        seed=seed,
     )
-    return CausalLMPolicy(toy.model, options), None
+    return CausalLMPolicy(toy.model, options)
 
 
 TOY = Application(

@@ -89,31 +89,42 @@ def _end(error: BaseException, again: str) -> None:
     """Ends the program if there is a line that explains the error."""
     if isinstance(error, KeyboardInterrupt):
         end(exit_status(error), *_of_main(f"Stopped; start again with: {again}"))
+    own, notes = users_traceback(error), getattr(error, "__notes__", [])
     refused = trouble(error)
     if refused is not None:
-        end(1, f"{_process()}{refused}", *_of_main(f"When that is mended: {again}"))
+        mended = notes or [f"When that is mended: {again}"]
+        end(1, *own, f"{_process()}{refused}", *_of_main(*mended))
     if isinstance(error, OSError) or _is_missing_library(error) or _is_raised_by_us(error):
-        end(1, *_own_traceback(error), f"{_process()}{_one_line(error)}")
+        end(1, *own, f"{_process()}{_one_line(error)}", *_of_main(*notes))
+    if own:
+        end(1, *own, *_of_main(*notes))
 
 
-def _own_traceback(error: BaseException) -> list[str]:
-    """Returns where the user's own code raised what an error of ours says, if that is its cause."""
-    cause = error.__cause__
-    steps = [] if cause is None else list(traceback.walk_tb(cause.__traceback__))
-    first = next((place for place, (frame, _) in enumerate(steps) if _is_users(frame)), None)
-    if cause is None or first is None:
-        return []
-    shown = traceback.StackSummary.extract(iter(steps[first:])).format()
-    lines = ["Traceback (most recent call last):\n", *shown]
-    return "".join([*lines, *traceback.format_exception_only(cause)]).splitlines()
+def users_traceback(error: BaseException) -> list[str]:
+    """Returns where the user's own code raised an error, or what an error of ours says of it.
+
+    Returns:
+        Lines, from the first step in that code on; none where it has no part in the error.
+    """
+    for one in (error.__cause__, error):
+        steps = [] if one is None else list(traceback.walk_tb(one.__traceback__))
+        first = next((place for place, (frame, _) in enumerate(steps) if _is_users(frame)), None)
+        if one is not None and first is not None:
+            shown = traceback.StackSummary.extract(iter(steps[first:])).format()
+            lines = ["Traceback (most recent call last):\n", *shown]
+            said = traceback.TracebackException.from_exception(one)
+            said.__notes__ = None  # which are shown after it
+            return "".join([*lines, *said.format_exception_only()]).splitlines()
+    return []
 
 
 def _is_users(frame: types.FrameType) -> bool:
     """Tells code of the user's from ours and from what is installed."""
     file, installed = frame.f_code.co_filename, sysconfig.get_paths()
     libraries = tuple(f"{installed[kind]}{os.sep}" for kind in ("stdlib", "purelib", "platlib"))
-    ours = _is_ours(str(frame.f_globals.get("__name__")))
-    return not ours and os.path.isfile(file) and not file.startswith(libraries)
+    return (
+        not _is_ours(_module_of(frame)) and os.path.isfile(file) and not file.startswith(libraries)
+    )
 
 
 def _is_raised_by_us(error: BaseException) -> bool:
@@ -125,7 +136,13 @@ def _is_raised_by_us(error: BaseException) -> bool:
         entry = entry.tb_next
     frame = entry.tb_frame
     raises = frame.f_code.co_code[entry.tb_lasti] == dis.opmap["RAISE_VARARGS"]
-    return raises and _is_ours(str(frame.f_globals.get("__name__")))
+    return raises and _is_ours(_module_of(frame))
+
+
+def _module_of(frame: types.FrameType) -> str:
+    """Returns the name of a frame's module, of the one that was started by `-m` too."""
+    spec = frame.f_globals.get("__spec__")
+    return str(frame.f_globals.get("__name__") if spec is None else spec.name)
 
 
 def _is_missing_library(error: BaseException) -> bool:
@@ -144,8 +161,8 @@ def _rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def _of_main(line: str) -> list[str]:
-    return [line] if _rank() == 0 else []
+def _of_main(*lines: str) -> list[str]:
+    return list(lines) if _rank() == 0 else []
 
 
 def _process() -> str:

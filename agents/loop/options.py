@@ -61,13 +61,13 @@ class Loop(FineTuning):
 
         Raises:
             ValueError: If a number is too low, pairs are chosen by what does not exist, or there
-                are turns.
+                are turns or an environment of another kind.
         """
         super().__post_init__()
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("chat", "responder", "constraint"):
+        for name in ("chat", "responder", "constraint", "env_id", "wrappers"):
             if getattr(self, name):
                 raise ValueError(
                     f"{name} must be left out of a loop, in which replies of one turn are judged, "

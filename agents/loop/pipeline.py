@@ -30,7 +30,8 @@ from agents.reports.json_file import write_json
 from agents.runs.console import printable, run_console, side_by_side
 from agents.runs.going_on import SUMMARY, advice_on_going_on, is_finished
 from agents.runs.owner import new_folder, owned, require_name, require_new
-from agents.runs.saved_config import anchored, described, read_as
+from agents.runs.saved_config import anchored, described, read_as, trust_run
+from agents.runs.trust import trust
 
 
 def run(config: Loop) -> Path:
@@ -45,14 +46,19 @@ def run(config: Loop) -> Path:
         require_name(config.name)
         require_new(config.output / config.name)  # before anything is loaded
     config = _settled(config)
+    trust(vars(config))
     default = f"{PRESET}-seed{config.algorithm.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     with new_folder(config.output, config.name, default) as folder:
         write_json(folder / "config.json", described(PRESET, config))
         return _carry_out(config, folder.absolute())
 
 
-def resume(folder: Path) -> Path:
+def resume(folder: Path, *, trust_code: bool = False) -> Path:
     """Goes on with a stopped loop, and returns its folder.
+
+    Args:
+        folder: Of the loop.
+        trust_code: Whether to run the code that its config names, even if it was never run here.
 
     Raises:
         FileNotFoundError: If `folder` holds no loop.
@@ -60,6 +66,8 @@ def resume(folder: Path) -> Path:
         ValueError: If what the loop began with has changed.
         SystemExit: As `run`.
     """
+    if trust_code:
+        trust_run(folder)
     config = read_as(Loop, folder).config
     if is_finished(folder):
         return folder

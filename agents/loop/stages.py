@@ -67,6 +67,7 @@ class Round:
 
     def sample(self) -> Stage:
         """The model writes pairs of replies, more than are judged."""
+        assert self.config.prompts is not None
         told = Sampling(
             model=self.model,
             prompts=self.config.prompts,
@@ -113,6 +114,7 @@ class Round:
         """A reward model learns from all that was judged so far."""
         said = self._folder("collect") / COMPARISONS
         run = self.reward_model(member).parent
+        assert self.config.prompt_template is not None
         told = RewardModelRun(
             model=self.config.model,
             data=said,
@@ -227,6 +229,7 @@ class Round:
         config = self.config
         begun = {"model": _digest_of(config.model, MODELS)} if model else {}
         if "prompts" in settings:
+            assert config.prompts is not None
             begun["prompts"] = _digest_of(config.prompts)
         folder = self._folder(name)
         return Stage(name, self.root, folder, settings, reads, begun, writes, work)

@@ -6,7 +6,7 @@ What is said goes through the same environment as in training: template, length,
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,22 @@ from transformers.utils import logging as transformers_logging
 from agents.algorithms.configs.names import OFFLINE_ALGORITHMS
 from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
-from agents.policy.config import PolicyConfig
+from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.collect import collect_rollout
 from agents.runs.chatting_options import Chatting
 from agents.runs.console import printable, run_console
 from agents.runs.environments import make_envs
-from agents.runs.models import load_language_model
+from agents.runs.models import load_policy
 from agents.runs.rewards import load_reward
-from agents.runs.saved_config import is_run, read_config, read_learner, read_offline_config
-from agents.runs.writers import Manner, manner_of, source_of
-from text_gym import Episode
+from agents.runs.saved_config import (
+    is_run,
+    read_config,
+    read_learner,
+    read_offline_config,
+    trust_runs,
+)
+from agents.runs.writers import Manner, load_writer, manner_of
+from text_gym import Episode, HuggingFaceTokenizer
 from text_gym.prompts import as_prompt
 from text_gym.rewards import RewardError, RewardFunction
 from text_gym.rewards.function import score
@@ -39,18 +45,22 @@ class Speaker:
     """Replies as one model does, and remembers the talk if it reads conversations.
 
     Args:
-        model: The folder of a finished run, or a model.
+        policy: That writes.
+        tokenizer: Its vocabulary; None: that of the environment.
         manner: How it writes.
-        config: Of the talk.
-        device: Where it computes.
+        seed: Of what it draws.
     """
 
-    def __init__(self, model: str, manner: Manner, config: Chatting, device: torch.device) -> None:
-        options = PolicyConfig(value_network="none", temperature=manner.temperature)
-        policy, self._tokenizer = load_language_model(source_of(model), options)
-        self._policy = policy.to(device)
+    def __init__(
+        self,
+        policy: CausalLMPolicy,
+        tokenizer: HuggingFaceTokenizer | None,
+        manner: Manner,
+        seed: int,
+    ) -> None:
+        self._policy, self._tokenizer = policy, tokenizer
         self._manner = manner
-        self._generator = torch.Generator(device).manual_seed(config.seed)
+        self._generator = torch.Generator(policy.device).manual_seed(seed)
         self._said: list[dict[str, str]] = []
 
     def reply(self, line: str) -> Episode:
@@ -77,14 +87,13 @@ def run(config: Chatting, lines: Iterable[str] | None = None) -> None:
         FileNotFoundError: If a run is not finished, or something must be fetched first.
         ValueError: If no model is named, or one is not a causal language model.
     """
-    models = _models(config)
+    if config.trust_code:
+        trust_runs(config.models)
+    names = _names(config)
     device = processes.init(use_cpu=config.device == "cpu")
     torch.set_num_threads(number_of_threads(config.threads))
     transformers_logging.disable_progress_bar()
-    speakers = {
-        name: Speaker(model, _manner(name, config), config, device)
-        for name, model in models.items()
-    }
+    speakers = {name: _speaker(name, config, device) for name in names}
     reward, console = _reward(config, device), run_console()
     for line in _typed(console) if lines is None else lines:
         if not line.strip():
@@ -93,20 +102,25 @@ def run(config: Chatting, lines: Iterable[str] | None = None) -> None:
             console.print(_shown(name, speaker.reply(line.strip()), reward))
 
 
-def _models(config: Chatting) -> Mapping[str, str]:
-    """Returns who talks, by what they are called."""
+def _names(config: Chatting) -> Sequence[str]:
+    """Returns what those who talk are called: of one run alone, who it was before too."""
     if not config.models:
         raise ValueError("models must be named, got none")
     (first, *others) = config.models
-    if others or not is_run(Path(first)):
-        return {name: name for name in config.models}
-    return {f"{first}{_BEFORE}": _begun_with(Path(first)), first: first}
+    return config.models if others or not is_run(Path(first)) else (f"{first}{_BEFORE}", first)
 
 
-def _begun_with(folder: Path) -> str:
-    """Returns the model that a run began with."""
-    offline = read_learner(folder) in OFFLINE_ALGORITHMS
-    return str((read_offline_config if offline else read_config)(folder).config.model)
+def _speaker(name: str, config: Chatting, device: torch.device) -> Speaker:
+    """Returns who is called so."""
+    manner, run = _manner(name, config), Path(name.removesuffix(_BEFORE))
+    if not name.endswith(_BEFORE):
+        policy, tokenizer = load_writer(name, manner.temperature)
+    elif read_learner(run) in OFFLINE_ALGORITHMS:
+        model = read_offline_config(run).config.model
+        policy, tokenizer = load_writer(model, manner.temperature)
+    else:
+        policy, tokenizer = load_policy(read_config(run).config)
+    return Speaker(policy.to(device), tokenizer, manner, config.seed)
 
 
 def _manner(name: str, config: Chatting) -> Manner:
@@ -122,11 +136,12 @@ def _manner(name: str, config: Chatting) -> Manner:
 
 
 def _reward(config: Chatting, device: torch.device) -> RewardFunction | None:
-    """Returns the reward of the first run among the models that has one."""
+    """Returns the reward of the first run among the models that names one."""
     for name in config.models:
         folder = Path(name)
         if is_run(folder) and read_learner(folder) not in OFFLINE_ALGORITHMS:
-            return load_reward(read_config(folder).config.reward, device)
+            reward = read_config(folder).config.reward
+            return None if reward is None else load_reward(reward, device)
     return None
 
 

@@ -28,6 +28,9 @@ class Chatting:
     too."""
     max_new_tokens: int | None = None
     """Longest reply, end of text included; None: as in the run, or 32."""
+    trust_code: bool = False
+    """Whether to run the code that a run's config names (reward, environment, wrappers), though it
+    was not run from here before, or has changed since: see SECURITY.md."""
     seed: int = 0
     """Of sampling."""
     device: Literal["auto", "cpu"] = "auto"

@@ -35,14 +35,14 @@ class Task(NamedTuple):
         prompts: What is replied to.
         manner: How.
         reward: What a reply is worth, by its name.
-        reward_function: The same.
+        reward_function: The same; None: what the environment pays.
         kl_coef: The price of a nat of KL; None: there is no objective.
     """
 
     prompts: Sequence[Prompt]
     manner: Manner
     reward: str
-    reward_function: RewardFunction
+    reward_function: RewardFunction | None
     kl_coef: float | None
 
 
@@ -54,15 +54,18 @@ def task_of(config: Evaluating, console: Console, device: torch.device) -> Task:
     """
     said = {name: _said(name) for name in config.named.values() if is_run(Path(name))}
     settled = {option: _settled(config, option, said) for option in _OPTIONS}
+    in_its_own = settled["env_id"] is not None
     for option in ("prompts", "reward"):
-        if settled[option] is None:
+        if settled[option] is None and not in_its_own:
             raise ValueError(f"{option} must be given where no run among the models says it")
     manner = {name: settled[name] for name in Manner._fields if settled[name] is not None}
+    default = Manner(prompt_template=None, max_new_tokens=None) if in_its_own else Manner()
+    reward = settled["reward"]
     return Task(
         prompts=_prompts(config, settled["prompts"], said, console),
-        manner=Manner()._replace(**manner),
-        reward=settled["reward"],
-        reward_function=load_reward(settled["reward"], device),
+        manner=default._replace(**manner),
+        reward="that of the environment" if reward is None else reward,
+        reward_function=None if reward is None else load_reward(reward, device),
         kl_coef=settled["kl_coef"],
     )
 
@@ -109,9 +112,14 @@ def agreed(option: str, said: Mapping[str, T]) -> T | None:
     return different[0] if different else None
 
 
-def _prompts(config: Evaluating, name: str, said: Said, console: Console) -> Sequence[Prompt]:
-    """Returns the prompts of a file or a text, or those that a name or the runs hold out."""
-    if config.prompts is not None and name not in PROMPTS:
-        return read_prompts(name)
+def _prompts(
+    config: Evaluating, name: str | None, said: Said, console: Console
+) -> Sequence[Prompt]:
+    """Returns the prompts of a file or a text, or those that a name or the runs hold out.
+
+    Of None, which is those of an environment, there are none yet.
+    """
+    if config.prompts is not None and config.prompts not in PROMPTS:
+        return read_prompts(config.prompts)
     heldout = None if config.prompts is not None else _settled(config, "eval_prompts", said)
     return load_prompts(name, console, heldout).eval_prompts

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from agents.algorithms.configs.names import ALGORITHMS, name_of
-from agents.applications.fine_tuning import FineTuning
+from agents.applications.fine_tuning import FineTuning, in_environment
 from agents.applications.registry import APPLICATIONS
 from agents.runs.saved_config import described, rebuilt
 
@@ -43,13 +43,16 @@ class ConfigFile(NamedTuple):
     algorithm: str | None
     options: Mapping[str, Any]
 
-    def applied_to(self, preset: str, algorithm: str | None) -> FineTuning:
+    def applied_to(
+        self, preset: str, algorithm: str | None, env_id: str | None = None
+    ) -> FineTuning:
         """Returns a preset with what the file says.
 
         Args:
             preset: Of the command line, or the file's.
             algorithm: That the command line names; with another than the file's, what the file says
                 of its own is left out. None: the file's.
+            env_id: That the command line names. None: the file's.
 
         Raises:
             ValueError: If an option has no such name or value.
@@ -57,7 +60,9 @@ class ConfigFile(NamedTuple):
         named = algorithm or self.algorithm
         application = APPLICATIONS[preset]
         config = application.preset if named is None else application.with_algorithm(named)
-        options = dict(self.options)
+        options = dict(self.options) | ({} if env_id is None else {"env_id": env_id})
+        if isinstance(options.get("env_id"), str):
+            config = in_environment(config, options["env_id"])
         said_of = self.algorithm or name_of(application.preset.algorithm)
         if algorithm not in (None, said_of):
             options.pop("algorithm", None)

@@ -26,7 +26,6 @@ from agents.evaluation.metrics import Evaluation
 from agents.evaluation.perplexity import perplexity
 from agents.evaluation.sampled_optimum import Scores
 from agents.policy.causal_lm import CausalLMPolicy
-from agents.policy.config import PolicyConfig
 from agents.policy.token_batch import TokenBatch
 from agents.rollout.collect import collect_rollout
 from agents.runs.blind_study import win_rates_by_people
@@ -34,15 +33,14 @@ from agents.runs.comparison_figures import Circumstances, Cost, comparison_table
 from agents.runs.comparison_report import write_comparison
 from agents.runs.comparison_task import Task, task_of
 from agents.runs.console import printable, run_console
-from agents.runs.environments import load_responder, make_envs
+from agents.runs.environments import listed_prompts, load_responder, make_envs
 from agents.runs.evaluating_options import Evaluating
 from agents.runs.going_on import SUMMARY
-from agents.runs.models import load_language_model
 from agents.runs.monitoring import require_whole_texts
 from agents.runs.rewards import load_reward
-from agents.runs.saved_config import is_run, read_learner
+from agents.runs.saved_config import is_run, read_learner, trust_runs
 from agents.runs.start import digest_of_tokenizer
-from agents.runs.writers import source_of
+from agents.runs.writers import load_writer
 from agents.supervised.sequences import collate, encode_pair
 from text_gym import Episode, HuggingFaceTokenizer
 from text_gym.rewards.function import score
@@ -55,7 +53,7 @@ class Writer(NamedTuple):
     """Holds a model that writes."""
 
     policy: CausalLMPolicy
-    tokenizer: HuggingFaceTokenizer
+    tokenizer: HuggingFaceTokenizer | None
 
 
 def run(config: Evaluating) -> Comparison:
@@ -65,12 +63,15 @@ def run(config: Evaluating) -> Comparison:
         FileNotFoundError: If a run is not finished, or something must be fetched first.
         ValueError: If an option names nothing, or is left open and the runs do not agree on it.
     """
+    if config.trust_code:
+        trust_runs(config.named.values())
     device = processes.init(use_cpu=config.device == "cpu")
     torch.set_num_threads(number_of_threads(config.threads))
     transformers_logging.disable_progress_bar()
     console = run_console()
     task = task_of(config, console, device)
     reference = _load(next(iter(config.named.values())), task, device)
+    task = _with_prompts(task, reference)
     evaluated = _evaluated(config, task, reference, device)
     found = compare(
         evaluated,
@@ -93,9 +94,16 @@ def run(config: Evaluating) -> Comparison:
 
 
 def _load(name: str, task: Task, device: torch.device) -> Writer:
-    options = PolicyConfig(value_network="none", temperature=task.manner.temperature)
-    policy, tokenizer = load_language_model(source_of(name), options)
+    policy, tokenizer = load_writer(name, task.manner.temperature)
     return Writer(policy.to(device), tokenizer)
+
+
+def _with_prompts(task: Task, reference: Writer) -> Task:
+    """Returns a task with the prompts of its environment, where that is named and lists them."""
+    if task.prompts or task.manner.env_id is None:
+        return task
+    words = (reference.tokenizer, reference.policy.end_of_text_ids)
+    return task._replace(prompts=listed_prompts(task.manner, *words))
 
 
 def _evaluated(
@@ -181,6 +189,11 @@ def _independent(
         return {}
     writer = _load(config.independent, task, device)
     template = task.manner.prompt_template
+    if template is None or writer.tokenizer is None:
+        raise ValueError(
+            f"independent must be None where an environment that is named spells the texts, got "
+            f"{config.independent!r}"
+        )
     return {
         name: perplexity(writer.policy, _encoded(writer, template, one).to(device))
         for name, one in evaluated.items()
@@ -190,6 +203,7 @@ def _independent(
 def _encoded(writer: Writer, template: str, evaluation: Evaluation) -> TokenBatch:
     """Returns what somebody wrote as a model reads it, texts left out that are too long for it."""
     pairs = zip(evaluation.prompts, evaluation.completions, strict=True)
+    assert writer.tokenizer is not None
     encoded = [encode_pair(writer.tokenizer, template, *pair) for pair in pairs]
     most = writer.policy.max_length or sys.maxsize
     return TokenBatch(*collate([one for one in encoded if len(one.ids) <= most]))
@@ -206,16 +220,21 @@ def _cost(model: str | None, config: Evaluating) -> Cost:
     return Cost(read_learner(Path(model)), summary.get("episodes"), summary.get("seconds"))
 
 
+def _longest(task: Task) -> str:
+    longest = task.manner.max_new_tokens
+    return "as the environment has it" if longest is None else f"{longest} tokens"
+
+
 def _facts(config: Evaluating, task: Task) -> list[tuple[str, str]]:
     """Returns what was done, for the head of the report."""
     beta = "none given: no objective" if task.kl_coef is None else f"{task.kl_coef:g}"
     return [
         ("Reference", next(iter(config.named))),
-        ("Prompts", config.prompts or "held out by the runs"),
+        ("Prompts", config.prompts or task.manner.env_id or "held out by the runs"),
         ("Replies of each", f"{config.eval_episodes:,}"),
         ("Reward", task.reward),
         ("Price of a nat, β", beta),
-        ("Longest reply", f"{task.manner.max_new_tokens} tokens"),
+        ("Longest reply", _longest(task)),
         ("Temperature", f"{task.manner.temperature:g}"),
         ("Seed", str(config.seed)),
         *((name, model) for name, model in config.named.items() if name != model),

@@ -65,6 +65,9 @@ class Evaluating:
     """Of sampling and of the order of the prompts."""
     output: Path = Path("evaluation")
     """Folder of `report.html` and `report.json`."""
+    trust_code: bool = False
+    """Whether to run the code that a run's config names (reward, environment, wrappers), though it
+    was not run from here before, or has changed since: see SECURITY.md."""
     device: Literal["auto", "cpu"] = "auto"
     """Where to compute: on a GPU if there is one, or on the CPU in any case."""
     threads: int | None = None

@@ -5,7 +5,7 @@ A run has checkpoints in one folder and, once it is finished, a summary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from agents.agent import Agent
 from agents.algorithms.health_checks import TrainingStopped
 from agents.checkpoints.series import latest
-from agents.command_line.command import command_line, end, trouble
+from agents.command_line.command import command_line, end, trouble, users_traceback
 from agents.command_line.signals import exit_status
 from agents.distributed import processes
 from agents.runs.console import printable, run_console
@@ -53,12 +53,17 @@ def restore_latest(
 
 
 @contextmanager
-def advice_on_going_on(folder: Path, *, resumable: bool = True) -> Iterator[None]:
+def advice_on_going_on(
+    folder: Path, *, resumable: bool = True, texts: Callable[[], Sequence[str]] = tuple
+) -> Iterator[None]:
     """Ends the program with what happened and how to go on, where a run that began stops inside.
+
+    An error in the user's own code goes on, with a note that says how the run does.
 
     Args:
         folder: Of the run.
         resumable: Whether it has checkpoints to go on from.
+        texts: What is being written, for whoever's own code fails without saying on what.
     """
     try:
         yield
@@ -74,9 +79,17 @@ def advice_on_going_on(folder: Path, *, resumable: bool = True) -> Iterator[None
         if isinstance(error, KeyboardInterrupt):
             status, lines = exit_status(error), [f"Stopped; {again}"]
         elif refused is not None:
-            status, lines = 1, [refused, f"When that is mended, {again}"]
+            own = users_traceback(error)
+            status, lines = 1, [*own, refused, f"When that is mended, {again}"]
         else:
             raise
+    except Exception as error:
+        if users_traceback(error) and (folder / "config.json").exists():
+            for line in () if error.__cause__ else texts():
+                error.add_note(f"Among the texts: {line}")
+            trusted = " --trust-code" if resumable else ""
+            error.add_note(f"When that is mended, {_advice(folder, resumable=resumable)}{trusted}")
+        raise
     else:
         return
     end(status, *(lines if processes.is_main() else ()))

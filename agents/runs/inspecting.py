@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from gymnasium.vector import VectorEnv
 from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
 from agents.algorithms.configs.names import OFFLINE_ALGORITHMS
 from agents.algorithms.policy_gradient import PolicyGradient
 from agents.applications.fine_tuning import FineTuning
+from agents.applications.split import Split
 from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
 from agents.evaluation.evaluate import describe, own_log_probs
@@ -41,14 +43,15 @@ from agents.reports import Figure, Section, Table, write_report
 from agents.rollout.buffer import Rollout
 from agents.rollout.collect import collect_rollout
 from agents.runs.console import printable, run_console
-from agents.runs.environments import load_responder, make_envs
+from agents.runs.environments import listed_prompts, load_responder, make_envs
 from agents.runs.inspecting_options import Inspecting
 from agents.runs.learners import LEARNERS
 from agents.runs.models import load_policy, policy_options
 from agents.runs.monitoring import FILE as MONITOR
 from agents.runs.prompts import load_prompts
 from agents.runs.rewards import load_reward
-from agents.runs.saved_config import read_config, read_learner
+from agents.runs.saved_config import read_config, read_learner, trust_runs
+from text_gym import TextGenVectorEnv
 from text_gym.rendering.pieces import token_pieces
 from text_gym.rewards import RewardFunction
 from text_gym.rewards.function import score
@@ -76,6 +79,8 @@ def run(config: Inspecting) -> Path:
         FileNotFoundError: If there is no finished run in the folder.
         ValueError: If the run learnt from a file, or by Stable-Baselines3.
     """
+    if config.trust_code:
+        trust_runs([str(config.run)])
     tuning = _config(config.run)
     device = processes.init(use_cpu=config.device == "cpu")
     torch.set_num_threads(number_of_threads(config.threads))
@@ -118,15 +123,17 @@ def _load(
     """Returns the run's agent as it ended, beside the reference that it began with."""
     split = load_prompts(tuning.prompts, console, tuning.eval_prompts)
     start, tokenizer = load_policy(tuning)
+    words = (tokenizer, start.end_of_text_ids)
+    if tuning.env_id is not None:
+        split = Split(listed_prompts(tuning, *words), ())
     merged = dataclasses.replace(policy_options(tuning), lora_rank=0, frozen_blocks=0)
     policy = CausalLMPolicy.from_pretrained(folder / "policy", merged)
-    reward = load_reward(tuning.reward, device)
+    reward = None if tuning.reward is None else load_reward(tuning.reward, device)
     group_size = getattr(tuning.algorithm, "group_size", 1)
     envs = make_envs(
         tuning,
         split.eval_prompts,
-        tokenizer,
-        start.end_of_text_ids,
+        *words,
         min(n_texts, tuning.num_envs),
         reward,
         responder=load_responder(tuning.responder, device),
@@ -135,7 +142,19 @@ def _load(
     learner = LEARNERS[type(tuning.algorithm)]
     agent = learner.build(policy.to(device), envs, envs, tuning)
     agent.reference = start.to(device).frozen_copy()
-    return _Loaded(agent, reward, split.evaluated_on)
+    return _Loaded(agent, reward or _reward_of(envs), split.evaluated_on)
+
+
+def _reward_of(envs: VectorEnv[Any, Any, Any]) -> RewardFunction:
+    """Returns what an environment pays, as a function that may be asked of parts of texts too."""
+    texts: Any = envs.unwrapped
+    if not isinstance(texts, TextGenVectorEnv):
+        raise ValueError(
+            "run must be in an environment whose vector_entry_point is a TextGenVectorEnv, to know "
+            f"its reward of parts of texts, got {type(texts).__name__}"
+        )
+    reward: RewardFunction = texts.task.reward_function
+    return reward
 
 
 def _write(loaded: _Loaded, policy: CausalLMPolicy, config: Inspecting) -> _Written:

@@ -31,6 +31,9 @@ class Inspecting:
     """Replies that are shown token by token."""
     seed: int = 0
     """Of prompts and replies."""
+    trust_code: bool = False
+    """Whether to run the code that a run's config names (reward, environment, wrappers), though it
+    was not run from here before, or has changed since: see SECURITY.md."""
     device: Literal["auto", "cpu"] = "auto"
     """Where to compute: on a GPU if there is one, or on the CPU in any case."""
     threads: int | None = None

@@ -9,20 +9,23 @@ from agents.applications.fine_tuning import FineTuning
 from agents.applications.registry import MODELS, POLICIES
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.config import PolicyConfig
+from agents.runs.environments import one_env
 from text_gym import HuggingFaceTokenizer
 
 
 def load_policy(config: FineTuning) -> tuple[CausalLMPolicy, Any]:
     """Returns the policy and tokenizer that a run's `model` option names.
 
-    The tokenizer is None where `TextGen-v0` has its own.
+    The tokenizer is None where the environment has its own.
 
     Raises:
         FileNotFoundError: If the model must be fetched first; names the command.
-        ValueError: If the option names no causal language model.
+        ValueError: If the option names no causal language model, or there is no environment whose
+            vocabulary an untrained one could have.
     """
     if config.model in POLICIES:
-        return POLICIES[config.model](config, policy_options(config))
+        seed, options = config.algorithm.seed, policy_options(config)
+        return POLICIES[config.model](one_env(config), seed, options), None
     return load_language_model(config.model, policy_options(config))
 
 

@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,7 +48,7 @@ def load_object(place: str, option: str) -> Any:
         ValueError: If there is no such file, module, or name in it. What the code itself raises
             while it is imported is not caught.
     """
-    module, last = _module(place, option), place.rpartition(":")[2]
+    module, last = load_module(place, option), place.rpartition(":")[2]
     if not hasattr(module, last):
         names = sorted(name for name in vars(module) if not name.startswith("_"))
         raise ValueError(f"{option} must name one of {names} in {module.__name__}, got {place!r}")
@@ -63,23 +63,95 @@ def made(found: Any, arguments: Mapping[str, Any], place: str, option: str) -> A
     """
     if not arguments and not inspect.isclass(found):
         return found
+    return called(found, (), arguments, place, option)
+
+
+def called(
+    found: Callable[..., Any],
+    positional: tuple[Any, ...],
+    arguments: Mapping[str, Any],
+    place: str,
+    option: str,
+) -> Any:
+    """Returns what a function or class makes of arguments.
+
+    Raises:
+        ValueError: If it cannot be called with them.
+    """
     try:
-        inspect.signature(found).bind(**arguments)
+        inspect.signature(found).bind(*positional, **arguments)
     except TypeError as error:
         raise ValueError(f"{option} must name arguments that {place} takes: {error}") from error
-    return found(**arguments)
+    return found(*positional, **arguments)
 
 
-def digest_of_source(place: str, option: str) -> str:
-    """Returns the SHA-256 of the file in which a name stands; raises as `load_object`."""
-    file = _module(place, option).__file__
-    return hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()
+def with_objects(value: Any, option: str) -> Any:
+    """Returns a value of JSON with what stands there for every place in a file; see `load_object`.
+
+    Only those: a text such as `a:b` may mean anything else.
+    """
+    return _replaced(value, lambda place: load_object(place, option))
 
 
-def _module(place: str, option: str) -> ModuleType:
+def with_anchored_places(value: Any) -> Any:
+    """Returns a value of JSON whose places in files are found from any working folder."""
+    return _replaced(value, anchored_place)
+
+
+def with_digests(value: Any) -> Any:
+    """Returns a value of JSON with what identifies it for every place in a file."""
+    return _replaced(value, identity)
+
+
+def _replaced(value: Any, replace: Callable[[str], Any]) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _replaced(part, replace) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_replaced(part, replace) for part in value]
+    in_a_file = isinstance(value, str) and is_place(value) and _file_of(value) is not None
+    return replace(value) if in_a_file else value
+
+
+def identity(name: str) -> list[str]:
+    """Returns what identifies a name of ours, or a place in code wherever its file lies.
+
+    Imports nothing. What the code imports has no part in it.
+    """
+    return [name.rpartition(":")[2], digest_of_source(name)] if ":" in name else [name]
+
+
+def digest_of_source(place: str) -> str:
+    """Returns the SHA-256 of the file in which a name stands, which is not run."""
+    path = _file_of(place) or _file_of_module(place.rpartition(":")[0])
+    found = path is not None and path.is_file()
+    return hashlib.sha256(path.read_bytes() if path is not None and found else b"").hexdigest()
+
+
+def _file_of(place: str) -> Path | None:
+    """Returns the file that a place names; None: it names a module."""
     where = place.rpartition(":")[0]
-    if where.endswith(_SUFFIX):
-        return _module_of_file(Path(where), place, option)
+    return Path(where) if where.endswith(_SUFFIX) else None
+
+
+def _file_of_module(dotted: str) -> Path | None:
+    """Returns where a module is, as `import` would find it, without importing its packages."""
+    folders, spec = None, None
+    parts = dotted.split(".")
+    for n in range(len(parts)):
+        name = ".".join(parts[: n + 1])
+        found = (finder.find_spec(name, folders) for finder in sys.meta_path)
+        spec = next((one for one in found if one is not None), None)
+        if spec is None:
+            return None
+        folders = spec.submodule_search_locations
+    return None if spec is None or spec.origin is None else Path(spec.origin)
+
+
+def load_module(place: str, option: str) -> ModuleType:
+    """Returns the module in which a place is; raises as `load_object`."""
+    where, path = place.rpartition(":")[0], _file_of(place)
+    if path is not None:
+        return _module_of_file(path, place, option)
     try:
         found = importlib.util.find_spec(where)
     except ModuleNotFoundError as error:

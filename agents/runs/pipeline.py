@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +37,7 @@ from agents.runs.console import (
     replies,
     run_console,
 )
-from agents.runs.environments import load_responder, make_envs
+from agents.runs.environments import listed_prompts, load_responder, make_envs
 from agents.runs.final_policies import final_policies
 from agents.runs.going_on import (
     CHECKPOINTS,
@@ -55,9 +56,11 @@ from agents.runs.prompts import load_prompts
 from agents.runs.rewards import load_reward
 from agents.runs.run_folder import RunFolder
 from agents.runs.run_page import RunPage
-from agents.runs.saved_config import anchored, described, read_config
+from agents.runs.saved_config import anchored, described, read_config, trust_run
 from agents.runs.start import FILE, Start
 from agents.runs.summary import header, paired_replies, run_name, summary
+from agents.runs.texts_at_hand import texts_at_hand
+from agents.runs.trust import trust
 
 
 def run(preset: str, config: FineTuning, *, open_page: bool = False) -> Path:
@@ -80,13 +83,19 @@ def run(preset: str, config: FineTuning, *, open_page: bool = False) -> Path:
     device = processes.init(use_cpu=config.device == "cpu")
     policy = settled(config.policy, device)
     config = anchored(dataclasses.replace(config, policy=policy))
+    trust(vars(config))
     loaded = _load(config, device)
     with new_folder(config.output, config.name, run_name(preset, config.algorithm.seed)) as folder:
         return _carry_out(preset, config, loaded, folder, resumed=False, open_page=open_page)
 
 
-def resume(folder: Path) -> Path:
+def resume(folder: Path, *, trust_code: bool = False) -> Path:
     """Goes on with a stopped run from its last checkpoint, and returns its folder.
+
+    Args:
+        folder: Of the run.
+        trust_code: Whether to run the code that its config names as that is now, even if it is
+            another than the run began with or was never run here.
 
     Raises:
         FileNotFoundError: If `folder` holds no run, or one that saves no checkpoints.
@@ -96,6 +105,8 @@ def resume(folder: Path) -> Path:
             there any more.
         SystemExit: As `run`.
     """
+    if trust_code:
+        trust_run(folder)
     preset, config = read_config(folder)
     if is_finished(folder):
         return folder
@@ -108,7 +119,9 @@ def resume(folder: Path) -> Path:
     with owned(folder):
         if is_finished(folder):  # by the one that held it
             return folder
-        return _carry_out(preset, config, _load(config, device), folder, resumed=True)
+        loaded = _load(config, device)
+        start = loaded.start.found_in(folder, code_may_differ=trust_code)
+        return _carry_out(preset, config, loaded._replace(start=start), folder, resumed=True)
 
 
 class _Loaded(NamedTuple):
@@ -118,7 +131,8 @@ class _Loaded(NamedTuple):
     split: Split
     start: Start
     tokenizer: Any
-    reward: TimedReward
+    reward: TimedReward | None
+    envs: VectorEnv[Any, Any, Any]
     eval_envs: VectorEnv[Any, Any, Any]
     learner: Learner
     agent: Any
@@ -133,20 +147,24 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
     quiet = run_console(quiet=not processes.is_main())
     split = load_prompts(config.prompts, quiet, config.eval_prompts)
     policy, tokenizer = load_policy(config)
-    start = Start.of(split, policy, [one for one in (config.reward, config.watched) if one])
-    policy.to(device)
-    reward = load_reward(config.reward, device)
-    timed = TimedReward(reward)
-    responder = load_responder(config.responder, device)
     words = (tokenizer, policy.end_of_text_ids)
+    learnt_from = split.own_share().train
+    if config.env_id is not None:
+        split = Split(listed_prompts(config, *words), ())
+    start = Start.of(split, policy, config)
+    policy.to(device)
+    reward = None if config.reward is None else load_reward(config.reward, device)
+    timed = None if reward is None else TimedReward(reward)
+    responder = load_responder(config.responder, device)
     envs = make_envs(
         config,
-        split.own_share().train,
+        learnt_from,
         *words,
         num_envs,
         timed,
         responder=responder,
         group_size=getattr(config.algorithm, "group_size", 1),
+        training=True,
     )
     eval_envs = make_envs(
         config, split.eval_prompts, *words, config.eval_episodes, reward, responder=responder
@@ -154,7 +172,9 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
     learner = LEARNERS[type(config.algorithm)]
     monitor = make_monitor(config, learner, eval_envs, device)
     agent = learner.build(policy, envs, eval_envs, config)
-    return _Loaded(threads, split, start, tokenizer, timed, eval_envs, learner, agent, monitor)
+    return _Loaded(
+        threads, split, start, tokenizer, timed, envs, eval_envs, learner, agent, monitor
+    )
 
 
 def _carry_out(
@@ -169,17 +189,18 @@ def _carry_out(
     console = run_console(quiet=not processes.is_main())
     split, learner, agent = loaded.split, loaded.learner, loaded.agent
     config = dataclasses.replace(config, threads=loaded.threads)
-    start = loaded.start.found_in(folder) if resumed else loaded.start
+    start = loaded.start
     progress, best, interruption = ProgressBar(console), BestScore(), Interruption()
     profile = Profile(loaded.reward)
     monitor = loaded.monitor
     agent.callbacks += [progress, best, profile, interruption]
     if monitor is not None:
         agent.callbacks.append(monitor)
-    advice = advice_on_going_on(folder, resumable=learner.resumable)
+    texts = partial(texts_at_hand, loaded.envs)
+    advice = advice_on_going_on(folder, resumable=learner.resumable, texts=texts)
     with advice, interruption, ExitStack() as at_the_end:
         at_the_end.callback(progress.close)
-        about = header(config, split, agent.policy)
+        about = header(config, split, agent.policy) | start.remarks
         record = None
         if processes.is_main():  # of several processes, the first one writes and prints
             record = _record(preset, config, folder, resumed=resumed)

@@ -57,17 +57,17 @@ class Profile(Callback):
     """Keeps the seconds of every update, by part.
 
     Args:
-        reward: What the environments score with.
+        reward: What the environments score with; None: it is theirs, and its time counts as theirs.
     """
 
-    def __init__(self, reward: TimedReward) -> None:
+    def __init__(self, reward: TimedReward | None) -> None:
         self._reward = reward
         self._counted = 0.0
         self.updates: list[dict[str, float]] = []
 
     def on_training_start(self, agent: Agent, total_episodes: int) -> None:
         """Leaves out what was scored before, in evaluation."""
-        self._counted = self._reward.seconds
+        self._counted = self._seconds
 
     def on_update_end(self, agent: Agent, metrics: Mapping[str, float]) -> bool:
         """Takes in the seconds of one update."""
@@ -76,11 +76,15 @@ class Profile(Callback):
             for name, value in metrics.items()
             if name.startswith("time/")
         }
-        seconds["reward"] = self._reward.seconds - self._counted
+        seconds["reward"] = self._seconds - self._counted
         seconds["environment"] -= seconds["reward"]
-        self._counted = self._reward.seconds
+        self._counted = self._seconds
         self.updates.append(seconds)
         return True
+
+    @property
+    def _seconds(self) -> float:
+        return 0.0 if self._reward is None else self._reward.seconds
 
     def table(self) -> Table:
         """Returns the mean seconds of an update, by stage and part, with their shares."""

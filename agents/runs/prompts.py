@@ -10,13 +10,14 @@ from agents.applications.split import Split, split_prompts
 from text_gym.prompts import read_prompts
 
 
-def load_prompts(name: str, console: Console, heldout: str | None = None) -> Split:
+def load_prompts(name: str | None, console: Console, heldout: str | None = None) -> Split:
     """Returns the prompts that a run's `prompts` option names.
 
     What is held out comes with the prompts of an application; of a file, it is a tenth.
 
     Args:
-        name: Of an application's, of a file, or one text.
+        name: Of an application's, of a file, or one text; None: there are none, as an environment
+            has its own.
         console: Where it is said that others stand in.
         heldout: The option `eval_prompts`: then nothing of a file is held out.
 
@@ -25,6 +26,8 @@ def load_prompts(name: str, console: Console, heldout: str | None = None) -> Spl
         ModuleNotFoundError: If a package with them is missing; names the extra. Only of dialogue
             there are others in this package, which are taken instead.
     """
+    if name is None:
+        return Split((), ())
     if heldout is None:
         return _named(name, console)
     train = _named(name, console).train if name in PROMPTS else read_prompts(name)

@@ -14,7 +14,8 @@ import torch
 from agents.applications.registry import LEARNT_REWARDS, REWARDS
 from agents.reward_models.ensemble import RewardEnsemble
 from agents.reward_models.reward_model import FILE, RewardModel
-from agents.runs.own_code import anchored_place, digest_of_source, is_place, load_object, made
+from agents.runs.named_arguments import distinct, named_arguments
+from agents.runs.own_code import anchored_place, identity, is_place, load_object, made
 from text_gym.rewards import RewardFunction, WeightedSum, as_reward_function
 
 LEARNT = "reward_model"
@@ -64,23 +65,7 @@ def terms(name: str) -> list[Term]:
         >>> terms('{"a": 2, "b.py:B": {"weight": 0.5, "arguments": {"n": 3}}}')[1]
         Term(name='b.py:B', weight=0.5, arguments={'n': 3})
     """
-    if not name.lstrip().startswith("{"):
-        return [Term(name, 1.0, {})]
-    try:
-        said = json.loads(name, object_pairs_hook=_distinct)
-    except ValueError as error:
-        raise ValueError(f"reward must be a name or JSON, got {name!r}: {error}") from error
-    if not said:
-        raise ValueError(f"reward must name at least one, got {name!r}")
-    return [_term(one, about) for one, about in said.items()]
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Returns pairs as a mapping; raises ValueError if a name is there twice."""
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ValueError(f"names must be different, got {names}")
-    return dict(pairs)
+    return [_term(one, about) for one, about in named_arguments(name, "reward").items()]
 
 
 def _term(name: str, about: Any) -> Term:
@@ -132,7 +117,7 @@ def anchored_reward(name: str) -> str:
     """Returns a run's `reward` option so that it is found from any working folder."""
     if not name.lstrip().startswith("{"):
         return _anchored(name)
-    said = _distinct(
+    said = distinct(
         [
             (_anchored(one.name), {"weight": one.weight, "arguments": one.arguments})
             for one in terms(name)
@@ -160,7 +145,7 @@ def digest_of_reward(name: str) -> str:
 def _parts(name: str) -> list[str]:
     """Returns what identifies a reward, wherever it lies."""
     if is_place(name):
-        return [name.rpartition(":")[2], digest_of_source(name, "reward")]
+        return identity(name)
     if name in REWARDS:
         return [name]
     files = [file for one in reward_models(name) for file in sorted(one.iterdir())]

@@ -27,17 +27,16 @@ from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
 from agents.evaluation.evaluate import own_log_probs
 from agents.policy.causal_lm import CausalLMPolicy
-from agents.policy.config import PolicyConfig
 from agents.rollout.buffer import Rollout
 from agents.rollout.collect import collect_rollout
 from agents.rollout.fit import require_fit
 from agents.runs.console import printable, run_console
 from agents.runs.environments import load_responder, make_envs
-from agents.runs.models import load_language_model
 from agents.runs.prompts import load_prompts
 from agents.runs.sampling_options import Sampling
+from agents.runs.saved_config import trust_runs
 from agents.runs.start import digest_of_parameters, digest_of_prompts, digest_of_tokenizer
-from agents.runs.writers import Manner, manner_of, source_of
+from agents.runs.writers import Manner, load_writer, manner_of
 from text_gym import Episode, HuggingFaceTokenizer, Prompt
 from text_gym.feedback import Completion, Item, StudyConfig, create_study, open_study
 from text_gym.feedback.answers import Mode
@@ -58,14 +57,15 @@ def run(config: Sampling) -> None:
         ValueError: If an option names nothing, or the study cannot show so many completions.
     """
     mode = _require_place(config)  # before anything is loaded
-    source, manner = _model(config)
+    if config.trust_code:
+        trust_runs([config.model])
+    manner = _manner(config)
     device = processes.init(use_cpu=config.device == "cpu")
     torch.set_num_threads(number_of_threads(config.threads))
     transformers_logging.disable_progress_bar()
     console = run_console()
     prompts = _prompts(config.prompts, console)
-    options = PolicyConfig(value_network="none", temperature=manner.temperature)
-    policy, tokenizer = load_language_model(source, options)
+    policy, tokenizer = load_writer(config.model, manner.temperature)
     items = sample(policy.to(device), tokenizer, prompts, config, manner)
     kept = [item for item in items if len(item.completions) >= (2 if _is_relative(mode) else 1)]
     for line in _keep(kept, config):
@@ -78,7 +78,7 @@ def run(config: Sampling) -> None:
 
 def sample(
     policy: CausalLMPolicy,
-    tokenizer: HuggingFaceTokenizer,
+    tokenizer: HuggingFaceTokenizer | None,
     prompts: Sequence[Prompt],
     config: Sampling,
     manner: Manner,
@@ -151,11 +151,11 @@ def _unjudged(episodes: Sequence[Episode]) -> NDArray[np.float64]:
     return np.zeros(len(episodes))
 
 
-def _model(config: Sampling) -> tuple[str, Manner]:
-    """Returns which model writes, and how: as it is asked to, else as it would."""
+def _manner(config: Sampling) -> Manner:
+    """Returns how the model writes: as it is asked to, else as it would."""
     asked = {name: getattr(config, name, None) for name in Manner._fields}
     given = {name: value for name, value in asked.items() if value is not None}
-    return source_of(config.model), manner_of(config.model)._replace(**given)
+    return manner_of(config.model)._replace(**given)
 
 
 def _prompts(name: str, console: Console) -> Sequence[Prompt]:

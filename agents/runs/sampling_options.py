@@ -48,6 +48,9 @@ class Sampling:
     """Of sampling; None: that of the run, or 1."""
     ban_unwanted: bool | None = None
     """Whether masks keep profanities from being written; None: as in the run, or not."""
+    trust_code: bool = False
+    """Whether to run the code that a run's config names (reward, environment, wrappers), though it
+    was not run from here before, or has changed since: see SECURITY.md."""
     seed: int = 0
     """Of sampling and of the order of the prompts."""
     num_envs: int = 64

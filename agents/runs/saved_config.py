@@ -10,15 +10,18 @@ import json
 import os
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from agents.algorithms.configs.names import ALGORITHMS, OFFLINE_ALGORITHMS, name_of
 from agents.applications.fine_tuning import FineTuning
 from agents.applications.registry import MODELS, POLICIES, PROMPTS
+from agents.runs.named_environments import anchored_arguments, anchored_id
 from agents.runs.offline_presets import OFFLINE_RUNS, OfflineRun
 from agents.runs.rewards import anchored_reward
+from agents.runs.trust import require_trusted, trust
+from agents.runs.wrappers import anchored_wrappers
 
 T = TypeVar("T")
 
@@ -41,12 +44,15 @@ F = TypeVar("F", bound=FineTuning)
 _LATER = {
     "chat",
     "constraint",
+    "env_args",
+    "env_id",
     "eval_prompts",
     "max_response_tokens",
     "max_turn_tokens",
     "max_turns",
     "responder",
     "response_template",
+    "wrappers",
 }
 """Options that the first runs did not have, and did without: their defaults change nothing."""
 
@@ -59,7 +65,7 @@ class SavedConfig(NamedTuple, Generic[S]):
 
 
 def anchored(config: F) -> F:
-    """Returns a config whose prompts, model and rewards are found from any working folder."""
+    """Returns a config all of whose paths are found from any working folder."""
     rewards: dict[str, Any] = {
         name: anchored_reward(value)
         for name in ("reward", "monitor", "select_by")
@@ -70,8 +76,13 @@ def anchored(config: F) -> F:
         for name in ("prompts", "eval_prompts")
         if (value := getattr(config, name)) is not None
     }
-    model = anchored_model(config.model)
-    return dataclasses.replace(config, model=model, **prompts, **rewards)
+    changed: dict[str, Any] = {"model": anchored_model(config.model), **prompts, **rewards}
+    if config.env_id is not None:
+        changed["env_id"] = anchored_id(config.env_id)
+        changed["env_args"] = anchored_arguments(config.env_args)
+    if config.wrappers is not None:
+        changed["wrappers"] = anchored_wrappers(config.wrappers)
+    return dataclasses.replace(config, **changed)
 
 
 def anchored_model(model: str) -> str:
@@ -87,6 +98,22 @@ def described(preset: str, config: Any) -> dict[str, Any]:
     """Returns what `config.json` holds."""
     names = {"preset": preset, "learner": name_of(config.algorithm)}
     return names | dataclasses.asdict(config)
+
+
+def trust_run(folder: Path) -> None:
+    """Puts the code that a run's config names on record, as something to run; see `trust`.
+
+    Raises:
+        FileNotFoundError, ValueError: As `read_config`.
+    """
+    trust(_read(folder)[2])
+
+
+def trust_runs(models: Iterable[str]) -> None:
+    """Puts the code that runs name on record; see `trust_run`. What is no run names none."""
+    for folder in map(Path, models):
+        if is_run(folder):
+            trust_run(folder)
 
 
 def is_run(folder: Path) -> bool:
@@ -118,8 +145,9 @@ def read_as(kind: type[F], folder: Path) -> SavedConfig[F]:
 
     Raises:
         FileNotFoundError: If `folder` holds no run.
-        ValueError: If the run was started by a version that knows other options, or an option was
-            edited to what it cannot be; the message names it.
+        ValueError: If the run was started by a version that knows other options, an option was
+            edited to what it cannot be, or one names code that is not to be run; the message names
+            it.
     """
     return _config(folder, kind, ALGORITHMS)
 
@@ -136,6 +164,7 @@ def _config(folder: Path, kind: type[S], algorithms: Mapping[str, type]) -> Save
     if learner not in algorithms:
         raise ValueError(f"{path} must have as learner one of {[*algorithms]}, got {learner!r}")
     config: Any = rebuilt(kind, values, f"{path}: ", {"algorithm": algorithms[learner]})
+    require_trusted(values, path)
     return SavedConfig(preset, dataclasses.replace(config, output=folder.parent, name=folder.name))
 
 

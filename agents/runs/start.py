@@ -17,14 +17,19 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from agents.applications.fine_tuning import FineTuning
 from agents.applications.split import Split
 from agents.checkpoints.plain_values import require_form
 from agents.evaluation.metrics import Evaluation
+from agents.runs.named_environments import identity_of_environment
 from agents.runs.rewards import digest_of_reward
+from agents.runs.wrappers import identity_of_wrappers
 from text_gym import HuggingFaceTokenizer, Prompt
 
 FILE = "start.json"
-_IDENTIFIED = {"prompts", "heldout", "model", "reward"}
+_IDENTIFIED = ("prompts", "heldout", "model", "reward", "environment", "wrappers")
+_CODE = {"reward", "environment", "wrappers"}
+"""Of these, what may be code, and what the first runs did not write."""
 _FORM: dict[str, Any] = {
     "prompts": [""],
     "completions": [""],
@@ -50,20 +55,32 @@ class Start:
     heldout: str
     model: str
     reward: str
+    environment: str
+    wrappers: str
+    changed: tuple[str, ...] = ()
+    """Of these, what was code and says something else than when the run began."""
     evaluation: Evaluation | None = None
 
     @classmethod
-    def of(cls, split: Split, policy: nn.Module, rewards: Sequence[str]) -> Self:
+    def of(cls, split: Split, policy: nn.Module, config: FineTuning) -> Self:
         """Returns the start of a run that is not evaluated yet."""
+        rewards = [one for one in (config.reward, config.watched) if one]
         return cls(
             digest_of_prompts(split.train),
             digest_of_prompts(split.heldout),
             digest_of_parameters(policy),
             "".join(map(digest_of_reward, rewards)),
+            _digest(config.env_id and identity_of_environment(config.env_id, config.env_args)),
+            _digest(config.wrappers and identity_of_wrappers(config.wrappers)),
         )
 
-    def found_in(self, folder: Path) -> Self:
+    def found_in(self, folder: Path, *, code_may_differ: bool = False) -> Self:
         """Returns this start with the evaluation that a run's folder holds, if there is one.
+
+        Args:
+            folder: Of the run.
+            code_may_differ: Whether reward, environment and wrappers may be others than when it
+                began; then it is evaluated anew.
 
         Raises:
             ValueError: If that run started from something else.
@@ -72,13 +89,23 @@ class Start:
         if not path.is_file():
             return self
         saved = _read(path)
-        for name in _IDENTIFIED & saved.keys():
-            if saved[name] != getattr(self, name):
+        differing = [
+            one for one in _IDENTIFIED if saved.get(one, getattr(self, one)) != getattr(self, one)
+        ]
+        for name in differing:
+            if name not in _CODE or not code_may_differ:
                 raise ValueError(
                     f"a run must go on with what it started from, but {name} has changed since: "
                     f"SHA-256 {getattr(self, name)[:12]}… where {path} has {saved[name][:12]}…"
                 )
-        return self.evaluated(saved["evaluation"])
+        changed = tuple(sorted({*saved.get("changed", ()), *differing}))
+        found = dataclasses.replace(self, changed=changed)
+        return found if differing else found.evaluated(saved["evaluation"])
+
+    @property
+    def remarks(self) -> dict[str, str]:
+        """What a person should know of the start, by what it is about."""
+        return {"changed since it began": ", ".join(self.changed)} if self.changed else {}
 
     def evaluated(self, evaluation: Evaluation) -> Self:
         """Returns this start with an evaluation."""
@@ -94,8 +121,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         form: dict[str, Any] = {**dict.fromkeys(_IDENTIFIED, ""), "evaluation": {}}
-        if "reward" not in saved:  # as the first runs wrote it
-            del form["reward"]
+        form["changed"] = [""]
+        for name in {*_CODE, "changed"} - saved.keys():
+            del form[name]
         require_form(saved, form, "start")
         return {**saved, "evaluation": _evaluation(saved["evaluation"])}
     except ValueError as error:
@@ -121,6 +149,11 @@ def _filled(value: Any, filling: Any) -> Any:
     return filling if value is None else value
 
 
+def _digest(identity: Any) -> str:
+    """Returns the SHA-256 of plain values."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
 def digest_of_prompts(prompts: Sequence[Prompt]) -> str:
     """Returns the SHA-256 of prompts, with all that came with them."""
     digest = hashlib.sha256()
@@ -139,6 +172,11 @@ def digest_of_parameters(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def digest_of_tokenizer(tokenizer: HuggingFaceTokenizer) -> str:
-    """Returns the SHA-256 of a tokenizer: its vocabulary and all of its rules."""
+def digest_of_tokenizer(tokenizer: HuggingFaceTokenizer | None) -> str:
+    """Returns the SHA-256 of a tokenizer: its vocabulary and all of its rules.
+
+    Of None, which is the environment's own, that of nothing.
+    """
+    if tokenizer is None:
+        return hashlib.sha256().hexdigest()
     return hashlib.sha256(tokenizer.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()

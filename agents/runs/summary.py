@@ -26,11 +26,21 @@ def header(config: FineTuning, split: Split, policy: nn.Module) -> dict[str, Any
     parameters = sum(parameter.numel() for parameter in policy.parameters())
     return {
         "model": f"{config.model} ({parameters / 1e6:.1f} M parameters)",
-        "prompts": f"{len(split.train):,} from {config.prompts}; {len(split.heldout):,} held out",
-        "reward": config.reward,
+        **_task(config, split),
         "episodes": f"{config.total_episodes:,}, {config.algorithm.n_episodes} per update",
         "threads": torch.get_num_threads(),
     }
+
+
+def _task(config: FineTuning, split: Split) -> dict[str, str]:
+    """Returns what is written about, and for what reward."""
+    if config.env_id is not None:
+        said = {"environment": f"{config.env_id} {config.env_args}", "reward": config.reward}
+    else:
+        n = f"{len(split.train):,} from {config.prompts}; {len(split.heldout):,} held out"
+        said = {"prompts": n, "reward": config.reward}
+    said["wrappers"] = config.wrappers
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def summary(

@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agents.algorithms.configs.names import OFFLINE_ALGORITHMS
+from agents.applications.registry import POLICIES
+from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.config import PolicyConfig
+from agents.runs.models import load_language_model
 from agents.runs.saved_config import is_run, read_config, read_learner, read_offline_config
+from agents.runs.wrappers import kept_in_evaluation
+from text_gym import HuggingFaceTokenizer
 
 
 class Manner(NamedTuple):
     """Holds how a model is asked to write."""
 
-    prompt_template: str = "{prompt}\n"
-    max_new_tokens: int = 32
+    prompt_template: str | None = "{prompt}\n"
+    max_new_tokens: int | None = 32
     temperature: float = 1.0
     ban_unwanted: bool = False
     chat: bool = False
@@ -27,6 +33,9 @@ class Manner(NamedTuple):
     max_turn_tokens: int | None = None
     max_turns: int | None = None
     constraint: str | None = None
+    env_id: str | None = None
+    env_args: str = "{}"
+    wrappers: str | None = None
 
 
 def source_of(model: str) -> str:
@@ -56,4 +65,30 @@ def manner_of(model: str) -> Manner:
         return Manner(learnt.prompt_template, temperature=learnt.policy.temperature)
     tuned = read_config(folder).config
     own = {name: getattr(tuned, name) for name in Manner._fields if name != "temperature"}
+    own["wrappers"] = kept_in_evaluation(tuned.wrappers)
     return Manner(**own, temperature=tuned.policy.temperature)
+
+
+def load_writer(
+    model: str, temperature: float
+) -> tuple[CausalLMPolicy, HuggingFaceTokenizer | None]:
+    """Returns the policy of a name as it writes, with its tokenizer.
+
+    The tokenizer is None where a run's environment has its own.
+
+    Raises:
+        FileNotFoundError: As `source_of`.
+        ValueError: If the name is not of a causal language model.
+    """
+    options = PolicyConfig(value_network="none", temperature=temperature)
+    source = source_of(model)
+    if _began_untrained(Path(model)):
+        return CausalLMPolicy.from_pretrained(source, options), None
+    return load_language_model(source, options)
+
+
+def _began_untrained(folder: Path) -> bool:
+    """Tells the run of a policy that had the vocabulary of its environment."""
+    if not is_run(folder) or read_learner(folder) in OFFLINE_ALGORITHMS:
+        return False
+    return read_config(folder).config.model in POLICIES
