@@ -108,6 +108,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.train dialogue --print-config": "",
         "python -m agents.train --config run.yaml": SMALL,
         "python -m agents.train dialogue --reward my_rewards.py:politeness": SMALL,
+        "python -m agents.train dialogue --prompts questions.csv --eval-prompts others.csv": SMALL,
         "python -m agents.train toy "
         """--env-id TextGen/CountingUp-v0 --env-args '{"length": 3}'""": TOY,
         "python -m agents.train toy --env-id my_tasks.py:MyTasks/Sums-v0": TOY,
@@ -267,6 +268,10 @@ DRY = {
 }
 """They install, run all tests, or measure for minutes: `make --dry-run`."""
 ELSEWHERE = {
+    # The hub cannot be reached from here.
+    "python -m agents.train dialogue "
+    """--prompts '{"hub:owner/name": {"split": "train", "prompt": "question", "reference": """
+    """"answer"}}'""",
     # These install an old TRL, or write down what tests compare with.
     ".venv-trl/bin/python benchmarks/trl_ppo.py --help",
     ".venv-trl/bin/python benchmarks/trl_toys.py --help",
@@ -329,6 +334,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_lines(tmp_path / "preferences.jsonl", [{**one, **preferred} for one in prompts])
     (tmp_path / "run.yaml").write_text("preset: dialogue\n", encoding="utf-8")
     (tmp_path / "my_rewards.py").write_text(OWN_REWARDS, encoding="utf-8")
+    for name in ("questions.csv", "others.csv"):
+        (tmp_path / name).write_text("prompt,reference\nHow are you?,fine\n", encoding="utf-8")
     (tmp_path / "my_tasks.py").write_text(OWN_TASKS, encoding="utf-8")
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()

@@ -141,7 +141,7 @@ def test_a_byte_order_mark_and_a_lone_carriage_return(tmp_path: Path) -> None:
     assert [prompt.text for prompt in listed(lines)] == ["hi", "ho"]
 
 
-@pytest.mark.parametrize("name", ["prompts.csv", "data/prompts.parquet", "x.TXT", "~/my.json"])
+@pytest.mark.parametrize("name", ["prompts.tsv", "data/prompts.parquet", "x.TXT", "~/my.json"])
 @pytest.mark.parametrize("kind", [str, Path])
 def test_a_path_of_another_kind_is_refused_and_not_a_prompt(name: str, kind: Any) -> None:
     with pytest.raises(ValueError, match=r"prompts must be a path that ends in \.txt or \.jsonl"):
@@ -187,6 +187,30 @@ def test_a_broken_jsonl_line_is_named_by_its_number(
     path = tmp_path / "prompts.jsonl"
     path.write_text(f'"fine"\n\n\n{bad_line}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=rf"prompts\.jsonl, line 4: {reason}"):
+        as_prompt_source(path)
+
+
+def test_a_csv_file_holds_a_prompt_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.csv"
+    path.write_bytes(b'\xef\xbb\xbfprompt,reference,level\r\n"a, or\nb",c,1\r\n\r\nd,,\r\n')
+    rows = [Prompt("a, or\nb", "c", {"level": "1"}), Prompt("d")]
+    assert listed(path) == listed(str(path)) == rows
+
+
+@pytest.mark.parametrize(
+    ("bad_row", "reason"),
+    [
+        (",x", "prompts must yield"),
+        ("a,b,c", r"a row must have a cell for each of \['prompt', 'reference'\]"),
+        ('"a"b', "',' expected after"),
+    ],
+)
+def test_a_broken_row_of_a_csv_file_is_named_by_its_line(
+    tmp_path: Path, bad_row: str, reason: str
+) -> None:
+    path = tmp_path / "prompts.csv"
+    path.write_text(f"prompt,reference\nfine,\n{bad_row}\n")
+    with pytest.raises(ValueError, match=rf"prompts\.csv, line 3: {reason}"):
         as_prompt_source(path)
 
 

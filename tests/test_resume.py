@@ -872,7 +872,7 @@ def test_a_config_of_another_version_is_refused(tmp_path: Path) -> None:
     [
         ("total_episodes", "many", "total_episodes must be int, got 'many'"),
         ("total_episodes", True, "total_episodes must be int, got True"),
-        ("prompts", 3, "prompts must be str, got 3"),
+        ("prompts", 3, "prompts must be str or None, got 3"),
         ("learner", "cat", r"must have as learner one of .* got 'cat'"),
         ("threads", 1.5, "threads must be int or None, got 1.5"),
         ("policy.lora_targets", [1], r"policy\.lora_targets\[0\] must be str, got 1"),

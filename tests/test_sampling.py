@@ -223,10 +223,7 @@ def test_a_run_that_is_not_finished_is_refused(tmp_path: Path) -> None:
 
 def test_manners_come_from_the_options_before_the_run(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run")
-    (folder / "policy").mkdir()
     config = asked(folder, tmp_path, output=tmp_path / "new", temperature=0.5)
-    source, manner = sampling._model(config)
-    assert source == str(folder / "policy")
-    assert manner == sampling.Manner("{prompt}\n", 4, 0.5)
+    assert sampling._manner(config) == sampling.Manner("{prompt}\n", 4, 0.5)
     plain = dataclasses.replace(config, model="small-talk", max_new_tokens=None, temperature=None)
-    assert sampling._model(plain) == ("small-talk", sampling.Manner())
+    assert sampling._manner(plain) == sampling.Manner()

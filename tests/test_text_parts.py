@@ -264,7 +264,7 @@ def test_a_prompt_of_a_megabyte_is_quoted_by_its_first_hundred_characters(bpe: A
         lambda: text_gym.TextGenEnv([prompt], CharTokenizer("ab")),
         lambda: text_gym.TextGenEnv([prompt + "\ud83d"], bpe),
         lambda: text_gym.TextGenEnv([{"prompt": [prompt]}], bpe),
-        lambda: text_gym.TextGenEnv(prompt + ".csv", bpe),
+        lambda: text_gym.TextGenEnv(prompt + ".tsv", bpe),
     ):
         with pytest.raises((ValueError, TypeError), match="x" * 80) as caught:
             make()

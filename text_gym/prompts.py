@@ -6,6 +6,7 @@ Knows neither tokens nor environments, nor in which order prompts are drawn: see
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
@@ -18,7 +19,7 @@ from text_gym.lines import parse_json, read_lines
 from text_gym.order import require_order
 from text_gym.quoting import quoted
 
-SUFFIXES = (".txt", ".jsonl")
+SUFFIXES = (".txt", ".jsonl", ".csv")
 _FILE_NAME = re.compile(r"\S+\.[A-Za-z]\w{0,7}")
 """One word that ends as a file's name does: more likely a path than a prompt."""
 
@@ -93,15 +94,16 @@ PromptLike = str | Prompt | Mapping[str, Any] | Sequence[Message]
 """One prompt: its text; itself; its messages; or a mapping with `prompt` and, if given, more."""
 
 PromptList = PromptLike | Path | Collection[PromptLike]
-"""One prompt, a sequence of them (a Hugging Face dataset too), or a `.txt` or `.jsonl` file."""
+"""One prompt, a sequence of them (a Hugging Face dataset too), or a file of `SUFFIXES`."""
 
 
 def read_prompts(prompts: PromptList) -> list[Prompt]:
-    """Returns all prompts of a text, a sequence, or a `.txt` or `.jsonl` file.
+    """Returns all prompts of a text, a sequence, or a `.txt`, `.jsonl` or `.csv` file.
 
-    A text of one word that ends as a file's name does (`"prompts.csv"`), or that names an existing
-    file, is taken for a path. What has no length is refused, as it may be endless; so is what has
-    no order, and a table, which is a sequence of columns.
+    Of a `.csv` file the first row names the columns, and an empty cell says nothing. A text of one
+    word that ends as a file's name does (`"prompts.tsv"`), or that names an existing file, is taken
+    for a path. What has no length is refused, as it may be endless; so is what has no order, and a
+    table, which is a sequence of columns.
 
     Raises:
         TypeError: If `prompts` is none of these.
@@ -116,7 +118,7 @@ def read_prompts(prompts: PromptList) -> list[Prompt]:
     if isinstance(prompts, Iterable) and not isinstance(prompts, bytes | Mapping):
         return _rows(prompts)
     raise TypeError(
-        "prompts must be a text, a sequence, a .txt or .jsonl path, a callable or a PromptSource, "
+        "prompts must be a text, a sequence, a path of a file, a callable or a PromptSource, "
         f"got {quoted(prompts)}"
     )
 
@@ -152,6 +154,8 @@ def _read(path: Path) -> list[Prompt]:
             f"prompts must be a path that ends in {' or '.join(SUFFIXES)}, got {name}; "
             f"if that is the prompt itself, give [{name}]"
         )
+    if path.suffix == ".csv":
+        return _read_table(path)
     parse = Prompt if path.suffix == ".txt" else _from_json
     rows = []
     for number, encoded in enumerate(read_lines(path), start=1):
@@ -161,6 +165,24 @@ def _read(path: Path) -> list[Prompt]:
                 rows.append(parse(line))
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"prompts file {path}, line {number}: {error}") from error
+    return rows
+
+
+def _read_table(path: Path) -> list[Prompt]:
+    """Reads one prompt a row of comma-separated values."""
+    rows = []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        try:
+            for row in reader:
+                if None in row:
+                    raise ValueError(f"a row must have a cell for each of {reader.fieldnames}")
+                rows.append(as_prompt({name: cell for name, cell in row.items() if cell}))
+        except (ValueError, TypeError, csv.Error) as error:
+            line = reader.line_num + isinstance(
+                error, csv.Error
+            )  # a line that fails is not counted
+            raise ValueError(f"prompts file {path}, line {line}: {error}") from error
     return rows
 
 

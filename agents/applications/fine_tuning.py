@@ -42,8 +42,10 @@ class FineTuning:
     """`chitchat` (human turns of conversations that the small-talk model never saw), `small-talk`
     (the package's own), `film-reviews` (first words of reviews, after `python -m agents.fetch
     film-reviews`), `conversation` (short human turns), `translation` (clauses, after `python -m
-    agents.fetch translation`), `facts` (questions), `sums`, `verse-subjects`, a .txt or .jsonl
-    file (a tenth of its texts is held out), or one text."""
+    agents.fetch translation`), `facts` (questions), `sums`, `verse-subjects`, a .txt, .csv
+    or .jsonl file, a folder that the library `datasets` saved, `hub:owner/name` (a tenth of the
+    texts of any of these is held out), or one text. Of a data set, as JSON, which part and columns:
+    `{"hub:owner/name": {"split": "train", "prompt": "question", "reference": "answer"}}`."""
     eval_prompts: str | None = None
     """What the policy is evaluated on, as `prompts`; of a file all of it, and then nothing of the
     file of `prompts` is held out. None: what `prompts` holds out."""

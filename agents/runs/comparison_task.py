@@ -15,12 +15,12 @@ from rich.console import Console
 from agents.algorithms.configs.names import OFFLINE_ALGORITHMS
 from agents.applications.registry import PROMPTS
 from agents.runs.evaluating_options import Evaluating
+from agents.runs.listed_prompts import read_listed
 from agents.runs.prompts import load_prompts
 from agents.runs.rewards import load_reward
 from agents.runs.saved_config import is_run, read_config, read_learner
 from agents.runs.writers import Manner, manner_of
 from text_gym import Prompt
-from text_gym.prompts import read_prompts
 from text_gym.rewards import RewardFunction
 
 T = TypeVar("T")
@@ -120,6 +120,6 @@ def _prompts(
     Of None, which is those of an environment, there are none yet.
     """
     if config.prompts is not None and config.prompts not in PROMPTS:
-        return read_prompts(config.prompts)
+        return read_listed(config.prompts)
     heldout = None if config.prompts is not None else _settled(config, "eval_prompts", said)
     return load_prompts(name, console, heldout).eval_prompts

@@ -29,8 +29,9 @@ class Evaluating:
     reference: str | None = None
     """What the others are compared with, and KL is measured from; None: the first of the models."""
     prompts: str | None = None
-    """`chitchat`, `small-talk` or `film-reviews`: those held out from training; all of a .txt or
-    .jsonl file; or one text. None: those that the runs held out."""
+    """`chitchat`, `small-talk` or `film-reviews`: those held out from training; or all of
+    what `prompts` of `agents.train` takes: a file, a data set, one text. None: those that the runs
+    held out."""
     eval_episodes: int = 256
     """Replies of each model. Where prompts come with a `reference`, they are compared with it."""
     reward: str | None = None

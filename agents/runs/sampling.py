@@ -32,6 +32,7 @@ from agents.rollout.collect import collect_rollout
 from agents.rollout.fit import require_fit
 from agents.runs.console import printable, run_console
 from agents.runs.environments import load_responder, make_envs
+from agents.runs.listed_prompts import read_listed
 from agents.runs.prompts import load_prompts
 from agents.runs.sampling_options import Sampling
 from agents.runs.saved_config import trust_runs
@@ -41,7 +42,6 @@ from text_gym import Episode, HuggingFaceTokenizer, Prompt
 from text_gym.feedback import Completion, Item, StudyConfig, create_study, open_study
 from text_gym.feedback.answers import Mode
 from text_gym.feedback.items import MOST_RANKED, fitted, item_to_json
-from text_gym.prompts import read_prompts
 
 _PLACES = 6
 """Decimals of a log-prob: more than float32 knows of one."""
@@ -159,7 +159,7 @@ def _manner(config: Sampling) -> Manner:
 
 
 def _prompts(name: str, console: Console) -> Sequence[Prompt]:
-    return load_prompts(name, console).train if name in PROMPTS else read_prompts(name)
+    return load_prompts(name, console).train if name in PROMPTS else read_listed(name)
 
 
 def _require_place(config: Sampling) -> Mode | None:

@@ -28,8 +28,8 @@ class Sampling:
     prompts: str
     """`chitchat` (human turns of conversations that the small-talk model never saw), `small-talk`
     (the package's own), `film-reviews` (first words of reviews, after `python -m agents.fetch
-    film-reviews`), those held out from training left out; all of a .txt or .jsonl file; or one
-    text."""
+    film-reviews`), those held out from training left out; or all of what `prompts`
+    of `agents.train` takes: a file, a data set, one text."""
     per_prompt: int = 2
     """Completions of each prompt."""
     n_prompts: int | None = None

@@ -10,13 +10,14 @@ import json
 import os
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from agents.algorithms.configs.names import ALGORITHMS, OFFLINE_ALGORITHMS, name_of
 from agents.applications.fine_tuning import FineTuning
 from agents.applications.registry import MODELS, POLICIES, PROMPTS
+from agents.runs.listed_prompts import anchored_prompts
 from agents.runs.named_environments import anchored_arguments, anchored_id
 from agents.runs.offline_presets import OFFLINE_RUNS, OfflineRun
 from agents.runs.rewards import anchored_reward
@@ -72,7 +73,7 @@ def anchored(config: F) -> F:
         if (value := getattr(config, name)) is not None
     }
     prompts: dict[str, Any] = {
-        name: _found(value, PROMPTS, os.path.isfile)
+        name: value if value in PROMPTS else anchored_prompts(value)
         for name in ("prompts", "eval_prompts")
         if (value := getattr(config, name)) is not None
     }
@@ -87,11 +88,8 @@ def anchored(config: F) -> F:
 
 def anchored_model(model: str) -> str:
     """Returns a run's `model` option so that it is found from any working folder."""
-    return _found(model, {*MODELS, *POLICIES}, os.path.exists)
-
-
-def _found(name: str, names: Collection[str], exists: Callable[[str], bool]) -> str:
-    return os.path.abspath(name) if name not in names and exists(name) else name
+    known = model in {*MODELS, *POLICIES}
+    return os.path.abspath(model) if not known and os.path.exists(model) else model
 
 
 def described(preset: str, config: Any) -> dict[str, Any]:
