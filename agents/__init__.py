@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from agents.reward_models.training import train_reward_model
     from agents.rollout.buffer import Rollout
     from agents.rollout.collect import collect_rollout
+    from agents.rollout.writers.continuous_batching import TransformersWriter
     from agents.runs.console import ProgressBar
     from agents.runs.run_folder import RunFolder
     from agents.runs.run_page import RunPage
@@ -89,6 +90,7 @@ __all__ = [
     "TRPOConfig",
     "TrajectoryBalance",
     "TrajectoryBalanceConfig",
+    "TransformersWriter",
     "average_weights",
     "clipped_surrogate_loss",
     "collect_rollout",
@@ -136,6 +138,7 @@ _MODULES = {
     "StopOnScore": "callbacks",
     "average_weights": "reward_models.ensemble",
     "collect_rollout": "rollout.collect",
+    "TransformersWriter": "rollout.writers.continuous_batching",
     "train_reward_model": "reward_models.training",
     "ProgressBar": "runs.console",
     "RunFolder": "runs.run_folder",

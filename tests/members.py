@@ -72,7 +72,9 @@ class Member:
         **changes: Any,
     ) -> Any:
         """Return an agent that has not learnt yet."""
-        keywords = {key: changes.pop(key) for key in ("callbacks", "reference") if key in changes}
+        keywords = {
+            key: changes.pop(key) for key in ("callbacks", "reference", "writer") if key in changes
+        }
         envs = envs or self.environments()
         model = GPT2Config(
             vocab_size=int(envs.single_action_space.n),

@@ -98,6 +98,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.compare RUN RUN": "--help",
         "python -m agents.inspect runs/NAME": "--texts 16 --shown 2 --device cpu --threads 1",
         "python -m agents.train dialogue --ban-unwanted": SMALL,
+        "python -m agents.train dialogue --writer transformers": SMALL,
         # Its model and how it is made are tried in tests/test_facts.py.
         "python -m agents.train facts": "--help",
         "python -m agents.evaluate": "--help",

@@ -196,6 +196,8 @@ class TextGenEnv(gym.Env[Observation, Any]):
         self.action_space = self.task.action_space
         self.end_of_text_ids = self.task.end_of_text_ids
         """EOS and the stop tokens."""
+        self.max_new_tokens = self.task.max_new_tokens
+        """Most tokens of the policy in a text."""
         self.render_mode = render_mode
         self.render_font = render_font
         self.reward_skipped = False

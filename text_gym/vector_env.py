@@ -102,6 +102,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self.tokenizer = self.task.tokenizer
         self.end_of_text_ids = self.task.end_of_text_ids
         """EOS and the stop tokens."""
+        self.max_new_tokens = self.task.max_new_tokens
+        """Most tokens of the policy in a text."""
         self.num_envs = num_envs
         self.copy = copy
         self.render_mode = render_mode

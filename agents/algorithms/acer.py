@@ -53,6 +53,7 @@ class ACER(PolicyGradient[ACERConfig]):
     """
 
     config_class = ACERConfig
+    takes_writer = False  # needs to know how likely every token was, and not only the written one
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -137,8 +138,7 @@ class ACER(PolicyGradient[ACERConfig]):
 
     def _behaviour(self, part: Experience, log_probs: Tensor) -> Tensor:
         """Returns log μ of every token at every choice, (N, V)."""
-        mask = part.texts.completion_mask
-        return part.extras["behaviour_log_probs"][mask].to(log_probs.dtype)
+        return part.extras["behaviour_log_probs"][part.texts.completion_mask].to(log_probs.dtype)
 
     def update(self, experience: Experience) -> dict[str, float]:
         """Learns from the new batch, then from batches drawn from all that are remembered."""

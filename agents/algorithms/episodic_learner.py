@@ -6,6 +6,7 @@ Does not know what is learnt from the texts, nor the loop in which it is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -23,8 +24,11 @@ from agents.distributed import processes
 from agents.objectives.kl_controller import kl_controller
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.prediction import next_tokens
+from agents.rollout.collect import collect_rollout
+from agents.rollout.dictation import collect_dictated, require_dictation
 from agents.rollout.fit import require_fit, text_length, vocabulary_mask, warn_of_unheeded_ends
 from agents.rollout.timer import Timer
+from agents.rollout.writers.text_writer import TextWriter
 
 C = TypeVar("C", bound=PolicyGradientConfig)
 
@@ -40,6 +44,7 @@ class EpisodicLearner(Learner[C, CausalLMPolicy]):
         reference: What the KL is measured from: no tensor of it may learn with the policy, whose
             vocabulary it has; None: a frozen copy of the policy as it stands.
         callbacks: Called at fixed points.
+        writer: An engine that writes the texts in the policy's place; None: the policy does.
 
     Attributes:
         n_episodes: Episodes learnt from so far.
@@ -53,6 +58,8 @@ class EpisodicLearner(Learner[C, CausalLMPolicy]):
     """
 
     config_class: ClassVar[type[PolicyGradientConfig]]
+    takes_writer: ClassVar[bool] = True
+    """Whether it can learn from texts of which only the written tokens' log-probs are known."""
     envs: VectorEnv[Any, Any, Any]
     reference: CausalLMPolicy
 
@@ -64,15 +71,23 @@ class EpisodicLearner(Learner[C, CausalLMPolicy]):
         *,
         reference: CausalLMPolicy | None = None,
         callbacks: Sequence[Callback] = (),
+        writer: TextWriter | None = None,
     ) -> None:
         settings: C = config or self.config_class()  # type: ignore[assignment]
         require_fit(policy, envs)
         warn_of_unheeded_ends(policy, envs)
+        if writer is not None:
+            require_dictation(envs)
+            if not self.takes_writer:
+                name = type(self).__name__
+                raise ValueError(f"writer must be None for {name}, got {type(writer).__name__}")
         _require_share(settings.n_episodes, envs.num_envs)
         _require_values(type(self).__name__, settings, policy)
         require_learning(policy)
         super().__init__(policy, settings, callbacks)
         self.envs = envs
+        self.writer = writer
+        self._collect_rollout = partial(collect_dictated, writer) if writer else collect_rollout
         self._vocabulary_mask = vocabulary_mask(envs)
         self.reference = policy.frozen_copy() if reference is None else reference
         require_reference(self.reference, policy, text_length(envs))
@@ -124,11 +139,17 @@ class EpisodicLearner(Learner[C, CausalLMPolicy]):
         envs: VectorEnv[Any, Any, Any],
         *,
         callbacks: Sequence[Callback] = (),
+        writer: TextWriter | None = None,
     ) -> Self:
         """Loads what `save` wrote; `learn` goes on from there."""
         saved = checkpoint.load_models(Path(path), cls.config_class)
         agent = cls(
-            saved.policy, envs, saved.config, reference=saved.reference, callbacks=callbacks
+            saved.policy,
+            envs,
+            saved.config,
+            reference=saved.reference,
+            callbacks=callbacks,
+            writer=writer,
         )
         return agent.restore(path)
 

@@ -22,7 +22,7 @@ class Experience(NamedTuple):
         old_values: (B, T), by that policy's value function; None without one.
         advantages: (B, T).
         returns: (B, T), what values are trained towards; None where none are.
-        extras: What an algorithm adds, by name, (B,) or (B, T, ...).
+        extras: What an algorithm, or a writer, adds, by name, (B,) or (B, T, ...).
     """
 
     texts: TokenBatch

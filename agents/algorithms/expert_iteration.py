@@ -18,6 +18,7 @@ from agents.algorithms.configs.expert_iteration import ExpertIterationConfig
 from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
 from agents.algorithms.policy_gradient import Credit, PolicyGradient
+from agents.algorithms.weighing import Weighs
 from agents.objectives.credit import over_tokens
 from agents.objectives.group_weights import best_weights, exponential_weights
 from agents.objectives.losses import entropy_loss
@@ -51,6 +52,11 @@ class ExpertIteration(PolicyGradient[ExpertIterationConfig]):
     """
 
     config_class = ExpertIterationConfig
+
+    @property
+    def weighs(self) -> Weighs:
+        """Texts: each is imitated as a whole."""
+        return "texts"
 
     def advantages(self, rollout: Rollout, rewards: Tensor, old: PolicyOutputs) -> Credit:
         """Weighs each text by its reward, less its KL penalty, among those of its prompt.

@@ -12,6 +12,7 @@ from agents.algorithms.configs.groups import GRPOConfig
 from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
 from agents.algorithms.policy_gradient import Credit, PolicyGradient
+from agents.algorithms.weighing import Weighs
 from agents.objectives.aggregation import Aggregation, normaliser, weighted, without_truncated
 from agents.objectives.credit import group_relative_advantages, over_tokens
 from agents.objectives.groups import informative_groups
@@ -46,6 +47,11 @@ class GRPO(PolicyGradient[GRPOConfig]):
     """
 
     config_class = GRPOConfig
+
+    @property
+    def weighs(self) -> Weighs:
+        """Tokens; with one ratio a text, texts."""
+        return "texts" if self.config.ratio == "sequence" else "tokens"
 
     def collect(self) -> Rollout:
         """Draws groups again whose rewards are all equal, within the bound that the config sets."""

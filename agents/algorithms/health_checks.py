@@ -7,7 +7,7 @@ all the same. It does not know the algorithm; whoever calls it does so before a 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -25,6 +25,8 @@ LARGEST_MEAN_RATIO = 10.0
 the policy has left the texts that it is supposed to learn from."""
 LARGEST_KL_PER_TOKEN = 10.0
 """In nats, about log 22,000: what a policy that repeats one token has against a language model."""
+LARGEST_WRITER_KL_PER_TOKEN = 0.1
+"""In nats. Past it texts are not the policy's, and no weights that are cut can make them so."""
 LARGEST_CREDIT = 1e15
 """Of a reward, a return or an advantage. Its square still leaves room in float32 for gradients and
 the sums of their squares; past it a step fails after others of its batch have moved the policy."""
@@ -76,6 +78,34 @@ def require_exact_sampling(error: float, rounding: float) -> None:
             f"{tolerance:.3g} nats, got a difference of {error:.3g}; nothing was learnt from them: "
             "the model does not decode as it is trained (texts longer than it was made for, too "
             "low a precision, or dropout?)"
+        )
+
+
+def require_sound_sampling(metrics: Mapping[str, float], rounding: float) -> None:
+    """Refuses texts that neither the policy wrote nor a writer near it.
+
+    Args:
+        metrics: Of the rollout.
+        rounding: Of a log-prob of the policy.
+    """
+    if "rollout/writer_kl_per_token" in metrics:
+        require_faithful_writer(metrics["rollout/writer_kl_per_token"])
+    else:
+        require_exact_sampling(metrics["rollout/sampling_log_prob_error"], rounding)
+
+
+def require_faithful_writer(kl_per_token: float) -> None:
+    """Refuses texts of a writer that does not write as the policy does.
+
+    Args:
+        kl_per_token: KL(μ ‖ π) from the writer to the policy, in nats.
+    """
+    if not kl_per_token <= LARGEST_WRITER_KL_PER_TOKEN:
+        raise TrainingStopped(
+            f"a writer must stay within {LARGEST_WRITER_KL_PER_TOKEN} nats per token of the "
+            f"policy, got {kl_per_token:.3g}; nothing was learnt from its texts: it has other "
+            "weights (those before an update?), another temperature, or log-probs of what it does "
+            "not sample from"
         )
 
 

@@ -26,6 +26,7 @@ from agents.algorithms.diagnostics import (
     ratio_error,
     rollout_metrics,
     timing_metrics,
+    writer_metrics,
 )
 from agents.algorithms.episodic_learner import EpisodicLearner
 from agents.algorithms.experience import Experience, StepTotals
@@ -33,13 +34,14 @@ from agents.algorithms.health_checks import (
     memory_advice,
     require_bounded,
     require_bounded_kl,
-    require_exact_sampling,
     require_no_kl,
     require_ratio_one,
+    require_sound_sampling,
     require_sound_step,
     warn_of_collapse,
     warn_of_equal_scores,
 )
+from agents.algorithms.weighing import WEIGHTS, Weighs, weighed
 from agents.distributed import processes
 from agents.objectives.kl import exact_kl, kl_loss, kl_penalised_rewards, sampled_kl
 from agents.objectives.losses import token_mean
@@ -48,7 +50,6 @@ from agents.objectives.statistics import ratio_statistics
 from agents.policy.causal_lm import PolicyOutputs, forward_in_chunks
 from agents.policy.token_batch import TokenBatch, stacked
 from agents.rollout.buffer import Rollout, concatenated_rollouts
-from agents.rollout.collect import collect_rollout
 from agents.rollout.timer import Timer
 
 C = TypeVar("C", bound=PolicyGradientConfig)
@@ -76,6 +77,11 @@ class PolicyGradient(EpisodicLearner[C]):
     """
 
     # What an algorithm says.
+
+    @property
+    def weighs(self) -> Weighs:
+        """What counts more or less where a writer wrote in the policy's place."""
+        return "tokens"
 
     @property
     def needs_distributions(self) -> bool:
@@ -161,15 +167,12 @@ class PolicyGradient(EpisodicLearner[C]):
 
     def collect(self) -> Rollout:
         """Lets the policy write this process's share of `config.n_episodes` texts."""
+        share, seed = self.config.n_episodes // processes.world_size(), self._first_seed()
         with torch.no_grad(), self.policy.autocasting():
-            return collect_rollout(
-                self.policy,
-                self.envs,
-                self.config.n_episodes // processes.world_size(),
-                self.sampling,
-                seed=self._first_seed(),
-                timer=self.timer,
-            ).to(self.policy.device)
+            rollout = self._collect_rollout(
+                self.policy, self.envs, share, self.sampling, seed=seed, timer=self.timer
+            )
+        return rollout.to(self.policy.device)
 
     def forward(self, texts: TokenBatch) -> tuple[PolicyOutputs, Tensor]:
         """Returns what the policy says of its texts, and the reference's log-probs (B, T).
@@ -216,7 +219,17 @@ class PolicyGradient(EpisodicLearner[C]):
         experience = Experience(
             rollout.texts, old.log_probs, ref_log_probs, old.values, advantages, credit.returns
         )
+        if self.writer is not None:
+            return self._weighed(rollout, experience, metrics)
         return experience, metrics
+
+    def _weighed(
+        self, rollout: Rollout, experience: Experience, metrics: dict[str, float]
+    ) -> tuple[Experience, dict[str, float]]:
+        """Lets texts of a writer count as the policy's, and says how far they are from that."""
+        old, written = experience.old_log_probs, rollout.log_probs
+        metrics |= writer_metrics(old, written, rollout.texts.completion_mask)
+        return weighed(experience, written, self.weighs), metrics
 
     def credit(self, rollout: Rollout, old: PolicyOutputs, ref_log_probs: Tensor) -> Credit:
         """Returns what each token is credited with, for its reward and the KL penalty in it."""
@@ -295,7 +308,8 @@ class PolicyGradient(EpisodicLearner[C]):
                 ref_log_probs = self.reference.distributions(part.texts)
             exact = exact_kl(new.distributions, ref_log_probs)
             return torch.zeros_like(new.log_probs).masked_scatter(mask, exact)
-        return sampled_kl(new.log_probs, part.ref_log_probs, mask, kind)
+        kl = sampled_kl(new.log_probs, part.ref_log_probs, mask, kind)
+        return kl * part.extras.get(WEIGHTS, 1.0)
 
     def _step(self, statistics: Statistics) -> float:
         """Moves the parameters along the gradient, and returns its norm."""
@@ -312,7 +326,7 @@ class PolicyGradient(EpisodicLearner[C]):
     ) -> None:
         """Stops or warns where a batch of texts shows that something is wrong."""
         require_bounded_kl(metrics["rollout/kl_per_token"], self.kl_controller.kl_coef)
-        require_exact_sampling(metrics["rollout/sampling_log_prob_error"], self.policy.rounding)
+        require_sound_sampling(metrics, self.policy.rounding)
         if experience.returns is not None:
             require_bounded("returns", experience.returns, rollout.named)
         require_bounded("advantages", experience.advantages, rollout.named)

@@ -16,6 +16,7 @@ from agents.algorithms.configs.groups import RLOOConfig
 from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
 from agents.algorithms.policy_gradient import Credit, PolicyGradient
+from agents.algorithms.weighing import Weighs
 from agents.objectives.credit import (
     leave_one_out_advantages,
     minimum_risk_advantages,
@@ -52,6 +53,11 @@ class RLOO(PolicyGradient[RLOOConfig]):
     """
 
     config_class = RLOOConfig
+
+    @property
+    def weighs(self) -> Weighs:
+        """Texts: each is one action; those of minimum risk are a space, whoever wrote them."""
+        return "texts" if self.config.risk_sharpness is None else "nothing"
 
     def advantages(self, rollout: Rollout, rewards: Tensor, old: PolicyOutputs) -> Credit:
         """Compares each text's reward, less its KL penalty, with the others of its prompt."""

@@ -20,6 +20,7 @@ from agents.algorithms.diagnostics import Statistic, Statistics
 from agents.algorithms.experience import Experience, StepTotals
 from agents.algorithms.policy_gradient import Credit, PolicyGradient
 from agents.algorithms.replay import Remembered, Replay
+from agents.algorithms.weighing import Weighs
 from agents.objectives.credit import over_tokens
 from agents.objectives.losses import entropy_loss
 from agents.objectives.masked import masked_sum
@@ -61,6 +62,11 @@ class TrajectoryBalance(PolicyGradient[TrajectoryBalanceConfig]):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._replay = Replay(self.config.replay_size, self._vocabulary_mask)
+
+    @property
+    def weighs(self) -> Weighs:
+        """Nothing: the residual of a text is 0 at the optimum, whoever wrote it."""
+        return "nothing"
 
     def estimate(
         self, rollout: Rollout, old: PolicyOutputs, ref_log_probs: Tensor

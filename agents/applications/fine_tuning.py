@@ -95,6 +95,10 @@ class FineTuning:
     than ten prompts, to those of training."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     """How the model becomes a policy, and what of it learns."""
+    writer: Literal["own", "transformers"] = "own"
+    """Who writes the replies that are learnt from: this package's decoder (`own`), or an engine, of
+    `transformers` (continuous batching). An engine is given as many prompts at once as `num_envs`
+    says; what it samples otherwise than the policy would is measured and weighed."""
     algorithm: AlgorithmConfig
     """How to learn; the options are those of the algorithm that `--algorithm` names."""
     output: Path = Path("runs")
@@ -124,13 +128,20 @@ class FineTuning:
     the same number."""
 
     def __post_init__(self) -> None:
-        """Checks what is said of the environment and of the monitor.
+        """Checks what is said of the environment, of the writer and of the monitor.
 
         Raises:
-            ValueError: If the environment decides what is given, or nobody does; if there are two
-                measures, none where one is needed, or nobody could use it.
+            ValueError: If the environment decides what is given, or nobody does; if an engine cannot
+                write under what is asked of texts; if there are two measures, none where one is
+                needed, or nobody could use it.
         """
         self._check_environment()
+        for name in ("responder", "constraint", "ban_unwanted"):
+            if self.writer != "own" and getattr(self, name):
+                raise ValueError(
+                    f"writer must be 'own' where {name} is given, which no engine knows, got "
+                    f"{self.writer!r}"
+                )
         if self.monitor_every < 1:
             raise ValueError(f"monitor_every must be at least 1, got {self.monitor_every}")
         if None not in (self.monitor, self.select_by) and self.monitor != self.select_by:

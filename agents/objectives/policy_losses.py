@@ -85,6 +85,39 @@ def truncated_importance_weights(
     return torch.where(mask, ratio.clamp(max=max_weight), 0)
 
 
+@torch.no_grad()
+def truncated_text_weights(
+    log_probs: Tensor, behaviour_log_probs: Tensor, mask: Tensor, max_weight: float
+) -> Tensor:
+    """Compute min(Π_t ρ_t, c), the weight of a whole text that a policy μ sampled.
+
+    Multiply the advantages of texts by it where each is one action. Below c the weighted mean over
+    texts of μ is the mean over those of π.
+
+    Source: as of `truncated_importance_weights`.
+
+    Args:
+        log_probs: (B, T), log π.
+        behaviour_log_probs: (B, T), log μ.
+        mask: (B, T) bool, True = chosen by μ.
+        max_weight: c, above 0.
+
+    Returns:
+        (B, T), the same at all tokens of a text, 0 where the mask is False, without gradient.
+
+    Raises:
+        ValueError: If c is not above 0.
+
+    Example:
+        >>> zeros, mask = torch.zeros(1, 2), torch.tensor([[True, True]])
+        >>> truncated_text_weights(torch.tensor([[-0.5, 0.5]]), zeros, mask, 2.0)
+        tensor([[1., 1.]])
+    """
+    log_ratio = masked_sum(log_probs - behaviour_log_probs, mask, dim=1)[:, None]
+    whole = log_ratio.expand(mask.shape)
+    return truncated_importance_weights(whole, torch.zeros_like(whole), mask, max_weight)
+
+
 def clipped_weight_loss(
     log_probs: Tensor,
     old_log_probs: Tensor,

@@ -82,16 +82,17 @@ def collect_rollout(
         if started and mode is AutoresetMode.DISABLED:
             _update(masks, infos, buffer.writing)
             with timer("environment"):
-                observations, infos = _reset(envs, started)
+                observations, infos = reset_rows(envs, started)
         prompts = buffer.begin(started, observations, infos)
         _update(masks, infos, buffer.writing)
         decoder.advance(tokens, ended, prompts, continued)
     return buffer.rollout(masks)
 
 
-def _reset(
+def reset_rows(
     envs: VectorEnv[Any, Any, Any], rows: Sequence[int]
 ) -> tuple[Observations, dict[str, Any]]:
+    """Starts new episodes in some rows of environments with autoreset mode DISABLED."""
     mask = np.zeros(envs.num_envs, dtype=np.bool_)
     mask[list(rows)] = True
     return envs.reset(options={"reset_mask": mask})

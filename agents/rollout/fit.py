@@ -48,6 +48,25 @@ def vocabulary_mask(envs: VectorEnv[Any, Any, Any]) -> NDArray[np.bool_] | None:
     return told[0] if told else None
 
 
+def end_of_text_ids(envs: VectorEnv[Any, Any, Any]) -> frozenset[int] | None:
+    """Returns the tokens that end a text: the environments' own `end_of_text_ids`.
+
+    Returns:
+        None if the environments do not say.
+    """
+    told = _told(envs, "end_of_text_ids")
+    return frozenset[int]().union(*told) if told else None
+
+
+def most_new_tokens(envs: VectorEnv[Any, Any, Any]) -> int:
+    """Returns the most tokens that are written after a prompt: the environments' `max_new_tokens`.
+
+    Of environments that do not say, no text has more tokens than there is room for.
+    """
+    told = _told(envs, "max_new_tokens")
+    return max(told) if told else text_length(envs)
+
+
 def _told(envs: VectorEnv[Any, Any, Any], name: str) -> Sequence[Any]:
     """Returns what the environments say under a name, of each or of all; nothing if they do not."""
     inner = envs.unwrapped
@@ -80,8 +99,8 @@ def warn_of_unheeded_ends(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]
 
     Of environments that do not tell by `end_of_text_ids` which tokens end a text, nothing is said.
     """
-    ids, told = policy.end_of_text_ids, _told(envs, "end_of_text_ids")
-    unheeded = sorted(set(ids).difference(*told)) if told else []
+    ids, told = policy.end_of_text_ids, end_of_text_ids(envs)
+    unheeded = [] if told is None else sorted(set(ids) - told)
     if len(ids) > 1 and unheeded:
         warnings.warn(
             f"the model's generation config ends a text at each of the tokens {list(ids)}, but in "

@@ -27,6 +27,7 @@ from agents.distributed import processes
 from agents.evaluation.evaluate import describe, evaluate
 from agents.evaluation.metrics import Evaluation
 from agents.policy.causal_lm import CausalLMPolicy
+from agents.rollout.writers.text_writer import TextWriter
 from agents.runs.final_policies import save_model
 
 Envs = VectorEnv[Any, Any, Any]
@@ -51,9 +52,18 @@ class Learner(NamedTuple):
 
 def _policy_gradient(algorithm: type[PolicyGradient[Any]]) -> Learner:
     def build(policy: CausalLMPolicy, envs: Envs, _: Envs, config: FineTuning) -> Any:
-        return algorithm(policy, envs, config.algorithm)
+        return algorithm(policy, envs, config.algorithm, writer=_writer(config.writer))
 
     return Learner(build, _evaluate_own, _save_own, resumable=True)
+
+
+def _writer(name: str) -> TextWriter | None:
+    """Returns the engine of a name; None: `own`."""
+    if name == "own":
+        return None
+    from agents.rollout.writers.continuous_batching import TransformersWriter
+
+    return TransformersWriter()
 
 
 def _evaluate_own(agent: PolicyGradient[Any], envs: Envs, config: FineTuning) -> Evaluation:
@@ -82,6 +92,8 @@ def _build_sb3(start: CausalLMPolicy, envs: Envs, eval_envs: Envs, config: FineT
             f"responder must be None for sb3-ppo, which is reported by texts of one turn, got "
             f"{config.responder!r}"
         )
+    if config.writer != "own":
+        raise ValueError(f"writer must be 'own' for sb3-ppo, got {config.writer!r}")
     sb3_arguments(algorithm)  # refuses what it must before anything is written
     if n_processes > 1:
         raise ValueError(f"sb3-ppo must learn in one process, got {n_processes}")

@@ -54,6 +54,7 @@ _LATER = {
     "responder",
     "response_template",
     "wrappers",
+    "writer",
 }
 """Options that the first runs did not have, and did without: their defaults change nothing."""
 

@@ -1,0 +1,1 @@
+"""Generation engines that write texts in the policy's place."""
