@@ -131,17 +131,12 @@ class FineTuning:
         """Checks what is said of the environment, of the writer and of the monitor.
 
         Raises:
-            ValueError: If the environment decides what is given, or nobody does; if an engine cannot
-                write under what is asked of texts; if there are two measures, none where one is
+            ValueError: If the environment decides what is given, or nobody does; if an engine
+                cannot write what is asked of texts; if there are two measures, none where one is
                 needed, or nobody could use it.
         """
         self._check_environment()
-        for name in ("responder", "constraint", "ban_unwanted"):
-            if self.writer != "own" and getattr(self, name):
-                raise ValueError(
-                    f"writer must be 'own' where {name} is given, which no engine knows, got "
-                    f"{self.writer!r}"
-                )
+        self._check_writer()
         if self.monitor_every < 1:
             raise ValueError(f"monitor_every must be at least 1, got {self.monitor_every}")
         if None not in (self.monitor, self.select_by) and self.monitor != self.select_by:
@@ -165,6 +160,14 @@ class FineTuning:
                 raise ValueError(
                     f"{name} must be left out where env_id names the environment that decides it, "
                     f"{self.env_id}, got {getattr(self, name)!r}"
+                )
+
+    def _check_writer(self) -> None:
+        for name in ("responder", "constraint", "ban_unwanted"):
+            if self.writer != "own" and getattr(self, name):
+                raise ValueError(
+                    f"writer must be 'own' where {name} is given, which no engine knows, got "
+                    f"{self.writer!r}"
                 )
 
     @property
