@@ -30,8 +30,7 @@ from text_gym.rewards import (
     score,
 )
 from text_gym.rewards.sentiment import _analyzer
-from text_gym.words import _word_pattern as words_of_any_script
-from text_gym.words import fold, split_words
+from text_gym.words import _CJK, fold, split_words
 
 SHIPPED = [
     WordCount(),
@@ -169,11 +168,36 @@ def test_words_are_found_in_order_and_are_words_themselves(text):
         assert split_words(word) == [word]
 
 
-@given(st.text("abZ09'-_ .\n\x1c\x7f", max_size=12) | st.text(st.characters(max_codepoint=127)))
+def rule_of_words():
+    """Returns the rule as one expression over all of Unicode, in which marks are listed."""
+    marks = "".join(
+        chr(code)
+        for code in range(0x20000)
+        if unicodedata.category(chr(code)) in ("Mn", "Mc", "Me", "Cf") and code != 0x200B
+    )
+    any_marks = rf"[{re.escape(marks)}\uff9e\uff9f\U000e0000-\U000e01ef]*"
+    letter = rf"(?![{_CJK}\uff9e\uff9f]|[0-9]\ufe0f?\u20e3)[^\W_]{any_marks}"
+    return re.compile(rf"[{_CJK}]{any_marks}|(?:{letter})+(?:['\u2019\u2010\u2011-](?:{letter})+)*")
+
+
+RULE_OF_WORDS = rule_of_words()
+AWKWARD = (
+    "ab9-'_. \n\x1c\x7f\u2019\u2010\ufe0f\u20e3\u0301\u200b\u200d\uff9e\uff76猫かéक\u093f\U000e0100"
+)
+
+
+@given(st.text(AWKWARD, max_size=12) | st.text(st.characters(max_codepoint=127)) | TEXTS)
 @example("a-a-a-a")
-def test_plain_ascii_has_the_words_of_the_rule_for_all_scripts(text):
-    assert split_words(text) == words_of_any_script().findall(text)
+@example("1\ufe0f\u20e3a-2\u20e3")
+def test_words_are_those_of_the_rule(text):
+    assert split_words(text) == RULE_OF_WORDS.findall(text)
     assert count_words(text) == len(split_words(text))
+
+
+def test_every_character_is_of_the_kind_that_the_rule_says():
+    characters = [chr(code) for code in range(128, 0x110000, 7)]
+    text = "".join(f"a{one}b{one} " for one in characters)
+    assert split_words(text) == RULE_OF_WORDS.findall(text)
 
 
 @given(TEXTS, TEXTS)
