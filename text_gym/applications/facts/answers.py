@@ -7,6 +7,7 @@ from.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -65,14 +66,20 @@ def is_right(reply: str, question: str, answers: Sequence[str]) -> bool:
         [True, True, False, False]
     """
     line = reply.strip().split("\n", maxsplit=1)[0]
-    asked = set(plain_words(question))
+    silent, accepted = _judging(question, tuple(answers))
+    return accepted is not None and accepted.fullmatch(_without(silent, line)) is not None
+
+
+@functools.lru_cache(maxsize=4096)  # more than there are questions
+def _judging(
+    question: str, answers: tuple[str, ...]
+) -> tuple[frozenset[str], re.Pattern[str] | None]:
+    """Returns words that do not count, and what the others must be; None if no answer is left."""
+    asked = frozenset(plain_words(question))
     forms = {form for answer in answers if (form := _without(asked, answer))}
     silent = asked | (_FUNCTION_WORDS - {word for form in forms for word in form.split()})
     pattern = "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
-    return (
-        bool(forms)
-        and re.fullmatch(rf"(?:(?:{pattern})(?: |$))+", _without(silent, line)) is not None
-    )
+    return silent, re.compile(rf"(?:(?:{pattern})(?: |$))+") if forms else None
 
 
 def mentions(reply: str, answers: Sequence[str]) -> bool:
@@ -88,8 +95,8 @@ def mentions(reply: str, answers: Sequence[str]) -> bool:
 
 def gives_away(question: str, answer: str) -> bool:
     """Tells whether all words of an answer stand in the question."""
-    return not _without(set(plain_words(question)), answer)
+    return not _without(frozenset(plain_words(question)), answer)
 
 
-def _without(words: set[str] | frozenset[str], text: str) -> str:
+def _without(words: frozenset[str], text: str) -> str:
     return " ".join(word for word in plain_words(text) if word not in words)
