@@ -88,6 +88,30 @@ def test_a_prompt_longer_than_all_texts_so_far_reads_no_uninitialised_memory() -
         assert_close(decoder.logits()[line], expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.usefixtures("uninitialised_memory_is_nan")
+@pytest.mark.parametrize("who", [(0, 1, 2), (2, 0, 1), (1,), (2, 0)])
+@pytest.mark.parametrize("n_read", [0, 3, 22])
+def test_what_others_add_is_read_as_the_module_reads_it(who: tuple[int, ...], n_read: int) -> None:
+    """Three tokens for some rows or all; at last where the cache has no room ahead."""
+    policy = gpt2()
+    texts = {row: [row + 1, row + 2][: 1 + row % 2] for row in range(3)}
+    decoder = Decoder(policy, {row: torch.tensor(text) for row, text in texts.items()}, L)
+    for step in range(n_read):
+        for text in texts.values():
+            text.append(1 + step % 7)
+        texts[step % 3] = [4, 9, 6]
+        started = {step % 3: torch.tensor([4, 9, 6])}
+        decoder.advance(torch.full((3,), 1 + step % 7), [step % 3], started)
+    for row, text in texts.items():
+        text += [row + 2, row + 1, 5, 7] if row in who else [row + 2]
+    continued = {row: (torch.tensor(texts[row]), 3) for row in who}
+    decoder.advance(torch.tensor([2, 3, 4]), [], {}, continued)
+    decoder.advance(torch.tensor([2, 3, 4]), [], {})
+    for row, text in texts.items():
+        expected = policy.model(torch.tensor([[*text, row + 2]])).logits[0, -1]
+        assert_close(decoder.logits()[row], expected, rtol=0, atol=1e-5)
+
+
 def test_reading_leaves_no_graph_and_changes_no_parameter() -> None:
     policy = gpt2()
     before = {name: value.clone() for name, value in policy.state_dict().items()}

@@ -7,7 +7,6 @@ knows observations or rewards.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -96,8 +95,8 @@ class Conversation:
 
     def episode(self, code: int) -> Episode:
         """Returns the finished text."""
-        whole = self._task.episode(self._start, self._completion_ids(), code)
-        return replace(whole, passages=tuple(self.passages))
+        ids = self._completion_ids()
+        return self._task.episode(self._start, ids, code, tuple(self.passages))
 
     def turn_episode(self, code: int) -> Episode:
         """Returns the policy's latest turn as a text of its own, the prompt of which is all before.

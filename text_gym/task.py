@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from text_gym import small_talk
 from text_gym.chat import ChatTemplate, as_conversation
-from text_gym.episode import Episode, StopReason, TokenIds
+from text_gym.episode import Episode, Passage, StopReason, TokenIds
 from text_gym.prompt_sources import PromptsLike, Sampling, as_prompt_source
 from text_gym.prompt_template import FIELD, require_field
 from text_gym.prompts import Prompt, as_prompt
@@ -294,7 +294,13 @@ class TextTask:
         """Tells whether a text that ends so is finished, and therefore paid for."""
         return code != LENGTH or self.limit == "terminate"
 
-    def episode(self, start: EncodedPrompt, completion_ids: TokenIds, code: int) -> Episode:
+    def episode(
+        self,
+        start: EncodedPrompt,
+        completion_ids: TokenIds,
+        code: int,
+        passages: tuple[Passage, ...] = (),
+    ) -> Episode:
         """Returns the finished text; `completion_ids` (T,) is kept, not copied."""
         return Episode.of_fields(
             {
@@ -305,5 +311,6 @@ class TextTask:
                 "reference": start.prompt.reference,
                 "metadata": start.prompt.metadata,
                 "decode": start.decode,
+                "passages": passages,
             }
         )

@@ -170,27 +170,42 @@ class GPT2Backend:
 
     def _extend(self, lines: Tensor, tokens: Tensor) -> None:
         k, count = tokens.shape
-        device = self._lengths.device
-        read = self._lengths[lines]
-        positions = read[:, None] + torch.arange(count, device=device)
-        self._move_back(lines, count, int(read.max()))
-        self._set_lengths(lines, read + count)
-        window = slice(self._head - int(read.max()) - count, self._head)
-        slots = torch.arange(window.start, window.stop, device=device)
-        in_text = slots >= self._head - self._lengths[lines, None]
-        earlier = slots <= torch.arange(self._head - count, self._head, device=device)[:, None]
-        mask = (in_text[:, None] & earlier)[:, None]
+        longest = int(self._lengths[lines].max())
+        at: Any = lines
+        if k == len(self._lengths) and self._head + count <= 2 * self._max_length:
+            self._head += count  # no text has to move, and no cache to be gathered
+            at, tokens = slice(None), tokens[lines.argsort()]
+        else:
+            self._move_back(lines, count, longest)
+        read = self._lengths[at]
+        positions = read[:, None] + torch.arange(count, device=read.device)
+        self._set_lengths(at, read + count)
+        window = slice(self._head - longest - count, self._head)
+        attended = partial(
+            self._attended_after, at=at, window=window, bias=self._causal(at, window, count)
+        )
+        embedded = self._embedded(tokens.to(read.device).flatten(), positions.flatten())
+        self.hidden[at] = self._states(embedded, attended).view(k, count, -1)[:, -1]
 
-        def attended(cache: Tensor, projected: Tensor) -> Tensor:
-            heads = projected.view(k, count, 3, self._n_heads, self._head_size)
-            queries, keys, values = heads.permute(2, 0, 3, 1, 4)
-            cache[:, lines, :, self._head - count : self._head] = torch.stack([keys, values])
-            keys, values = cache[:, lines, :, window]
-            found = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-            return found.transpose(1, 2).reshape(k * count, -1)
+    def _causal(self, at: Any, window: slice, count: int) -> Tensor:
+        """Returns the bias of the last tokens of each of k lines, (k · heads, count, S)."""
+        n_slots = window.stop - window.start
+        seen = torch.ones(count, n_slots, dtype=torch.bool, device=self._bias.device)
+        later = seen.triu(n_slots - count + 1)
+        return self._bias[at, :, :, window].masked_fill(later, -torch.inf).flatten(0, 1)
 
-        embedded = self._embedded(tokens.to(device).flatten(), positions.flatten())
-        self.hidden[lines] = self._states(embedded, attended).view(k, count, -1)[:, -1]
+    def _attended_after(
+        self, cache: Tensor, projected: Tensor, *, at: Any, window: slice, bias: Tensor
+    ) -> Tensor:
+        """Writes the last tokens of each of k lines, and attends from them to the line's text."""
+        count, size = bias.shape[1], self._head_size
+        heads = projected.view(-1, count, 3, self._n_heads, size).permute(2, 0, 3, 1, 4)
+        cache[:, at, :, window.stop - count : window.stop] = heads[1:]
+        keys, values = cache[:, at, :, window].flatten(1, 2)
+        found = _attended(heads[0].flatten(0, 1), keys, values, bias)
+        return (
+            found.view(-1, self._n_heads, count, size).transpose(1, 2).reshape(len(projected), -1)
+        )
 
     def _move_back(self, lines: Tensor, count: int, longest: int) -> None:
         """Makes room for so many tokens between the texts of lines and the head."""
@@ -237,9 +252,7 @@ class GPT2Backend:
         heads = projected.view(n, 3, self._n_heads, size)
         cache[:, :, :, window.stop - 1] = heads[:, 1:].transpose(0, 1)
         keys, values = cache.flatten(1, 2)[:, :, window]
-        queries = heads[:, 0].reshape(-1, 1, size)
-        scores = torch.baddbmm(bias, queries, keys.transpose(1, 2), alpha=size**-0.5)
-        return torch.bmm(torch.softmax(scores, dim=-1), values).view(n, -1)
+        return _attended(heads[:, 0].reshape(-1, 1, size), keys, values, bias).view(n, -1)
 
     def _attended_in_prompts(self, cache: Tensor, projected: Tensor, starting: _Prompts) -> Tensor:
         """Writes prompts so that they end at the head, and attends within each."""
@@ -268,7 +281,7 @@ class GPT2Backend:
         itself = torch.eye(width, dtype=torch.bool, device=device)  # padding attends to something
         return _Prompts(lines, lengths, input_ids, (causal & in_prompt[:, None] | itself)[:, None])
 
-    def _set_lengths(self, lines: Tensor, lengths: Tensor) -> None:
+    def _set_lengths(self, lines: Any, lengths: Tensor) -> None:
         """Makes the text of each of k lines the last so many slots before the head."""
         self._lengths[lines] = lengths
         slots = torch.arange(2 * self._max_length, device=self._lengths.device)
@@ -316,6 +329,19 @@ def _weights(part: Any) -> tuple[Tensor, Tensor]:
 def _normalised(layer: _Layer, norm: Sequence[Tensor], states: Tensor) -> Tensor:
     weight, bias = norm
     return torch.layer_norm(states, layer.size, weight, bias, layer.epsilon)
+
+
+def _attended(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    """Returns what q queries (N, q, size) attend to among keys and values of S slots (N, S, size).
+
+    Args:
+        queries: Of N heads of lines.
+        keys: As above.
+        values: As above.
+        bias: −∞ at slots that a query does not see, (N, q, S).
+    """
+    scores = torch.baddbmm(bias, queries, keys.transpose(1, 2), alpha=queries.shape[-1] ** -0.5)
+    return torch.bmm(torch.softmax(scores, dim=-1), values)
 
 
 def _product(linear: Sequence[Tensor], states: Tensor) -> Tensor:
