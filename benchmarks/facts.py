@@ -186,6 +186,12 @@ def of_policy(name: str, found: Sequence[Found]) -> list[Figure]:
             each(lambda sure, right: calibration_error(sure[sure > 0], right[sure > 0])),
             "",
         ),
+        figure(
+            f"{name}: calibration error beside silence",
+            [beside_silence(one) for one in found],
+            "",
+            note="confidence is the reply's probability over that of it and of \"I don't know.\"",
+        ),
     ]
     for cost in COSTS:
         keep = Honesty(cost).threshold
@@ -209,6 +215,13 @@ def of_policy(name: str, found: Sequence[Found]) -> list[Figure]:
 def accuracy(sure: NDArray[np.float64], right: NDArray[np.float64]) -> float:
     """Returns the share of what was answered that is right; 0 where nothing was."""
     return float(right[sure > 0].mean()) if (sure > 0).any() else 0.0
+
+
+def beside_silence(found: Found) -> float:
+    """Returns the calibration error where a reply has only "I don't know." beside it."""
+    sure, right = of_answered(found)
+    at = sure > 0
+    return calibration_error(sure[at] / (sure + np.array(found["unknown"]))[at], right[at])
 
 
 def reward(found: Found, cost: float) -> float:
@@ -335,14 +348,15 @@ def measured(options: Any, cells: Cells) -> list[Figure]:
     several = of_several(passes, options.cost) if passes else []
     said = [*of_policy(BASE, [before]), *of_policy(SFT, [start]), *several]
     said += of_policy("tuned", after)
-    for name, other in ((BASE, before), (f"{BASE}, naming it", named), (SFT, start)):
-        said += with_interval(
-            f"tuned − {name}: right at equal coverage",
-            lambda rows, other=other: at_equal_coverage(other, after[0], rows),
-            n,
-            "of the surest answers, as many of each as both give",
-            at_least=0.0,
-        )
+    for seed, one in enumerate(after, options.seed):
+        for name, other in ((BASE, before), (f"{BASE}, naming it", named), (SFT, start)):
+            said += with_interval(
+                f"tuned, seed {seed} − {name}: right at equal coverage",
+                partial(at_equal_coverage, other, one),
+                n,
+                "of the surest answers, as many of each as both give",
+                at_least=0.0,
+            )
     for name, found in ((BASE, before), (SFT, start), ("tuned", after[0])):
         said += by_kind(name, found)
     return said
