@@ -33,6 +33,7 @@ from text_gym.feedback import (
     Tie,
     create_study,
     human_feedback,
+    waiting,
 )
 from text_gym.feedback.owner import serving
 from text_gym.feedback.participation import Participation
@@ -50,7 +51,7 @@ LENIENT = QualityRules(least_seconds=0.0, seconds_per_word=0.0, same_side_run=10
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(human_feedback, "_LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(waiting, "_LOOK_SECONDS", 0.005)
 
 
 def study(folder: Path, mode: Any = "rate", **changes: Any) -> Study:

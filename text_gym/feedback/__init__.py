@@ -6,6 +6,7 @@
     store        the SQLite file that keeps all three
     study        the folder of a study, and its settings
     human_feedback   a reward that waits for people
+    human_partner    a partner in conversations who is a person
 
 A study is made, served and exported by `python -m text_gym.feedback`. Needs no torch; the pages
 need the extra `feedback`. Never imports `agents`.
@@ -26,6 +27,7 @@ from text_gym.feedback.answers import (
 )
 from text_gym.feedback.config import QualityRules, Scale, StudyConfig
 from text_gym.feedback.human_feedback import HumanFeedback
+from text_gym.feedback.human_partner import HumanPartner
 from text_gym.feedback.items import Completion, Item, Turn, read_items
 from text_gym.feedback.judgements import Judgement
 from text_gym.feedback.store import Store
@@ -39,6 +41,7 @@ __all__ = [
     "Correction",
     "Event",
     "HumanFeedback",
+    "HumanPartner",
     "Item",
     "Judgement",
     "Places",

@@ -7,8 +7,7 @@ rows on disk, so either may stop and start again. Knows nothing of pages or of w
 
 from __future__ import annotations
 
-import time
-import warnings
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,17 +20,14 @@ from text_gym.episode import Episode
 from text_gym.feedback.answers import Answer, Preferred, Ratings
 from text_gym.feedback.config import StudyConfig
 from text_gym.feedback.items import Completion, Item, content_hash
-from text_gym.feedback.owner import served_at
 from text_gym.feedback.store import Store
-from text_gym.feedback.study import Study, open_study
+from text_gym.feedback.study import open_study
+from text_gym.feedback.waiting import require_policy, wait_until_judged
 from text_gym.quoting import quoted
 from text_gym.rewards.function import PlainFunction, RewardFunction, as_reward_function, score
 
 SKIPPED = 0.0
 """What an episode is paid that is skipped: the middle of every scale, and a tie."""
-POLICIES = ("wait", "skip", "stop")
-_LOOK_SECONDS = 0.2
-"""Between two looks at the store."""
 
 
 class Question(NamedTuple):
@@ -76,7 +72,7 @@ class HumanFeedback:
             not above 0.
 
     Example:
-        >>> import tempfile
+        >>> import tempfile, warnings
         >>> from text_gym.feedback import StudyConfig, create_study
         >>> folder = Path(tempfile.mkdtemp()) / "study"
         >>> study = create_study(folder, StudyConfig(mode="rate"), [])
@@ -100,13 +96,7 @@ class HumanFeedback:
                 f"study must be of mode rate or compare, got {self.study.config.mode} of "
                 f"{quoted(str(study))}"
             )
-        if isinstance(on_timeout, str) and on_timeout not in POLICIES:
-            raise ValueError(
-                f"on_timeout must be one of {', '.join(POLICIES)}, or a reward function, "
-                f"got {quoted(on_timeout)}"
-            )
-        if not timeout > 0:
-            raise ValueError(f"timeout must be above 0 seconds, got {timeout}")
+        require_policy(on_timeout, timeout, "a reward function")
         self.policy = on_timeout if isinstance(on_timeout, str) else "fall back"
         self.fallback = None if isinstance(on_timeout, str) else as_reward_function(on_timeout)
         self.timeout = timeout
@@ -123,20 +113,12 @@ class HumanFeedback:
         items = {one.item.id: one.item for each in asked for one in each}
         with self.study.open() as store:
             store.items.add(items.values())
-            self._wait(store, list(items))
+            timeout = math.inf if self.policy == "wait" else self.timeout
+            wait_until_judged(self.study, store, list(items), timeout)
             said = [_mean_worth(store, each, self.study.config) for each in asked]
         silent = [at for at, value in enumerate(said) if value is None]
         instead = dict(zip(silent, self._instead([episodes[at] for at in silent]), strict=True))
         return np.array([instead.get(at, value) for at, value in enumerate(said)], dtype=np.float64)
-
-    def _wait(self, store: Store, items: Sequence[str]) -> None:
-        """Returns when all items are judged, or the time is over."""
-        over = np.inf if self.policy == "wait" else time.monotonic() + self.timeout
-        overlap = self.study.config.overlap, self.study.config.max_overlap
-        if store.items.waiting(items, overlap):
-            _warn_if_not_served(self.study)
-        while store.items.waiting(items, overlap) and time.monotonic() < over:
-            time.sleep(_LOOK_SECONDS)
 
     def _instead(self, silent: Sequence[Episode]) -> Sequence[float]:
         """Returns what texts are paid of which nothing was said."""
@@ -227,13 +209,3 @@ def worth(answer: Answer, completion: int, bounds: Mapping[str, tuple[int, int]]
             places = [(2 * number - low - high) / (high - low) for number, low, high in ends]
             return float(np.mean(places))
     return 0.0  # a tie, or both bad
-
-
-def _warn_if_not_served(study: Study) -> None:
-    if served_at(study.folder) is None:
-        warnings.warn(
-            f"texts wait to be judged, but nobody serves the study {quoted(str(study.folder))}: "
-            f"python -m text_gym.feedback serve {study.folder}",
-            RuntimeWarning,
-            stacklevel=4,
-        )
