@@ -24,6 +24,7 @@ from agents.evaluation.evaluate import evaluate
 from agents.evaluation.metrics import Evaluation
 from agents.runs import environments, models, pipeline, prompts
 from agents.runs.console import evaluations, key_values, printable, replies, run_console
+from tests.card_code import front_matter, printed
 from text_gym import Prompt, small_talk
 from text_gym.rewards import WordCount
 
@@ -61,6 +62,16 @@ def test_run_writes_everything_it_promises(run_folder: Path) -> None:
         "policy",
     } <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
+
+
+def test_the_card_of_the_policy_loads_it(run_folder: Path) -> None:
+    said = front_matter(run_folder / "policy")
+    assert (said["license"], said["pipeline_tag"]) == ("mit", "text-generation")
+    card = (run_folder / "policy" / "README.md").read_text()
+    assert str(run_folder.parent) not in card
+    replies = json.loads((run_folder / "replies.json").read_text())
+    assert f"| {replies[0]['prompt']} | " in card.replace("\\", "")
+    assert printed(run_folder / "policy").startswith(f"{replies[0]['prompt']}\n")
 
 
 def test_summary_holds_the_figures_and_they_agree_with_the_metrics(run_folder: Path) -> None:

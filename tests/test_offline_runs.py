@@ -6,6 +6,7 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from agents.algorithms.configs.reward_model import RewardModelConfig
 from agents.applications.split import heldout_texts
 from agents.checkpoints.series import latest
 from agents.reward_models.learner import RewardLearner
+from agents.reward_models.reward_model import RewardModel
 from agents.runs import checking, offline_pipeline
 from agents.runs.models import load_language_model
 from agents.runs.offline_presets import (
@@ -45,6 +47,7 @@ from agents.supervised.pair_files import (
     read_demonstrations,
     read_preferences,
 )
+from tests.card_code import front_matter, printed
 from text_gym import HuggingFaceTokenizer
 
 N_PAIRS = 30
@@ -233,6 +236,29 @@ def test_a_run_writes_what_it_learnt(kind: str, finished: Callable[[str], Path])
     assert (folder / "curves.png").exists()
     learnt = load_learnt(folder, kind)
     assert learnt.config.vocab_size == len(AutoTokenizer.from_pretrained(folder / LEARNT[kind]))
+
+
+@every_kind
+def test_the_card_loads_what_was_learnt(kind: str, finished: Callable[[str], Path]) -> None:
+    folder = finished(kind) / LEARNT[kind]
+    said = front_matter(folder)
+    task = "text-classification" if kind == "reward-model" else "text-generation"
+    assert (said["pipeline_tag"], said["tags"]) == (task, ["text-gym", kind])
+    output = printed(folder)
+    [prompt] = re.findall(r"Count: \d+", (folder / "README.md").read_text())[:1]
+    if kind == "reward-model":
+        expected = RewardModel.load(folder).score([prompt], ["..."])
+        assert float(output) == pytest.approx(expected[0], abs=1e-5)
+    else:
+        assert output.startswith(prompt)
+
+
+@every_kind
+def test_the_page_tells_what_came_of_it(kind: str, finished: Callable[[str], Path]) -> None:
+    html = (finished(kind) / "index.html").read_text()
+    assert 'http-equiv="refresh"' not in html
+    assert html.index("<h2>What came of it") < html.index("<h2>How it goes")
+    assert ("Count: " in html) == (kind != "reward-model")
 
 
 def load_learnt(folder: Path, kind: str) -> Any:

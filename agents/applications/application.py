@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.algorithms.configs.names import ALGORITHMS, AlgorithmConfig
 from agents.applications.fine_tuning import FineTuning, with_algorithm
+from agents.applications.origin import Origin
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -46,6 +47,8 @@ class Application:
         models: What `model` may name: where a pretrained model is found, with its tokenizer.
         policies: What `model` may name: makers of untrained policies, given an environment whose
             vocabulary they have and a seed.
+        origins: Where each of its models and policies comes from.
+        sources: Where each of its prompts comes from, in a sentence, with the licence.
     """
 
     name: str
@@ -61,6 +64,8 @@ class Application:
     policies: Mapping[str, Callable[[gym.Env[Any, Any], int, PolicyConfig], CausalLMPolicy]] = (
         field(default_factory=dict)
     )
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def with_algorithm(self, name: str) -> FineTuning:
         """Returns the preset with the algorithm of a name, by the settings that fit it best."""

@@ -9,12 +9,18 @@ from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
 from agents.applications.application import Application
 from agents.applications.fine_tuning import FineTuning
+from agents.applications.origin import Origin
 from agents.policy.config import PolicyConfig
 
 if TYPE_CHECKING:
     from agents.applications.split import Split
     from text_gym.rewards import RewardFunction
 
+CHITCHAT = (
+    "human conversations of chitchat-dataset 0.9.0 (MIT licence; Myers, Etchart and Fulda, "
+    "Conversational Scaffolding, 2020)"
+)
+"""Whose the conversations are."""
 SMALL_TALK_MODEL = Path(__file__).parents[1] / "models" / "small_talk"
 
 
@@ -92,4 +98,13 @@ DIALOGUE = Application(
     prompts={"chitchat": chitchat, "small-talk": own_prompts},
     rewards={"sentiment": _sentiment, "unwanted": _unwanted, "variety": _variety},
     models={"small-talk": lambda: SMALL_TALK_MODEL},
+    origins={
+        "small-talk": Origin(
+            f"A GPT-2 of 2.9 M parameters that this project trained on {CHITCHAT}.", "mit"
+        )
+    },
+    sources={
+        "chitchat": f"Turns of {CHITCHAT}.",
+        "small-talk": "Written for this project (MIT licence).",
+    },
 )

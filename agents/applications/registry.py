@@ -43,3 +43,7 @@ CONSTRAINTS = ChainMap(*(dict(one.constraints) for one in APPLICATIONS.values())
 MODELS = ChainMap(*(dict(one.models) for one in APPLICATIONS.values()))
 POLICIES = ChainMap(*(dict(one.policies) for one in APPLICATIONS.values()))
 """What the options of these names may be, beside paths."""
+ORIGINS = ChainMap(*(dict(one.origins) for one in APPLICATIONS.values()))
+"""Where models come from, by what `model` may be."""
+SOURCES = ChainMap(*(dict(one.sources) for one in APPLICATIONS.values()))
+"""Where prompts come from, by what `prompts` may be."""

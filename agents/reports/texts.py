@@ -1,4 +1,4 @@
-"""Paragraphs, and texts side by side.
+"""Paragraphs, lines to copy, and texts side by side.
 
 Knows nothing of who wrote them.
 """
@@ -23,6 +23,25 @@ class Paragraph:
     def html(self) -> Markup:
         """Returns the paragraph."""
         return Markup("<p>{}</p>").format(shown(self.text))
+
+
+@dataclass(frozen=True)
+class Code:
+    """Holds lines to copy.
+
+    Attributes:
+        text: The lines.
+        language: What they are written in; empty: it does not say.
+    """
+
+    text: str
+    language: str = ""
+
+    def html(self) -> Markup:
+        """Returns the lines, in a frame that scrolls where they are wider than the page."""
+        return Markup(
+            '<pre tabindex="0" role="region" aria-label="Code"><code>{}</code></pre>'
+        ).format(shown(self.text))
 
 
 @dataclass(frozen=True)

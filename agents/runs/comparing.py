@@ -17,7 +17,7 @@ from agents.reports import Curves, Figure, Section, Series, Table, write_report
 from agents.reports.tables import Cell
 from agents.runs.comparing_options import Comparing
 from agents.runs.console import interval_cell, printable, run_console, side_by_side
-from agents.runs.run_page import CURVES
+from agents.runs.page_views import CURVES
 
 _NOT_ASKED = {"name", "output", "threads"}
 """Options that say nothing of what a run learns."""

@@ -7,7 +7,7 @@ from a file is one more of `KINDS`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,8 @@ from agents.reward_models.training import load_network, reader_of
 from agents.runs.final_policies import save_model
 from agents.runs.models import load_language_model
 from agents.runs.offline_presets import OfflineRun
+from agents.runs.run_card import Made, card_of_policy, card_of_reward_model
+from agents.runs.sample_texts import written
 from agents.supervised.examples import encode_demonstrations, encode_preferences
 from agents.supervised.pair_files import read_demonstrations, read_feedback, read_preferences
 
@@ -37,12 +39,16 @@ class Learning(NamedTuple):
         max_length: Most tokens of a text.
         encode: Rows of a file → what is learnt from; None if nothing of them can be.
         save: Writes what the agent has learnt to a folder.
+        write: Prompts → what the model writes to some of them; nothing if it does not write.
+        card: Agent, what is to be said of the run → the card of what was saved.
     """
 
     model: Any
     max_length: int
     encode: Callable[[Rows], Any]
     save: Callable[[Any, Path], None]
+    write: Callable[[Iterable[str]], dict[str, str]]
+    card: Callable[[Any, Made], str]
 
 
 class Kind(NamedTuple):
@@ -73,7 +79,10 @@ def _policy(encode: Callable[..., Any]) -> Callable[[OfflineRun, Rows], Learning
         def save(agent: Any, folder: Path) -> None:
             save_model(agent.policy, tokenizer, folder)
 
-        return Learning(policy, longest, encoded, save)
+        def write(prompts: Iterable[str]) -> dict[str, str]:
+            return written(policy, tokenizer, prompts, template, config.algorithm.seed)
+
+        return Learning(policy, longest, encoded, save, write, lambda _, made: card_of_policy(made))
 
     return load
 
@@ -89,7 +98,10 @@ def _reward_model(config: OfflineRun, rows: Rows) -> Learning:
     def save(agent: Any, folder: Path) -> None:
         agent.reward_model(reader).save(folder)
 
-    return Learning(network, reader.max_length, encoded, save)
+    def card(agent: Any, made: Made) -> str:
+        return card_of_reward_model(made, agent.reward_model(reader).offset)
+
+    return Learning(network, reader.max_length, encoded, save, lambda _: {}, card)
 
 
 KINDS: Mapping[type, Kind] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,9 @@ from agents.checkpoints.plain_values import require_form
 from agents.checkpoints.series import Checkpoints
 from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
+from agents.reports import Section
+from agents.reports.json_file import write_whole
+from agents.reports.model_card import CARD
 from agents.runs.console import (
     ProgressBar,
     key_values,
@@ -43,11 +46,16 @@ from agents.runs.going_on import (
 from agents.runs.interruption import Interruption
 from agents.runs.offline_kinds import KINDS, Learning
 from agents.runs.offline_presets import OfflineRun
+from agents.runs.outcome import of_figures
 from agents.runs.owner import new_folder, owned, require_name, require_new
+from agents.runs.page_views import READING
+from agents.runs.run_card import UNKNOWN, Made
 from agents.runs.run_folder import RunFolder, draw_losses
+from agents.runs.run_page import RunPage
+from agents.runs.sample_texts import TOKENS
 from agents.runs.saved_config import anchored_model, described, read_offline_config
 from agents.runs.start import FILE, digest_of_parameters
-from agents.runs.summary import circumstances, figures_of, run_name
+from agents.runs.summary import circumstances, figures_of, n_parameters, run_name
 
 
 def run(config: OfflineRun) -> Path:
@@ -100,6 +108,7 @@ class _Loaded(NamedTuple):
     train: Any
     heldout: Any
     left_out: int
+    prompts: Sequence[str]
 
     @property
     def eval_pairs(self) -> Any:
@@ -130,7 +139,8 @@ def _load(config: OfflineRun, device: torch.device) -> _Loaded:
             f"are longer than {learning.max_length} tokens"
         )
     kept = sum(len(part) for part in (train, heldout) if part is not None)
-    return _Loaded(threads, learning, train, heldout, len(rows) - kept)
+    prompts = [row.prompt for row in rows if row.prompt in chosen or not chosen]
+    return _Loaded(threads, learning, train, heldout, len(rows) - kept, prompts)
 
 
 def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bool) -> Path:
@@ -150,15 +160,17 @@ def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bo
         heldout=loaded.heldout,
         callbacks=[progress, interruption, checkpoints],
     )
+    about = _header(config, loaded)
     with advice_on_going_on(folder), interruption, ExitStack() as at_the_end:
         at_the_end.callback(progress.close)
         record = None
         if processes.is_main():  # of several processes, the first one writes and prints
             record = _record(config, folder, resumed=resumed)
             at_the_end.callback(record.close)
-            agent.callbacks.insert(0, record)
-        console.print(key_values(f"{type(agent).__name__}: {config.data}", _header(config, loaded)))
+            agent.callbacks[:0] = [record, RunPage(record, folder.name, about, view=READING)]
+        console.print(key_values(f"{type(agent).__name__}: {config.data}", about))
         before = before or agent.evaluate(loaded.eval_pairs)
+        samples = loaded.learning.write(loaded.prompts) if record is not None else {}
         if record is not None:
             record.write_json(FILE, {**start, "evaluation": before})
         if resumed:
@@ -166,17 +178,62 @@ def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bo
         with interruption.deferred():
             agent.learn()
         interruption.stop_if_asked()
-        evaluated = {"before": before}
-        for when, name in final_policies(agent.average, name=kind.folder):
-            evaluated[when] = agent.evaluate(loaded.eval_pairs)
-            if record is not None:
-                loaded.learning.save(agent, folder / name)
+        evaluated, texts = _evaluated_and_saved(config, loaded, agent, folder, before, samples)
         if record is not None:
+            page = RunPage(record, folder.name, about, view=READING)
+            page.finish([of_figures(evaluated, loaded.evaluated_on, texts)])
             figures = _summary(agent, loaded, evaluated, record.seconds)
             record.write_json(SUMMARY, figures)  # the last: a run that has it is finished
             console.print(side_by_side(loaded.evaluated_on, _rows(evaluated)))
             console.print(f"Written to {printable(str(folder))}/")
     return folder
+
+
+def _evaluated_and_saved(
+    config: OfflineRun,
+    loaded: _Loaded,
+    agent: Offline[Any, Any, Any],
+    folder: Path,
+    before: Mapping[str, float],
+    samples: Mapping[str, str],
+) -> tuple[dict[str, Mapping[str, float]], dict[str, Mapping[str, str]]]:
+    """Evaluates and saves what the run ends with, each with its card.
+
+    Returns:
+        Figures, and texts by prompt; by what the models are called.
+    """
+    learning = loaded.learning
+    evaluated, written = {"before": before}, {"before": samples}
+    for when, name in final_policies(agent.average, name=KINDS[type(config.algorithm)].folder):
+        evaluated[when] = agent.evaluate(loaded.eval_pairs)
+        if processes.is_main():
+            learning.save(agent, folder / name)
+            written[when] = learning.write(loaded.prompts)
+            figures = {"before": before, when: evaluated[when]}
+            texts = {"before": samples, when: written[when]}
+            outcome = of_figures(figures, loaded.evaluated_on, texts)
+            made = _made(config, loaded, folder.name, outcome, samples)
+            write_whole(folder / name / CARD, learning.card(agent, made))
+    return evaluated, written
+
+
+def _made(
+    config: OfflineRun, loaded: _Loaded, run: str, outcome: Section, samples: Mapping[str, str]
+) -> Made:
+    """Returns what is to be said of a model."""
+    digest = hashlib.sha256(config.data.read_bytes()).hexdigest()
+    pairs = f"{len(loaded.train):,} of the file {config.data.name} (SHA-256 {digest[:12]}…)"
+    return Made(
+        run=run,
+        preset=name_of(config.algorithm),
+        config=config,
+        parameters=n_parameters(loaded.learning.model),
+        has_tokenizer=True,
+        learnt_from=[("pairs", f"{pairs}. {UNKNOWN}")],
+        outcome=outcome,
+        prompt=next(iter(samples), loaded.prompts[0]),
+        max_new_tokens=min(TOKENS, loaded.learning.max_length // 2),
+    )
 
 
 def _record(config: OfflineRun, folder: Path, *, resumed: bool) -> RunFolder:
@@ -187,10 +244,9 @@ def _record(config: OfflineRun, folder: Path, *, resumed: bool) -> RunFolder:
 
 def _header(config: OfflineRun, loaded: _Loaded) -> dict[str, Any]:
     """Returns what a person wants to know before the run."""
-    parameters = sum(parameter.numel() for parameter in loaded.learning.model.parameters())
     heldout = 0 if loaded.heldout is None else len(loaded.heldout)
     return {
-        "model": f"{config.model} ({parameters / 1e6:.1f} M parameters)",
+        "model": f"{config.model} ({n_parameters(loaded.learning.model) / 1e6:.1f} M parameters)",
         "pairs": f"{len(loaded.train):,}; {heldout:,} held out, {loaded.left_out:,} too long",
         "epochs": f"{config.algorithm.n_epochs}, {config.algorithm.batch_size} pairs per step",
         "threads": torch.get_num_threads(),

@@ -29,6 +29,8 @@ from agents.distributed import processes
 from agents.evaluation.metrics import Evaluation
 from agents.monitoring.monitor import Monitor
 from agents.policy.precision import settled
+from agents.reports.json_file import write_whole
+from agents.reports.model_card import CARD
 from agents.runs.console import (
     ProgressBar,
     evaluations,
@@ -50,17 +52,26 @@ from agents.runs.interruption import Interruption
 from agents.runs.learners import LEARNERS, Learner
 from agents.runs.models import load_policy
 from agents.runs.monitoring import MonitorFile, make_monitor, told, verdict
+from agents.runs.outcome import of_evaluations
 from agents.runs.owner import new_folder, owned, require_name, require_new
 from agents.runs.profile import Profile, TimedReward
 from agents.runs.prompts import load_prompts
 from agents.runs.rewards import load_reward
+from agents.runs.run_card import (
+    Made,
+    card_of_policy,
+    limits_of,
+    said_of_reward,
+    source_of_prompts,
+)
 from agents.runs.run_folder import RunFolder
 from agents.runs.run_page import RunPage
 from agents.runs.saved_config import anchored, described, read_config, trust_run
 from agents.runs.start import FILE, Start
-from agents.runs.summary import header, paired_replies, run_name, summary
+from agents.runs.summary import header, n_parameters, paired_replies, run_name, summary
 from agents.runs.texts_at_hand import texts_at_hand
 from agents.runs.trust import trust
+from text_gym import HuggingFaceTokenizer
 
 
 def run(preset: str, config: FineTuning, *, open_page: bool = False) -> Path:
@@ -221,10 +232,10 @@ def _carry_out(
             ended = monitor is not None and monitor.stopped  # before this process took it up
             agent.learn(agent.n_episodes if ended else config.total_episodes)
         interruption.stop_if_asked()
-        evaluated = {"before": before} | _final_evaluations(loaded, config, folder)
+        evaluated = _evaluated_and_saved(preset, config, loaded, folder, before)
         if record is not None:
             page = RunPage(record, folder.name, about)
-            page.finish(evaluated["before"], evaluated["after"], split.evaluated_on)
+            page.finish([of_evaluations(evaluated, split.evaluated_on)])
             _write(record, agent, evaluated, best, loaded)
             _show(console, record, agent, evaluated, split.evaluated_on)
             if monitor is not None:
@@ -234,17 +245,49 @@ def _carry_out(
     return folder
 
 
-def _final_evaluations(loaded: _Loaded, config: FineTuning, folder: Path) -> dict[str, Evaluation]:
-    """Evaluates and saves the policies that the run ends with."""
-    learner, agent, evaluated = loaded.learner, loaded.agent, {}
-    selected = None
+def _evaluated_and_saved(
+    preset: str, config: FineTuning, loaded: _Loaded, folder: Path, before: Evaluation
+) -> dict[str, Evaluation]:
+    """Evaluates and saves the policies that the run ends with, each with its card."""
+    learner, agent = loaded.learner, loaded.agent
+    evaluated, selected = {"before": before}, None
     if config.select_by is not None and loaded.monitor is not None:
         selected = loaded.monitor.best_in_place(agent.policy)
     for when, name in final_policies(agent.average, selected):
         evaluated[when] = learner.evaluate(agent, loaded.eval_envs, config)
         if processes.is_main():
             learner.save(agent, loaded.tokenizer, folder / name)
+            compared = {"before": before, when: evaluated[when]}
+            _write_card(preset, config, loaded, folder / name, compared)
     return evaluated
+
+
+def _write_card(
+    preset: str,
+    config: FineTuning,
+    loaded: _Loaded,
+    folder: Path,
+    evaluated: Mapping[str, Evaluation],
+) -> None:
+    """Writes the model card of a policy, if it is one that transformers reads."""
+    if not folder.is_dir():
+        return
+    learnt_from = [
+        ("prompts", source_of_prompts(config.prompts)),
+        ("reward", said_of_reward(config.reward, loaded.reward.function)),
+    ]
+    made = Made(
+        run=folder.parent.name,
+        preset=preset,
+        config=config,
+        parameters=n_parameters(loaded.agent.policy.model),
+        has_tokenizer=isinstance(loaded.tokenizer, HuggingFaceTokenizer),
+        learnt_from=learnt_from,
+        outcome=of_evaluations(evaluated, loaded.split.evaluated_on),
+        prompt=evaluated["before"].prompts[0],
+        max_new_tokens=config.max_new_tokens,
+    )
+    write_whole(folder / CARD, card_of_policy(made, limits_of(config)))
 
 
 def _checkpoints(config: FineTuning, folder: Path) -> Checkpoints:

@@ -32,11 +32,12 @@ class TimedReward:
     """Scores as another reward function does, and adds up how long that took.
 
     Attributes:
+        function: The other reward function.
         seconds: Of all calls so far.
     """
 
     def __init__(self, reward_function: RewardFunction) -> None:
-        self._reward_function = reward_function
+        self.function = reward_function
         self.name = reward_name(reward_function)
         self.seconds = 0.0
 
@@ -48,7 +49,7 @@ class TimedReward:
     def components(self, episodes: Sequence[Episode]) -> dict[str, NDArray[np.float64]]:
         """Returns the parts that sum to the rewards, by name, (n,) each."""
         start = perf_counter()
-        components = score(self._reward_function, episodes).components
+        components = score(self.function, episodes).components
         self.seconds += perf_counter() - start
         return components
 

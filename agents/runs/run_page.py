@@ -1,6 +1,6 @@
 """A run's page: curves, newest texts and diagnostics while it learns, what came of it afterwards.
 
-`index.html` in the run's folder needs nothing else, and loads itself anew until training has ended.
+`index.html` in the run's folder needs nothing else, and loads itself anew until the run has ended.
 Reads what `RunFolder` has written; does not know what is learnt.
 """
 
@@ -10,95 +10,26 @@ import json
 import math
 import time
 import webbrowser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from agents.agent import Agent
 from agents.callbacks import Callback
-from agents.evaluation.metrics import METRICS, Evaluation
 from agents.reports import Curves, Facts, Figure, Section, Series, SideBySide, Table, Written
 from agents.reports.json_file import write_whole
 from agents.reports.report import report_html
 from agents.reports.tables import Cell
+from agents.runs.page_views import WRITING, Curve, Diagnostic, View
 from agents.runs.run_folder import RunFolder
 
 PAGE = "index.html"
 SECONDS = 5
 """At least so long from one writing of the page to the next; it is loaded anew as often."""
 _TEXTS = 4
-_REPLIES = 10
+_POINTS = 500
+"""Of a line, at most: what a page can show."""
 
-
-class Diagnostic(NamedTuple):
-    """Says what a figure of an update should be.
-
-    Attributes:
-        name: In the metrics.
-        label: For people.
-        healthy: A sentence.
-        holds: Whether a value is as it should be; None: only a person can tell.
-    """
-
-    name: str
-    label: str
-    healthy: str
-    holds: Callable[[float], bool] | None = None
-
-
-DIAGNOSTICS = (
-    Diagnostic(
-        "train/first_ratio_error",
-        "first ratio, distance from 1",
-        "Rounding: below 0.00001, in bfloat16 below 0.1. Beyond it, the run stops by itself.",
-    ),
-    Diagnostic(
-        "rollout/score_std",
-        "spread of rewards",
-        "Above 0: where all texts are paid alike, there is nothing to learn.",
-        lambda value: value > 0,
-    ),
-    Diagnostic(
-        "rollout/kl",
-        "KL from the reference, nats per text",
-        "Grows while the reward does. Where it grows alone, raise kl_coef or lower learning_rate.",
-    ),
-    Diagnostic(
-        "rollout/entropy",
-        "entropy, nats per token",
-        "Falls slowly. Near 0 the policy says one thing only: raise ent_coef or kl_coef.",
-        lambda value: value > 0.05,
-    ),
-    Diagnostic(
-        "train/approx_kl",
-        "KL of one update",
-        "Below about 0.05; beyond, lower learning_rate or n_epochs.",
-        lambda value: value < 0.05,
-    ),
-    Diagnostic(
-        "train/clip_fraction",
-        "share of clipped tokens",
-        "Below about 0.3; beyond, most of what is sampled is not learnt from.",
-        lambda value: value < 0.3,
-    ),
-    Diagnostic(
-        "train/explained_variance",
-        "variance of returns that values explain",
-        "Rises towards 1 in the first updates. Where it stays below 0, take gae_lambda=1.",
-    ),
-    Diagnostic(
-        "rollout/stop_length",
-        "share of texts cut at the limit",
-        "Small, where texts are meant to end by themselves; else raise max_new_tokens.",
-    ),
-)
-CURVES = {
-    "rollout/score_mean": ("Reward", "mean reward of a batch"),
-    "rollout/kl": ("Distance", "KL from the reference, nats per text"),
-    "rollout/entropy": ("Entropy", "entropy, nats per token"),
-    "rollout/length_mean": ("Length", "tokens per text"),
-}
-"""What is drawn against episodes, by its name in the metrics: title, and what it is."""
+Row = Mapping[str, float]
 
 
 class RunPage(Callback):
@@ -108,14 +39,21 @@ class RunPage(Callback):
         record: Of the run.
         title: Of the page.
         about: What the run was asked, by name.
+        view: What is drawn of its updates.
         show: Whether a browser opens it as training begins.
     """
 
     def __init__(
-        self, record: RunFolder, title: str, about: Mapping[str, object], *, show: bool = False
+        self,
+        record: RunFolder,
+        title: str,
+        about: Mapping[str, object],
+        *,
+        view: View = WRITING,
+        show: bool = False,
     ) -> None:
         self._record = record
-        self._show = show
+        self._view, self._show = view, show
         self._title = title
         self._about = {name: str(value) for name, value in about.items()}
         self._written = -math.inf
@@ -141,11 +79,9 @@ class RunPage(Callback):
         """Writes the page of a run that is evaluated next, if anybody does; see `finish`."""
         self._write(self._learning(), refresh=SECONDS)
 
-    def finish(self, before: Evaluation, after: Evaluation, evaluated_on: str) -> None:
-        """Writes the page of a run that has been evaluated, on the prompts that are called so."""
-        gained = _gained(before, after, evaluated_on)
-        sections = [Section("What came of it", [gained, _replies(before, after)])]
-        self._write(sections + self._learning())
+    def finish(self, sections: Sequence[Section]) -> None:
+        """Writes the page of a run that has ended; what came of it stands first."""
+        self._write([*sections, *self._learning()])
 
     def _write(self, sections: Sequence[Section], refresh: int | None = None) -> None:
         asked = Section("What was asked", [Facts(list(self._about.items()))])
@@ -156,32 +92,46 @@ class RunPage(Callback):
         history = self._record.history
         if not history:
             return []
-        curves = [one for name in CURVES if (one := _curves(history, name)) is not None]
-        return [
+        view, samples = self._view, self._record.folder / "samples.jsonl"
+        curves = [one for curve in view.curves if (one := _curves(history, curve, view))]
+        sections = [
             Section("How it goes", curves),
-            Section("Is it well?", [_diagnosed(history[-1])]),
-            Section("Newest texts", [_texts(self._record.folder / "samples.jsonl")]),
+            Section("Is it well?", [_diagnosed(history, view.diagnostics)]),
         ]
+        return sections + ([Section("Newest texts", [_texts(samples)])] if samples.exists() else [])
 
 
-def _curves(history: Sequence[Mapping[str, float]], name: str) -> Curves | None:
-    rows = [row for row in history if name in row]
-    if not rows:
+def _curves(history: Sequence[Row], curve: Curve, view: View) -> Curves | None:
+    """Returns a plot, or None where nothing of it was measured."""
+    lines, now = [], []
+    for metric, name in curve.lines.items():
+        rows = [row for row in history if metric in row and view.x in row]
+        if rows:
+            now.append(f"{name} {rows[-1][metric]:.3f}")
+            shown = _thinned(rows)
+            lines.append(
+                Series(name, [row[view.x] for row in shown], [row[metric] for row in shown])
+            )
+    if not lines:
         return None
-    title, label = CURVES[name]
-    line = Series(title, [row["episodes"] for row in rows], [row[name] for row in rows])
-    last = f"Now {rows[-1][name]:.3f}, after {rows[-1]['episodes']:,} episodes."
-    return Curves(title, "episodes", label, [line], last)
+    told = f"Now {', '.join(now)}, after {history[-1][view.x]:,.7g} {view.x_label}."
+    return Curves(curve.title, view.x_label, curve.label, lines, told)
 
 
-def _diagnosed(row: Mapping[str, float]) -> Table:
+def _thinned(rows: Sequence[Row]) -> list[Row]:
+    """Returns at most `_POINTS` of the rows and, in any case, the last."""
+    step = -(-len(rows) // _POINTS)
+    return [*rows[:-1:step], rows[-1]]
+
+
+def _diagnosed(history: Sequence[Row], diagnostics: Sequence[Diagnostic]) -> Table:
     rows: list[list[Cell]] = []
-    for one in DIAGNOSTICS:
-        if one.name in row:
-            value = row[one.name]
+    for one in diagnostics:
+        value = next((row[one.name] for row in reversed(history) if one.name in row), None)
+        if value is not None:
             verdict = "" if one.holds is None else "well" if one.holds(value) else "look"
             rows.append([one.label, Figure(value, 4), verdict, one.healthy])
-    return Table(["of the last update", "now", "", "healthy"], rows)
+    return Table(["when last measured", "now", "", "healthy"], rows)
 
 
 def _texts(path: Path) -> SideBySide:
@@ -196,28 +146,3 @@ def _texts(path: Path) -> SideBySide:
 
 def _worth(score: float | None) -> Figure:
     return Figure(math.nan if score is None else score, 3)
-
-
-def _gained(before: Evaluation, after: Evaluation, evaluated_on: str) -> Table:
-    names = [name for name in METRICS if name in before.figures and name in after.figures]
-    rows: list[list[Cell]] = [
-        [METRICS[name].label, *(_figure(one.figures, name) for one in (before, after))]
-        for name in names
-    ]
-    return Table([evaluated_on, "before", "after"], rows, "Half-widths are of 95 %.")
-
-
-def _figure(figures: Mapping[str, float], name: str) -> Figure:
-    return Figure(figures[name], METRICS[name].digits, figures.get(f"{name}_half_width"))
-
-
-def _replies(before: Evaluation, after: Evaluation) -> SideBySide:
-    rows = range(min(_REPLIES, len(before.prompts)))
-    written = [
-        [
-            Written(when, one.completions[row], Figure(one.scores[row], 3))
-            for when, one in (("before", before), ("after", after))
-        ]
-        for row in rows
-    ]
-    return SideBySide([before.prompts[row] for row in rows], written)

@@ -23,9 +23,8 @@ def run_name(preset: str, seed: int) -> str:
 
 def header(config: FineTuning, split: Split, policy: nn.Module) -> dict[str, Any]:
     """Returns what a person wants to know before the run."""
-    parameters = sum(parameter.numel() for parameter in policy.parameters())
     return {
-        "model": f"{config.model} ({parameters / 1e6:.1f} M parameters)",
+        "model": f"{config.model} ({n_parameters(policy) / 1e6:.1f} M parameters)",
         **_task(config, split),
         "episodes": f"{config.total_episodes:,}, {config.algorithm.n_episodes} per update",
         "threads": torch.get_num_threads(),
@@ -41,6 +40,11 @@ def _task(config: FineTuning, split: Split) -> dict[str, str]:
         said = {"prompts": n, "reward": config.reward}
     said["wrappers"] = config.wrappers
     return {name: value for name, value in said.items() if value is not None}
+
+
+def n_parameters(model: nn.Module) -> int:
+    """Returns how many parameters a model has."""
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def summary(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.applications.application import Application
 from agents.applications.fine_tuning import FineTuning
+from agents.applications.origin import Origin
 from agents.policy.config import PolicyConfig
 
 if TYPE_CHECKING:
@@ -78,4 +79,6 @@ CALCULATOR = Application(
     rewards={"right_answer": _right_answer},
     responders={"calculator": _calculator},
     models={"calculator": _starting_model},
+    origins={"calculator": Origin("A small GPT-2 that this project trained on made-up sums.")},
+    sources={"sums": "Sums in words, made up by chance."},
 )

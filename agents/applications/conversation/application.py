@@ -8,7 +8,9 @@ from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
 from agents.applications.application import Application
 from agents.applications.conversation.made import ANSWER_TOKENS, MODEL, PROMPT_TOKENS, RATING, TURNS
 from agents.applications.conversation.turn_form import PROMPT_TEMPLATE, RESPONSE_TEMPLATE
+from agents.applications.dialogue import CHITCHAT
 from agents.applications.fine_tuning import FineTuning
+from agents.applications.origin import Origin
 from agents.policy.config import PolicyConfig
 
 if TYPE_CHECKING:
@@ -86,4 +88,12 @@ CONVERSATION = Application(
     learnt_rewards={"rating": RATING.require},
     responders={"partner": partner},
     models={"conversation": MODEL.require},
+    origins={
+        "conversation": Origin(
+            f"The small-talk model, after it has read whole conversations; both learnt from "
+            f"{CHITCHAT}.",
+            "mit",
+        )
+    },
+    sources={"conversation": f"Short turns of {CHITCHAT}."},
 )

@@ -10,6 +10,8 @@ from agents.algorithms.configs.groups import RLOOConfig
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.applications.application import Application
 from agents.applications.fine_tuning import FineTuning
+from agents.applications.origin import Origin
+from agents.fetching.items import SMOLLM2, SMOLLM2_ON_THE_HUB
 from agents.policy.config import PolicyConfig
 
 if TYPE_CHECKING:
@@ -74,4 +76,15 @@ FACTS = Application(
     prompts={"facts": _questions},
     rewards={f"honesty-{cost:g}": partial(_honesty, cost) for cost in COSTS},
     models={"facts-start": _start},
+    origins={
+        "facts-start": Origin(
+            f"{SMOLLM2.notice}; then tuned on questions about countries and elements.",
+            "apache-2.0",
+            base_model=SMOLLM2_ON_THE_HUB,
+        )
+    },
+    sources={
+        "facts": "Questions that this project makes of the data of countryinfo 1.0.1 and "
+        "periodictable 2.1.0."
+    },
 )

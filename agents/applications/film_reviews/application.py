@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.applications.application import Application
 from agents.applications.fine_tuning import FineTuning
+from agents.applications.origin import Origin
 from agents.fetching.film_reviews import REVIEWS_FILE
-from agents.fetching.items import FILM_REVIEWS, SMOLLM2, require
+from agents.fetching.items import FILM_REVIEWS, SMOLLM2, SMOLLM2_ON_THE_HUB, require
 from agents.policy.config import PolicyConfig
 
 if TYPE_CHECKING:
@@ -72,4 +73,8 @@ REVIEWS = Application(
     prompts={FILM_REVIEWS.name: first_words},
     rewards={"positive_review": _positive_review},
     models={SMOLLM2.name: _smollm2},
+    origins={
+        SMOLLM2.name: Origin(f"{SMOLLM2.notice}.", "apache-2.0", base_model=SMOLLM2_ON_THE_HUB)
+    },
+    sources={FILM_REVIEWS.name: f"{FILM_REVIEWS.notice}."},
 )

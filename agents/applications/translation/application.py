@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from agents.algorithms.configs.groups import RLOOConfig
 from agents.applications.application import Application
 from agents.applications.fine_tuning import FineTuning
+from agents.applications.origin import Origin
+from agents.fetching.items import TRANSLATION as BIBLES
 from agents.policy.config import PolicyConfig
 
 if TYPE_CHECKING:
@@ -81,4 +83,11 @@ TRANSLATION = Application(
     prompts={NAME: clauses},
     rewards={"chrf": partial(_chrf, 2.0), "chrf1": partial(_chrf, 1.0)},
     models={NAME: _model},
+    origins={
+        NAME: Origin(
+            f"A small GPT-2 that this project trained on clauses: {BIBLES.notice}.",
+            language=["es", "en"],
+        )
+    },
+    sources={NAME: f"Clauses: {BIBLES.notice}."},
 )

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
 from agents.applications.application import Application
 from agents.applications.fine_tuning import FineTuning
+from agents.applications.origin import Origin
 from agents.applications.verse.model import LINES, OWN, POEMS, require
+from agents.fetching.items import SHAKESPEARE
 
 if TYPE_CHECKING:
     from agents.applications.split import Split
@@ -68,4 +70,9 @@ VERSE = Application(
         "verse-poems": partial(require, POEMS),
         "verse-lines": partial(require, LINES),
     },
+    origins=dict.fromkeys(
+        ("verse", "verse-poems", "verse-lines"),
+        Origin(f"A small GPT-2 that this project trained on {SHAKESPEARE.notice}."),
+    ),
+    sources={"verse-subjects": "Nouns that this project chose."},
 )
