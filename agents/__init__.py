@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from agents.runs.console import ProgressBar
     from agents.runs.run_folder import RunFolder
     from agents.runs.run_page import RunPage
+    from agents.runs.tracking import Tracker
     from agents.sb3_baseline.agent import SB3PPO
     from agents.sb3_baseline.gymnasium_vec_env import GymnasiumVecEnv
 
@@ -88,6 +89,7 @@ __all__ = [
     "SFTConfig",
     "StopOnScore",
     "TRPOConfig",
+    "Tracker",
     "TrajectoryBalance",
     "TrajectoryBalanceConfig",
     "TransformersWriter",
@@ -143,6 +145,7 @@ _MODULES = {
     "ProgressBar": "runs.console",
     "RunFolder": "runs.run_folder",
     "RunPage": "runs.run_page",
+    "Tracker": "runs.tracking",
     "clipped_surrogate_loss": "objectives.losses",
     "forward_in_chunks": "policy.causal_lm",
     "generalized_advantage_estimation": "objectives.advantages",

@@ -110,8 +110,8 @@ def pins() -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in pairs}
 
 
-APART = {"datasets"}
-"""In an extra that is not in `all`, and so not installed where the tests run."""
+APART = {"datasets", "trackio"}
+"""In extras that are not in `all`, and so not installed where the tests run."""
 
 
 def needed_by(name: str, extra: str) -> Iterator[Requirement]:

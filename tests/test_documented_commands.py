@@ -96,6 +96,9 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.resume runs/NAME": "",
         "python -m agents.chat runs/NAME": "--device cpu --threads 1",
         "python -m agents.compare RUN RUN": "--help",
+        # What it uploads is tried in tests/test_pushing.py.
+        "python -m agents.push RUN OWNER/NAME": "--help",
+        "python -m agents.push runs/NAME OWNER/NAME": "--help",
         "python -m agents.inspect runs/NAME": "--texts 16 --shown 2 --device cpu --threads 1",
         "python -m agents.train dialogue --ban-unwanted": SMALL,
         "python -m agents.train dialogue --writer transformers": SMALL,

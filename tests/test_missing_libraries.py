@@ -21,6 +21,7 @@ from agents.distributed import processes
 from agents.policy.model.lora import add_adapters
 from agents.policy.model.pretrained import load_model, new_model
 from agents.runs.listed_prompts import read_listed
+from agents.runs.tracking import load_trackers
 from tests.absent import finders_without
 from text_gym import HuggingFaceTokenizer, lexicon, rewards, small_talk
 from text_gym.applications.facts import countries, elements
@@ -55,6 +56,8 @@ NEEDS: list[tuple[str, str, Callable[[], Any]]] = [
     ("evaluation", "rouge_score", lambda: overlap.rouge(["a"], ["a"])),
     ("lora", "peft", lambda: add_adapters(new_model(SHAPE, torch.float32, 0), 2, alpha=2)),
     ("distributed", "accelerate", processes.init),
+    ("tracking", "wandb", lambda: load_trackers(["wandb"])),
+    ("tracking", "trackio", lambda: load_trackers(["trackio"])),
     ("reviews", "sklearn", lambda: fit(["a"], [True], smallest_count=1, inverse_penalty=1.0)),
     ("datasets", "datasets", lambda: read_listed("hub:owner/name")),
     ("feedback", "httpx2", lambda: crowd.send([], crowd.Crowd())),

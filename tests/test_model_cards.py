@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
 
-from agents.applications.registry import MODELS, ORIGINS, POLICIES, PROMPTS, SOURCES
+from agents.applications.registry import MODELS, ORIGINS, POLICIES, PRESETS, PROMPTS, SOURCES
 from agents.reports import (
     Code,
     Curves,
@@ -71,13 +72,16 @@ def test_prompts_of_ones_own_are_of_unknown_licence_and_named_without_their_fold
 ) -> None:
     path = tmp_path / "mine.txt"
     path.write_text("Hi")
-    said = source_of_prompts(str(path))
-    assert said.startswith("The file mine.txt. Whose it is")
-    assert source_of_prompts("How are you?") == "How are you?"
+    toy = PRESETS["toy"][1]
+    said = source_of_prompts(dataclasses.replace(toy, prompts=str(path)))
+    assert said.startswith("mine.txt. Whose it is")
+    assert source_of_prompts(toy) == "How are you?"
 
 
 def test_rewards_are_named_without_folders() -> None:
     assert said_of_reward("word_count", WordCount()).startswith("word_count: ")
     several = '{"sentiment": 1, "/home/me/mine.py:Polite": {"weight": 0.5}}'
     summed = WeightedSum({"a": WordCount(), "b": WordCount()})
-    assert said_of_reward(several, summed) == "1 x sentiment, 0.5 x mine.py:Polite"
+    assert said_of_reward(several, summed) == (
+        '{"sentiment": 1, "mine.py:Polite": {"weight": 0.5}}'
+    )

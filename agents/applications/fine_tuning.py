@@ -9,10 +9,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from agents.algorithms.configs.names import AlgorithmConfig, config_for
 from agents.policy.config import PolicyConfig
+
+TrackerName: TypeAlias = Literal["wandb", "trackio"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,9 @@ class FineTuning:
     """Checkpoints to keep; older ones are removed."""
     name: str | None = None
     """Folder of this run within it; None: preset, seed and time."""
+    track: tuple[TrackerName, ...] = ()
+    """Where metrics and replies go besides that folder, which has TensorBoard events, `metrics.csv`
+    and `metrics.jsonl` in any case: Weights & Biases, trackio, or both."""
     profile: bool = False
     """Whether to say in the end where the time of an update went."""
     device: Literal["auto", "cpu"] = "auto"

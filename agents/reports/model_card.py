@@ -41,38 +41,43 @@ def model_card(title: str, sections: Sequence[Section], **front_matter: Any) -> 
 
 
 def _section(section: Section) -> str:
-    return "\n\n".join([f"## {_escaped(section.title)}", *map(_markdown, section.blocks)])
+    return "\n\n".join([f"## {_escaped(section.title)}", *map(markdown, section.blocks)])
 
 
 @functools.singledispatch
-def _markdown(block: Block) -> str:
+def markdown(block: Block) -> str:
+    """Returns a block as Markdown.
+
+    Raises:
+        TypeError: If there is no such way to write it.
+    """
     raise TypeError(f"blocks of a card must be texts and tables, got {type(block).__name__}")
 
 
-@_markdown.register
+@markdown.register
 def _(block: Paragraph) -> str:
     return _BEGINNING.sub(r"\1\\\2", _escaped(block.text))
 
 
-@_markdown.register
+@markdown.register
 def _(block: Code) -> str:
     longest = max(map(len, re.findall("`+", block.text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{block.language}\n{block.text.rstrip()}\n{fence}"
 
 
-@_markdown.register
+@markdown.register
 def _(block: Facts) -> str:
     return "\n".join(f"- **{_escaped(name)}:** {_cell(value)}" for name, value in block.facts)
 
 
-@_markdown.register
+@markdown.register
 def _(block: Table) -> str:
     caption = [_escaped(block.caption)] if block.caption else []
     return "\n\n".join([_rows([block.headings, *block.rows]), *caption])
 
 
-@_markdown.register
+@markdown.register
 def _(block: SideBySide) -> str:
     headings = ["prompt", *dict.fromkeys(one.by for texts in block.written for one in texts)]
     rows = [

@@ -19,7 +19,7 @@ from agents.runs.comparing_options import Comparing
 from agents.runs.console import interval_cell, printable, run_console, side_by_side
 from agents.runs.page_views import CURVES
 
-_NOT_ASKED = {"name", "output", "threads"}
+_NOT_ASKED = {"name", "output", "threads", "track"}
 """Options that say nothing of what a run learns."""
 _SPENT = {"episodes": 0, "tokens": 0, "seconds": 1}
 """What training took, in `summary.json`, with the decimals to show."""

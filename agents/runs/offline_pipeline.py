@@ -46,7 +46,7 @@ from agents.runs.going_on import (
 from agents.runs.interruption import Interruption
 from agents.runs.offline_kinds import KINDS, Learning
 from agents.runs.offline_presets import OfflineRun
-from agents.runs.outcome import of_figures
+from agents.runs.outcome import of_figures, paired_texts
 from agents.runs.owner import new_folder, owned, require_name, require_new
 from agents.runs.page_views import READING
 from agents.runs.run_card import UNKNOWN, Made
@@ -56,6 +56,7 @@ from agents.runs.sample_texts import TOKENS
 from agents.runs.saved_config import anchored_model, described, read_offline_config
 from agents.runs.start import FILE, digest_of_parameters
 from agents.runs.summary import circumstances, figures_of, n_parameters, run_name
+from agents.runs.tracking import Tracker, load_trackers, trackers_of
 
 
 def run(config: OfflineRun) -> Path:
@@ -70,6 +71,7 @@ def run(config: OfflineRun) -> Path:
     if config.name is not None:
         require_name(config.name)
         require_new(config.output / config.name)  # before anything is loaded
+    load_trackers(config.track)
     device = processes.init(use_cpu=config.device == "cpu")
     model, data = anchored_model(config.model), config.data.absolute()
     config = dataclasses.replace(config, model=model, data=data)
@@ -163,11 +165,15 @@ def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bo
     about = _header(config, loaded)
     with advice_on_going_on(folder), interruption, ExitStack() as at_the_end:
         at_the_end.callback(progress.close)
-        record = None
+        record, trackers = None, list[RunFolder | Tracker]()
         if processes.is_main():  # of several processes, the first one writes and prints
             record = _record(config, folder, resumed=resumed)
-            at_the_end.callback(record.close)
-            agent.callbacks[:0] = [record, RunPage(record, folder.name, about, view=READING)]
+            said = described(name_of(config.algorithm), config)
+            trackers = [record, *trackers_of(config, said, folder)]
+            for tracker in trackers:
+                at_the_end.callback(tracker.close)
+            page = RunPage(record, folder.name, about, view=READING)
+            agent.callbacks[:0] = [*trackers, page]
         console.print(key_values(f"{type(agent).__name__}: {config.data}", about))
         before = before or agent.evaluate(loaded.eval_pairs)
         samples = loaded.learning.write(loaded.prompts) if record is not None else {}
@@ -180,9 +186,10 @@ def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bo
         interruption.stop_if_asked()
         evaluated, texts = _evaluated_and_saved(config, loaded, agent, folder, before, samples)
         if record is not None:
-            page = RunPage(record, folder.name, about, view=READING)
             page.finish([of_figures(evaluated, loaded.evaluated_on, texts)])
             figures = _summary(agent, loaded, evaluated, record.seconds)
+            for tracker in trackers:
+                tracker.on_outcome(figures, paired_texts(texts))
             record.write_json(SUMMARY, figures)  # the last: a run that has it is finished
             console.print(side_by_side(loaded.evaluated_on, _rows(evaluated)))
             console.print(f"Written to {printable(str(folder))}/")

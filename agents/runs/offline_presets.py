@@ -16,6 +16,7 @@ from agents.algorithms.configs.dpo import DPOConfig
 from agents.algorithms.configs.offline import OfflineConfig
 from agents.algorithms.configs.reward_model import RewardModelConfig
 from agents.algorithms.configs.sft import SFTConfig
+from agents.applications.fine_tuning import TrackerName
 from agents.policy.config import PolicyConfig
 
 
@@ -46,6 +47,9 @@ class OfflineRun:
     """Checkpoints to keep; older ones are removed."""
     name: str | None = None
     """Folder of this run within it; None: algorithm, seed and time."""
+    track: tuple[TrackerName, ...] = ()
+    """Where metrics and replies go besides that folder, which has TensorBoard events, `metrics.csv`
+    and `metrics.jsonl` in any case: Weights & Biases, trackio, or both."""
     device: Literal["auto", "cpu"] = "auto"
     """Where to compute: on a GPU if there is one, or on the CPU in any case."""
     threads: int | None = None

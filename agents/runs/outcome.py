@@ -62,6 +62,12 @@ def of_figures(
     return Section(TITLE, [table, SideBySide(prompts, written)])
 
 
+def paired_texts(samples: Mapping[str, Mapping[str, str]]) -> list[dict[str, str]]:
+    """Returns a row for each prompt: what several models write to it."""
+    prompts = next(iter(samples.values()))
+    return [{"prompt": one} | {when: samples[when][one] for when in samples} for one in prompts]
+
+
 def _figure(figures: Mapping[str, float], name: str) -> Cell:
     if name not in figures:
         return None

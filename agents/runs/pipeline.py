@@ -7,7 +7,7 @@ nor rewards. Killed at any moment and resumed, a run writes what it would have w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -70,6 +70,7 @@ from agents.runs.saved_config import anchored, described, read_config, trust_run
 from agents.runs.start import FILE, Start
 from agents.runs.summary import header, n_parameters, paired_replies, run_name, summary
 from agents.runs.texts_at_hand import texts_at_hand
+from agents.runs.tracking import Tracker, load_trackers, trackers_of
 from agents.runs.trust import trust
 from text_gym import HuggingFaceTokenizer
 
@@ -91,6 +92,7 @@ def run(preset: str, config: FineTuning, *, open_page: bool = False) -> Path:
     if config.name is not None:
         require_name(config.name)
         require_new(config.output / config.name)  # before anything is loaded
+    load_trackers(config.track)
     device = processes.init(use_cpu=config.device == "cpu")
     policy = settled(config.policy, device)
     config = anchored(dataclasses.replace(config, policy=policy))
@@ -213,10 +215,14 @@ def _carry_out(
         at_the_end.callback(progress.close)
         about = header(config, split, agent.policy) | start.remarks
         record = None
+        trackers: list[RunFolder | Tracker] = []
         if processes.is_main():  # of several processes, the first one writes and prints
             record = _record(preset, config, folder, resumed=resumed)
-            at_the_end.callback(record.close)
-            agent.callbacks[:0] = [record, RunPage(record, folder.name, about, show=open_page)]
+            trackers = [record, *trackers_of(config, described(preset, config), folder)]
+            for tracker in trackers:
+                at_the_end.callback(tracker.close)
+            page = RunPage(record, folder.name, about, show=open_page)
+            agent.callbacks[:0] = [*trackers, page]
             if monitor is not None:
                 agent.callbacks.append(MonitorFile(monitor, record))
         if learner.resumable:
@@ -234,12 +240,9 @@ def _carry_out(
         interruption.stop_if_asked()
         evaluated = _evaluated_and_saved(preset, config, loaded, folder, before)
         if record is not None:
-            page = RunPage(record, folder.name, about)
             page.finish([of_evaluations(evaluated, split.evaluated_on)])
-            _write(record, agent, evaluated, best, loaded)
-            _show(console, record, agent, evaluated, split.evaluated_on)
-            if monitor is not None:
-                console.print(printable(told(monitor)))
+            _write(record, trackers, agent, evaluated, best, loaded)
+            _show(console, record, loaded, evaluated)
             if config.profile and profile.updates:
                 console.print(profile.table())
     return folder
@@ -273,8 +276,8 @@ def _write_card(
     if not folder.is_dir():
         return
     learnt_from = [
-        ("prompts", source_of_prompts(config.prompts)),
-        ("reward", said_of_reward(config.reward, loaded.reward.function)),
+        ("prompts", source_of_prompts(config)),
+        ("reward", said_of_reward(config.reward, loaded.reward and loaded.reward.function)),
     ]
     made = Made(
         run=folder.parent.name,
@@ -285,7 +288,7 @@ def _write_card(
         learnt_from=learnt_from,
         outcome=of_evaluations(evaluated, loaded.split.evaluated_on),
         prompt=evaluated["before"].prompts[0],
-        max_new_tokens=config.max_new_tokens,
+        max_new_tokens=config.max_new_tokens or max(evaluated["before"].lengths),
     )
     write_whole(folder / CARD, card_of_policy(made, limits_of(config)))
 
@@ -301,34 +304,39 @@ def _record(preset: str, config: FineTuning, folder: Path, *, resumed: bool) -> 
 
 def _write(
     record: RunFolder,
+    trackers: Sequence[RunFolder | Tracker],
     agent: Agent,
     evaluated: Mapping[str, Evaluation],
     best: BestScore,
     loaded: _Loaded,
 ) -> None:
-    record.write_json("replies.json", paired_replies(evaluated["before"], evaluated["after"]))
     figures = summary(evaluated, agent, record.tokens, record.seconds)
     figures |= {"best_score": best.score, "best_score_episodes": best.n_episodes}
     figures["heldout_prompts"] = len(loaded.split.heldout)
     if loaded.monitor is not None:
         figures["monitor"] = verdict(loaded.monitor)
+    replies = paired_replies(evaluated["before"], evaluated["after"])
+    for tracker in trackers:
+        tracker.on_outcome(figures, replies)
     record.write_json(SUMMARY, figures)  # the last: a run that has it is finished
 
 
 def _show(
     console: Console,
     record: RunFolder,
-    agent: Agent,
+    loaded: _Loaded,
     evaluated: Mapping[str, Evaluation],
-    title: str,
 ) -> None:
     console.print(
         replies(evaluated["before"], evaluated["after"], width=console.width),
-        evaluations(evaluated, title),
+        evaluations(evaluated, loaded.split.evaluated_on),
         sep="\n",
     )
     console.print(
-        f"{agent.n_episodes:,} episodes, {record.tokens:,} tokens in {record.seconds:.1f} s: "
+        f"{loaded.agent.n_episodes:,} episodes, {record.tokens:,} tokens in "
+        f"{record.seconds:.1f} s: "
         f"{record.tokens / record.seconds:,.0f} tokens/s. "
         f"Written to {printable(str(record.folder))}/"
     )
+    if loaded.monitor is not None:
+        console.print(printable(told(loaded.monitor)))

@@ -20,9 +20,8 @@ from agents.applications.registry import ORIGINS, REWARDS, SOURCES
 from agents.reports import Code, Facts, Paragraph, Section
 from agents.reports.model_card import model_card
 from agents.runs.offline_presets import OfflineRun
-from agents.runs.rewards import terms
 from agents.runs.saved_config import described
-from text_gym.prompt_template import fill
+from text_gym.prompt_template import FIELD, fill
 from text_gym.rewards import RewardFunction
 
 _NOT_TOLD = {
@@ -33,9 +32,9 @@ _NOT_TOLD = {
     "output",
     "profile",
     "threads",
+    "track",
 }
 """Options that say nothing of what a run learns."""
-_REWARDS = ("reward", "monitor", "select_by")
 UNKNOWN = "Whose it is, and under which licence, is not known here: say it before you publish this."
 _LIMITS = (
     "One run with one seed; another may end elsewhere. What the model that it started from gets "
@@ -89,7 +88,7 @@ def card_of_reward_model(made: Made, offset: float) -> str:
         offset: What is to be added to the rewards that its network gives.
     """
     added = f" + {offset!r}" if offset else ""
-    text = fill(made.config.prompt_template, made.prompt) + "..."
+    text = _context(made) + "..."
     lines = [
         "from transformers import pipeline",
         "",
@@ -122,25 +121,23 @@ def limits_of(config: FineTuning) -> list[str]:
     return found
 
 
-def source_of_prompts(name: str) -> str:
+def source_of_prompts(config: FineTuning) -> str:
     """Returns where the prompts of a run come from."""
+    name = config.prompts
+    if name is None:
+        return f"those of the environment {_plain(config.env_id)}"
     if name in SOURCES:
         return SOURCES[name]
-    return f"The file {os.path.basename(name)}. {UNKNOWN}" if os.path.isfile(name) else name
+    is_text = not os.path.exists(name) and not name.startswith(("hub:", "{"))
+    return name if is_text else f"{_plain(name)}. {UNKNOWN}"
 
 
-def said_of_reward(option: str, reward: RewardFunction) -> str:
+def said_of_reward(option: str | None, reward: RewardFunction | None) -> str:
     """Returns how a run names its reward, and what one of ours says of itself."""
+    if option is None:
+        return "what the environment pays"
     said = inspect.getdoc(type(reward)) if option in REWARDS else None
-    return f"{_rewards(option)}: {said.splitlines()[0]}" if said else _rewards(option)
-
-
-def _rewards(option: str) -> str:
-    """Returns the names of rewards, with what each counts where there are several."""
-    found = terms(option)
-    if len(found) == 1:
-        return str(_plain(found[0].name))
-    return ", ".join(f"{one.weight:g} x {_plain(one.name)}" for one in found)
+    return f"{option}: {said.splitlines()[0]}" if said else str(_plain(option))
 
 
 def _card(made: Made, task: str, loading: Section, limits: Sequence[str]) -> str:
@@ -174,7 +171,7 @@ def _card(made: Made, task: str, loading: Section, limits: Sequence[str]) -> str
 def _settings(made: Made) -> str:
     """Returns all options that say how a run learns, as JSON."""
     told = {
-        name: _rewards(one) if name in _REWARDS and one is not None else _plain(one)
+        name: _plain(one)
         for name, one in described(made.preset, made.config).items()
         if name not in _NOT_TOLD
     }
@@ -188,7 +185,7 @@ def _of_model(model: str) -> str:
 def _written_by(made: Made) -> Section:
     config = made.config
     chat = isinstance(config, FineTuning) and config.chat
-    context = fill(config.prompt_template, made.prompt)
+    context = _context(made)
     asked: Any = [{"role": "user", "content": made.prompt}] if chat else context
     sampling = f"do_sample=True, top_k=0, temperature={config.policy.temperature}"
     length = f"max_new_tokens={made.max_new_tokens}"
@@ -200,6 +197,11 @@ def _written_by(made: Made) -> Section:
         'print(written[0]["generated_text"])',
     ]
     return _loading(lines)
+
+
+def _context(made: Made) -> str:
+    """Returns a prompt as a model reads it; in an environment of its own, as it is."""
+    return fill(made.config.prompt_template or FIELD, made.prompt)
 
 
 def _without_tokenizer() -> Section:
@@ -221,10 +223,13 @@ def _loading(lines: Sequence[str]) -> Section:
 def _plain(value: Any) -> Any:
     """Returns a value with the names of files and folders in the place of their paths."""
     if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
+        return {_plain(name): _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if isinstance(text, str) and os.path.isabs(text):
-        return os.path.basename(text)
-    return text
+    if isinstance(text, str) and text.startswith("{"):  # an option that is JSON, or a template
+        try:
+            return json.dumps(_plain(json.loads(text)), ensure_ascii=False)
+        except ValueError:
+            return text
+    return os.path.basename(text) if isinstance(text, str) and os.path.isabs(text) else text

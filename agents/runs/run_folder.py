@@ -1,4 +1,4 @@
-"""What a run leaves behind: metrics, samples, curves, the tuned model, a summary.
+"""What a run leaves behind: metrics, samples, curves, replies, a summary.
 
 `RunFolder` is a callback: it writes while PPO learns, and can go back to an earlier point of the
 same run. It does not know what is learnt.
@@ -9,11 +9,13 @@ as NaN.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +26,9 @@ from agents.callbacks import Callback
 from agents.checkpoints.checkpoint import callback_state
 from agents.checkpoints.folder import CheckpointError
 from agents.checkpoints.plain_values import require_form
-from agents.reports.json_file import HALF_CHARACTERS, finite, write_json
+from agents.reports import Table
+from agents.reports.json_file import HALF_CHARACTERS, finite, write_json, write_whole
+from agents.reports.model_card import markdown
 from agents.rollout.buffer import Rollout
 
 Draw = Callable[[list[Mapping[str, float]], Path], None]
@@ -107,11 +111,26 @@ class RunFolder(Callback):
         return True
 
     def on_training_end(self, agent: Agent) -> None:
-        """Closes the events and draws `curves.png`, from the first update on."""
+        """Closes the events; writes `metrics.csv` and draws `curves.png` if there was an update."""
         self._earlier_seconds, self._since = self.seconds, None
         self.close()
         if self.history:
+            write_whole(self.folder / "metrics.csv", _table(self.history))
             self._draw(self.history, self.folder / "curves.png")
+
+    def on_outcome(self, figures: Mapping[str, Any], replies: Sequence[Mapping[str, Any]]) -> None:
+        """Writes `replies.json`, and the replies as a table to TensorBoard.
+
+        Args:
+            figures: Of what came of the run; the summary has them.
+            replies: A row for each prompt, with the same names in all.
+        """
+        self.write_json("replies.json", replies)
+        if replies:
+            rows = [[str(cell) for cell in row.values()] for row in replies]
+            with SummaryWriter(str(self.folder)) as events:
+                step = int(self.history[-1]["episodes"]) if self.history else 0
+                events.add_text("replies", markdown(Table(list(replies[0]), rows)), step)
 
     def close(self) -> None:
         """Closes the events; called by itself where training does not come to an end."""
@@ -187,6 +206,16 @@ class RunFolder(Callback):
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
         with (self.folder / name).open("a", encoding="utf-8", errors=HALF_CHARACTERS) as file:
             file.write(json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _table(history: Sequence[Mapping[str, float]]) -> str:
+    """Returns metrics as CSV; what was not measured in an update, or not finite, is empty."""
+    names = dict.fromkeys(name for row in history for name in row)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(finite(row) for row in history)
+    return table.getvalue()
 
 
 def _size_on_disk(path: Path) -> int:

@@ -1,0 +1,137 @@
+"""Trackers: what a run logs, sent to libraries that know the same words."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from agents.runs.run_folder import RunFolder
+from agents.runs.tracking import FILE, Tracker, TrackingError, trackers_of
+
+REPLIES = [{"prompt": "Hi|", "before": "so\ud83d", "after": "glad", "score_after": 1.0}]
+
+
+class Library(ModuleType):
+    """A stand-in for a tracking library, which remembers what it was told."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.begun: list[dict[str, Any]] = []
+        self.logged: list[tuple[dict[str, Any], int]] = []
+        self.ended = 0
+
+    def init(self, **arguments: Any) -> Any:
+        self.begun.append(arguments)
+        return SimpleNamespace(log=self._log, finish=self._finish)
+
+    def Table(self, columns: list[str], data: list[list[Any]]) -> Any:
+        return columns, data
+
+    def _log(self, metrics: dict[str, Any], step: int) -> None:
+        self.logged.append((metrics, step))
+
+    def _finish(self) -> None:
+        self.ended += 1
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Library]:
+    def of(name: str) -> Library:
+        library = Library(name)
+        monkeypatch.setitem(sys.modules, name, library)
+        return library
+
+    return of
+
+
+def agent(n: int) -> Any:
+    return SimpleNamespace(n_episodes=8 * n, n_updates=n)
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_metrics_and_replies_are_sent(
+    name: Any, tmp_path: Path, install: Callable[[str], Library]
+) -> None:
+    library = install(name)
+    tracker = Tracker(name, tmp_path / "run", {"reward": "word_count"})
+    assert tracker.on_update_end(agent(1), {"rollout/kl": 0.5})
+    tracker.on_outcome({"reward_after": 1.5, "versions": {}}, REPLIES)
+    tracker.close()
+    assert library.logged[0] == ({"rollout/kl": 0.5, "updates": 1}, 8)
+    (outcome, step) = library.logged[1]
+    assert (outcome["eval/reward_after"], step) == (1.5, 8)
+    assert outcome["replies"] == (list(REPLIES[0]), [["Hi|", "so\\ud83d", "glad", 1.0]])
+    assert "eval/versions" not in outcome
+    assert library.ended == 1
+    [begun] = library.begun
+    assert (begun["project"], begun["config"]) == ("text_gym", {"reward": "word_count"})
+
+
+def test_a_run_that_goes_on_is_the_same_run_there(
+    tmp_path: Path, install: Callable[[str], Library]
+) -> None:
+    wandb, trackio = install("wandb"), install("trackio")
+    for _ in range(2):
+        trackers_of(SimpleNamespace(track=("wandb", "trackio")), {}, tmp_path / "run")
+    trackers_of(SimpleNamespace(track=("wandb",)), {}, tmp_path / "elsewhere" / "run")
+    first, again, other = (one["id"] for one in wandb.begun)
+    assert first == again != other
+    assert {one["name"] for one in trackio.begun} == {f"run-{first}"}
+    assert json.loads((tmp_path / "run" / FILE).read_text()) == {"id": first}
+    assert all(one["resume"] == "allow" for one in wandb.begun + trackio.begun)
+
+
+def test_a_tracker_that_would_not_begin_is_said_in_a_line(
+    tmp_path: Path, install: Callable[[str], Library], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**_: Any) -> Any:
+        raise OSError("no account")
+
+    monkeypatch.setattr(install("wandb"), "init", init)
+    with pytest.raises(TrackingError, match="wandb would not begin: no account"):
+        Tracker("wandb", tmp_path)
+
+
+def test_the_folder_has_metrics_as_csv_and_replies_for_tensorboard(tmp_path: Path) -> None:
+    record = RunFolder.created(tmp_path / "run", {}, lambda history, path: None)
+    record.on_training_start(agent(0), 16)
+    record.on_update_end(agent(1), {"train/loss": 0.5, "train/kl": float("nan")})
+    record.on_update_end(agent(2), {"train/loss": 0.25, "eval/loss": 1.0})
+    record.on_training_end(agent(2))
+    record.on_outcome({}, REPLIES)
+    with (record.folder / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["train/loss"] for row in rows] == ["0.5", "0.25"]
+    assert [row["eval/loss"] for row in rows] == ["", "1.0"]
+    assert rows[0]["train/kl"] == ""
+    events = EventAccumulator(str(record.folder)).Reload()
+    [table] = events.Tensors("replies/text_summary")
+    assert table.step == 16
+    assert "| Hi\\| | " in table.tensor_proto.string_val[0].decode()
+    assert json.loads((record.folder / "replies.json").read_text())[0]["after"] == "glad"
+
+
+@pytest.mark.slow
+def test_wandb_offline_keeps_one_run_in_two_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb", reason="wandb is not installed")
+    for name, value in {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}.items():
+        monkeypatch.setenv(name, value)
+    for part in range(2):
+        tracker = Tracker("wandb", tmp_path, {"reward": "word_count"})
+        tracker.on_update_end(agent(part), {"rollout/kl": 0.5})
+        tracker.on_outcome({"reward_after": 1.5}, REPLIES)
+        tracker.close()
+    name = json.loads((tmp_path / FILE).read_text())["id"]
+    assert len(list(tmp_path.glob(f"wandb/offline-run-*-{name}/run-{name}.wandb"))) == 2
+    [table, _] = tmp_path.glob("wandb/offline-run-*/files/media/table/replies_*.table.json")
+    assert json.loads(table.read_text())["data"] == [["Hi|", "so\\ud83d", "glad", 1.0]]
