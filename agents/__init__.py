@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from agents.rollout.buffer import Rollout
     from agents.rollout.collect import collect_rollout
     from agents.rollout.writers.continuous_batching import TransformersWriter
+    from agents.rollout.writers.vllm_engine import VLLMWriter
     from agents.runs.console import ProgressBar
     from agents.runs.run_folder import RunFolder
     from agents.runs.run_page import RunPage
@@ -93,6 +94,7 @@ __all__ = [
     "TrajectoryBalance",
     "TrajectoryBalanceConfig",
     "TransformersWriter",
+    "VLLMWriter",
     "average_weights",
     "clipped_surrogate_loss",
     "collect_rollout",
@@ -141,6 +143,7 @@ _MODULES = {
     "average_weights": "reward_models.ensemble",
     "collect_rollout": "rollout.collect",
     "TransformersWriter": "rollout.writers.continuous_batching",
+    "VLLMWriter": "rollout.writers.vllm_engine",
     "train_reward_model": "reward_models.training",
     "ProgressBar": "runs.console",
     "RunFolder": "runs.run_folder",

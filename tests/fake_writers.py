@@ -59,9 +59,8 @@ class TemperedWriter:
         ids: list[int] = []
         log_probs: list[float] = []
         while len(ids) < most:
-            token, log_prob = categorical.sample(
-                decoder.logits(allowed) / self.temperature, generator
-            )
+            logits = categorical.masked_logits(decoder.logits() / self.temperature, allowed)
+            token, log_prob = categorical.sample(logits, generator)
             ids.append(int(token))
             log_probs.append(float(log_prob))
             if ids[-1] in order.stop_ids:

@@ -97,10 +97,11 @@ class FineTuning:
     than ten prompts, to those of training."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     """How the model becomes a policy, and what of it learns."""
-    writer: Literal["own", "transformers"] = "own"
-    """Who writes the replies that are learnt from: this package's decoder (`own`), or an engine, of
-    `transformers` (continuous batching). An engine is given as many prompts at once as `num_envs`
-    says; what it samples otherwise than the policy would is measured and weighed."""
+    writer: Literal["own", "transformers", "vllm"] = "own"
+    """Who writes the replies that are learnt from: this package's decoder (`own`), or an engine:
+    `transformers` (its continuous batching), or `vllm`, where that is installed. An engine is given
+    as many prompts at once as `num_envs` says; what it samples otherwise than the policy would is
+    measured and weighed."""
     algorithm: AlgorithmConfig
     """How to learn; the options are those of the algorithm that `--algorithm` names."""
     output: Path = Path("runs")

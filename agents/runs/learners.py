@@ -27,6 +27,7 @@ from agents.distributed import processes
 from agents.evaluation.evaluate import describe, evaluate
 from agents.evaluation.metrics import Evaluation
 from agents.policy.causal_lm import CausalLMPolicy
+from agents.rollout.fit import text_length
 from agents.rollout.writers.text_writer import TextWriter
 from agents.runs.final_policies import save_model
 
@@ -52,15 +53,21 @@ class Learner(NamedTuple):
 
 def _policy_gradient(algorithm: type[PolicyGradient[Any]]) -> Learner:
     def build(policy: CausalLMPolicy, envs: Envs, _: Envs, config: FineTuning) -> Any:
-        return algorithm(policy, envs, config.algorithm, writer=_writer(config.writer))
+        return algorithm(
+            policy, envs, config.algorithm, writer=_writer(config.writer, policy, envs)
+        )
 
     return Learner(build, _evaluate_own, _save_own, resumable=True)
 
 
-def _writer(name: str) -> TextWriter | None:
+def _writer(name: str, policy: CausalLMPolicy, envs: Envs) -> TextWriter | None:
     """Returns the engine of a name; None: `own`."""
     if name == "own":
         return None
+    if name == "vllm":
+        from agents.rollout.writers.vllm_engine import VLLMWriter
+
+        return VLLMWriter(policy, max_model_len=text_length(envs))
     from agents.rollout.writers.continuous_batching import TransformersWriter
 
     return TransformersWriter()
