@@ -20,6 +20,7 @@ from agents.runs.console import run_console
 from agents.runs.environments import load_responder, make_envs
 from agents.runs.models import load_language_model
 from agents.runs.prompts import load_prompts
+from agents.runs.writing_bar import writing_bar
 from text_gym import Episode
 from text_gym.rewards import RewardFunction
 from text_gym.rewards.function import score
@@ -53,7 +54,9 @@ def evaluate_models(
             responder=load_responder(config.responder, by.device),
         )
         seed, kl_coef = config.algorithm.seed, config.algorithm.kl_coef
-        return evaluate(by, reference, envs, config.eval_episodes, seed=seed, kl_coef=kl_coef)
+        n = config.eval_episodes
+        with writing_bar(envs, n, "evaluating") as watched:
+            return evaluate(by, reference, watched, n, seed=seed, kl_coef=kl_coef)
 
     before, after = written(reference), written(policy)
     verdicts = {

@@ -27,8 +27,10 @@ from agents.preparing.conversation_windows import windows
 from agents.reward_models.human_ratings import chitchat_ratings
 from agents.reward_models.training import train_reward_model
 from agents.rollout.collect import collect_rollout
+from agents.runs.console import ProgressBar
 from agents.runs.environments import make_envs
 from agents.runs.models import load_language_model
+from agents.runs.writing_bar import writing_bar
 from agents.supervised.config import PretrainConfig
 from agents.supervised.pair_files import Rating
 from agents.supervised.sequences import TokenSequence
@@ -70,7 +72,7 @@ def fill_model(folder: Path, *, say: Callable[[str], None]) -> None:
         for split in ("train", "validation")
     )
     config = PretrainConfig(**settings["training"], seed=SEED)
-    pretrain(model, train, validation, config, on_evaluation=told)
+    pretrain(model, train, validation, config, on_evaluation=told, progress=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -95,6 +97,7 @@ def fill_rating(folder: Path) -> None:
         RewardModelConfig(**settings["training"], seed=SEED),
         model=MODEL.folder,
         options=PolicyConfig(value_network="none", autocast="auto"),
+        callbacks=[ProgressBar(figures={"loss": "train/loss"})],
     )
     episodes = reference_conversations(settings["normalised_over"])
     prompts, rest = zip(*((one.prompt, one.continuation) for one in episodes), strict=True)
@@ -121,7 +124,8 @@ def reference_conversations(n: int) -> list[Episode]:
         responder=partner(policy.device),
     )
     generator = torch.Generator().manual_seed(SEED)
-    rollout = collect_rollout(policy, envs, n, generator, seed=SEED)
+    with writing_bar(envs, n, "talking") as watched:
+        rollout = collect_rollout(policy, watched, n, generator, seed=SEED)
     return [info["text_episode"] for info in rollout.infos]
 
 

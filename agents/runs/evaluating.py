@@ -41,6 +41,7 @@ from agents.runs.rewards import load_reward
 from agents.runs.saved_config import is_run, read_learner, trust_runs
 from agents.runs.start import digest_of_tokenizer
 from agents.runs.writers import load_writer
+from agents.runs.writing_bar import writing_bar
 from agents.supervised.sequences import collate, encode_pair
 from text_gym import Episode, HuggingFaceTokenizer
 from text_gym.rewards.function import score
@@ -117,24 +118,28 @@ def _evaluated(
         found[name] = _evaluate(writer, reference, task, config)
     if config.best_of is not None:
         best = BestOfN(reference.policy, config.best_of)
-        envs = _envs(reference, task, config, config.best_of)
-        found[f"best of {config.best_of}"] = best.evaluate(
-            reference.policy, envs, config.eval_episodes, seed=config.seed, kl_coef=task.kl_coef
-        )
+        n = config.eval_episodes
+        whole = _envs(reference, task, config, config.best_of)
+        with writing_bar(whole, n * config.best_of, "best of several") as envs:
+            found[f"best of {config.best_of}"] = best.evaluate(
+                reference.policy, envs, n, seed=config.seed, kl_coef=task.kl_coef
+            )
     return found
 
 
 def _evaluate(writer: Writer, reference: Writer, task: Task, config: Evaluating) -> Evaluation:
     """Evaluates one model; KL is that from the reference where they share a vocabulary."""
     digests = {digest_of_tokenizer(one.tokenizer) for one in (writer, reference)}
-    return evaluate(
-        writer.policy,
-        reference.policy if len(digests) == 1 else None,
-        _envs(writer, task, config),
-        config.eval_episodes,
-        seed=config.seed,
-        kl_coef=task.kl_coef,
-    )
+    n = config.eval_episodes
+    with writing_bar(_envs(writer, task, config), n, "evaluating") as envs:
+        return evaluate(
+            writer.policy,
+            reference.policy if len(digests) == 1 else None,
+            envs,
+            n,
+            seed=config.seed,
+            kl_coef=task.kl_coef,
+        )
 
 
 def _envs(writer: Writer, task: Task, config: Evaluating, group_size: int = 1) -> Any:
@@ -160,7 +165,8 @@ def _reference_scores(config: Evaluating, task: Task, reference: Writer) -> Scor
     generator = torch.Generator(reference.policy.device).manual_seed(config.seed + 1)
     envs = _envs(reference, task, config, n_texts)
     total = n_texts * config.eval_episodes
-    rollout = collect_rollout(reference.policy, envs, total, generator, seed=config.seed)
+    with writing_bar(envs, total, "optimum") as watched:
+        rollout = collect_rollout(reference.policy, watched, total, generator, seed=config.seed)
     groups = np.array([int(info["group_id"]) for info in rollout.infos])
     in_order = np.argsort(groups, kind="stable")
     return rollout.scores.double().numpy()[in_order].reshape(-1, n_texts)

@@ -51,6 +51,7 @@ from agents.runs.monitoring import FILE as MONITOR
 from agents.runs.prompts import load_prompts
 from agents.runs.rewards import load_reward
 from agents.runs.saved_config import read_config, read_learner, trust_runs
+from agents.runs.writing_bar import writing_bar
 from text_gym import TextGenVectorEnv
 from text_gym.rendering.pieces import token_pieces
 from text_gym.rewards import RewardFunction
@@ -164,7 +165,8 @@ def _write(loaded: _Loaded, policy: CausalLMPolicy, config: Inspecting) -> _Writ
     n = max(size, config.texts // size * size)
     generator = torch.Generator(policy.device).manual_seed(config.seed)
     with torch.no_grad():
-        rollout = collect_rollout(policy, agent.envs, n, generator, seed=config.seed)
+        with writing_bar(agent.envs, n, "writing") as envs:
+            rollout = collect_rollout(policy, envs, n, generator, seed=config.seed)
         rollout = rollout.to(policy.device)
         log_probs = own_log_probs(policy, rollout)
         evaluation = describe(rollout, log_probs, agent.reference, agent.config.kl_coef)

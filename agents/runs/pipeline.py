@@ -72,6 +72,7 @@ from agents.runs.summary import header, n_parameters, paired_replies, run_name, 
 from agents.runs.texts_at_hand import texts_at_hand
 from agents.runs.tracking import Tracker, load_trackers, trackers_of
 from agents.runs.trust import trust
+from agents.runs.writing_bar import writing_bar
 from text_gym import HuggingFaceTokenizer
 
 
@@ -229,7 +230,7 @@ def _carry_out(
             agent.callbacks.append(_checkpoints(config, folder))
         title = f"{type(agent).__name__}: {preset}"
         console.print(key_values(title, about))
-        before = start.evaluation or learner.evaluate(agent, loaded.eval_envs, config)
+        before = start.evaluation or _evaluated(loaded, config, "before")
         if record is not None:
             record.write_json(FILE, dataclasses.asdict(start.evaluated(before)))
         if resumed:
@@ -248,6 +249,12 @@ def _carry_out(
     return folder
 
 
+def _evaluated(loaded: _Loaded, config: FineTuning, when: str) -> Evaluation:
+    console, n = run_console(quiet=not processes.is_main()), config.eval_episodes
+    with writing_bar(loaded.eval_envs, n, f"evaluating, {when}", console) as envs:
+        return loaded.learner.evaluate(loaded.agent, envs, config)
+
+
 def _evaluated_and_saved(
     preset: str, config: FineTuning, loaded: _Loaded, folder: Path, before: Evaluation
 ) -> dict[str, Evaluation]:
@@ -257,7 +264,7 @@ def _evaluated_and_saved(
     if config.select_by is not None and loaded.monitor is not None:
         selected = loaded.monitor.best_in_place(agent.policy)
     for when, name in final_policies(agent.average, selected):
-        evaluated[when] = learner.evaluate(agent, loaded.eval_envs, config)
+        evaluated[when] = _evaluated(loaded, config, when)
         if processes.is_main():
             learner.save(agent, loaded.tokenizer, folder / name)
             compared = {"before": before, when: evaluated[when]}

@@ -38,6 +38,7 @@ from agents.runs.sampling_options import Sampling
 from agents.runs.saved_config import trust_runs
 from agents.runs.start import digest_of_parameters, digest_of_prompts, digest_of_tokenizer
 from agents.runs.writers import Manner, load_writer, manner_of
+from agents.runs.writing_bar import writing_bar
 from text_gym import Episode, HuggingFaceTokenizer, Prompt
 from text_gym.feedback import Completion, Item, StudyConfig, create_study, open_study
 from text_gym.feedback.answers import Mode
@@ -106,7 +107,9 @@ def sample(
     )
     require_fit(policy, envs)
     generator = torch.Generator(policy.device).manual_seed(config.seed)
-    rollout = collect_rollout(policy, envs, total, generator, seed=config.seed).to(policy.device)
+    with writing_bar(envs, total, "writing") as watched:
+        rollout = collect_rollout(policy, watched, total, generator, seed=config.seed)
+    rollout = rollout.to(policy.device)
     return items_of(rollout, own_log_probs(policy, rollout), config.model, how)
 
 
