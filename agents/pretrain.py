@@ -23,7 +23,7 @@ def main() -> None:
     default = COMMANDS[parser.parse_known_args(sys.argv[1:])[0].corpus]
     options = tyro.cli(PretrainCommand, prog="python -m agents.pretrain", default=default)
 
-    from agents.supervised.pipeline import run
+    from agents.runs.pretraining import run
 
     run(options)
 

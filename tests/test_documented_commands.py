@@ -185,7 +185,6 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
     },
     "pretrain": {
         "python -m agents.pretrain --output FOLDER": PRETRAINED,
-        "python -m agents.pretrain --output agents/models/small_talk": PRETRAINED,
     },
     "benchmarks": {
         "python benchmarks/env_throughput.py": "--steps 64 --rounds 1 --output .",

@@ -104,9 +104,6 @@ class PretrainCommand:
     """Threads of torch; None: `$OMP_NUM_THREADS`, else 2. The result depends on their number in the
     last bits."""
 
-    progress: bool = False
-    """Whether to show a progress bar."""
-
 
 COMMANDS = {
     "small-talk": PretrainCommand(),

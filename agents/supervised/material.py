@@ -33,6 +33,34 @@ class Stage(NamedTuple):
     heldout: Sequence[TokenSequence]
 
 
+class About(NamedTuple):
+    """Holds what a model card says of a corpus, and of what learns from it.
+
+    Attributes:
+        title: Of the card.
+        said: What the model is.
+        context: One that it goes on with.
+        form: What its texts look like.
+        data: Whose the corpus is, under which licence, and which part of it was learnt.
+        limits: What the model cannot do.
+        language: That it writes, by its code; several, if it reads others.
+        license: By the name that model hubs have for it; None: there is none to name.
+        options: Of the command that trains it.
+        before: Commands that come first.
+    """
+
+    title: str
+    said: str
+    context: str
+    form: str
+    data: str
+    limits: str
+    language: str | list[str] = "en"
+    license: str | None = None
+    options: str = ""
+    before: tuple[str, ...] = ()
+
+
 class Material(NamedTuple):
     """What a corpus becomes.
 
@@ -42,7 +70,7 @@ class Material(NamedTuple):
         stages: In order, at least one; each is asked for when the model of the one before is saved.
         template: Of a prompt, for samples.
         prompts: Of samples.
-        card: Template of the README of a model folder; see `agents.supervised.model_card`.
+        about: What the card of a model says of it.
     """
 
     folder: Path
@@ -50,4 +78,4 @@ class Material(NamedTuple):
     stages: Iterable[Stage]
     template: str
     prompts: Sequence[str]
-    card: str
+    about: About

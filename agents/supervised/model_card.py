@@ -1,21 +1,25 @@
-"""Model cards: figures and samples of a model, put into the README of its folder.
+"""The model card of a pretrained model: what its corpus says of it, its figures and samples.
 
-Everything in a card is either written in its template, measured, or sampled from the model; no
-sentence of the training data is copied.
+Everything in a card is either said of the corpus, measured, or sampled from the model; no sentence
+of the training data is copied.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from agents.reports import Code, Figure, Paragraph, Section, SideBySide, Table, Written
+from agents.reports import model_card as cards
+from agents.reports.tables import Cell
+from agents.supervised.material import About
 from text_gym import HuggingFaceTokenizer
 from text_gym.text_parts import completion_decoder
 
@@ -37,29 +41,81 @@ class Figures:
     heldout_perplexity: float
 
 
-def model_card(
-    template: str,
-    command: PretrainCommand,
-    figures: Figures,
-    samples: Sequence[tuple[str, str]],
-) -> str:
-    """Write the README of a model folder.
+def outcome(figures: Figures, samples: Mapping[str, str]) -> Section:
+    """Returns what came of a training: figures, and first draws of the model.
 
     Args:
-        template: Of the corpus; names what it shows.
-        command: The command that trained the model, with its folder.
         figures: What was measured.
-        samples: Prompts and replies of the model.
+        samples: Replies of the model, by prompt.
     """
-    config: dict[str, Any] = dataclasses.asdict(command)
-    output = config.pop("output")
-    del config["progress"]
-    return template.format(
-        output=output.as_posix(),
-        n_positions=command.shape.n_positions,
-        config=json.dumps(config, indent=2),
-        samples="\n".join(f"| {_cell(prompt)} | {_cell(reply)} |" for prompt, reply in samples),
-        **dataclasses.asdict(figures),
+    rows: list[list[Cell]] = [
+        ["parameters", Figure(figures.parameters, 0)],
+        ["texts learnt from", Figure(figures.train_pairs, 0)],
+        ["training tokens read", Figure(figures.tokens, 0)],
+        ["optimiser steps", Figure(figures.steps, 0)],
+        ["step of the best parameters, which are saved", Figure(figures.best_step, 0)],
+        ["minutes", Figure(figures.minutes, 1)],
+        [
+            "perplexity per token of a completion, validation",
+            Figure(figures.validation_perplexity, 2),
+        ],
+        ["perplexity per token of a completion, held out", Figure(figures.heldout_perplexity, 2)],
+    ]
+    caption = (
+        "Perplexities are per token of a completion, end-of-text included, of the saved float16 "
+        "weights, computed in float32. Samples are first draws at temperature 1, not selected."
+    )
+    written = [[Written("written", text)] for text in samples.values()]
+    table = Table(["figure", "value"], rows, caption)
+    return Section("What came of it", [table, SideBySide(list(samples), written)])
+
+
+def model_card(about: About, command: PretrainCommand, came_of_it: Section) -> str:
+    """Returns the README of a model folder.
+
+    Args:
+        about: Of the corpus.
+        command: The command that trained the model.
+        came_of_it: See `outcome`.
+    """
+    config = dataclasses.asdict(command)
+    del config["output"]
+    loading = [
+        "from transformers import pipeline",
+        "",
+        'write = pipeline("text-generation", model=".")',
+        f"written = write({about.context!r}, do_sample=True, top_k=0, max_new_tokens=40)",
+        'print(written[0]["generated_text"])',
+    ]
+    settings = json.dumps(config, indent=2)
+    again = f"python -m agents.pretrain {about.options}".rstrip()
+    longest = f"Texts are at most {command.shape.n_positions} tokens long; nothing pads them."
+    sections = [
+        Section("About", [Paragraph(about.said)]),
+        Section(
+            "How to load it",
+            [
+                Paragraph("In this folder, with plain transformers:"),
+                Code("\n".join(loading), "python"),
+                Paragraph(f"{about.form} {longest}"),
+            ],
+        ),
+        Section("What it learnt from", [Paragraph(about.data)]),
+        came_of_it,
+        Section(
+            "How it was trained",
+            [Code("\n".join([*about.before, again])), Code(settings, "json")],
+        ),
+        Section("Limits", [Paragraph(about.limits)]),
+    ]
+    return cards.model_card(
+        about.title,
+        sections,
+        language=about.language,
+        license=about.license,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["text-gym"],
     )
 
 
@@ -93,7 +149,3 @@ def sample_replies(
 def _next_token(model: PreTrainedModel, ids: Tensor, generator: torch.Generator) -> Tensor:
     logits = model(ids, use_cache=False).logits[:, -1]
     return torch.multinomial(logits.softmax(-1), 1, generator=generator)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

@@ -34,6 +34,9 @@ class Evaluation:
     step: int
     """Optimiser steps taken."""
 
+    epoch: float
+    """Passes over the training sequences."""
+
     train_loss: float
     """Mean of the training loss since the last measurement, nats per token."""
 
@@ -173,7 +176,12 @@ def pretrain(
             schedule.step()
             tokens += int(batch.mask.sum())
             if step % config.eval_every == 0 or step == len(batches):
-                evaluation = Evaluation(step, fmean(losses), heldout_loss(model, heldout))
+                evaluation = Evaluation(
+                    step,
+                    config.epochs * step / len(batches),
+                    fmean(losses),
+                    heldout_loss(model, heldout),
+                )
                 _require_finite("heldout loss", evaluation.heldout_loss, step)
                 losses.clear()
                 if on_evaluation is not None:
@@ -211,7 +219,7 @@ class _EarlyStopping:
 
     def __init__(self, model: PreTrainedModel, patience: int) -> None:
         self.history: list[Evaluation] = []
-        self.best = Evaluation(step=0, train_loss=math.nan, heldout_loss=math.inf)
+        self.best = Evaluation(step=0, epoch=0.0, train_loss=math.nan, heldout_loss=math.inf)
         self._model = model
         self._patience = patience
         self._best_parameters: dict[str, Tensor] = {}

