@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 import agents
+from text_gym import Episode
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 FILES = sorted(EXAMPLES.glob("*.py"))
@@ -89,6 +91,44 @@ def test_torchrl() -> None:
 @pytest.mark.slow
 def test_skrl() -> None:
     assert main_of("skrl_ppo")(400) > 0.6
+
+
+class CountingTask:
+    """A stand-in for a task of reasoning-gym: the place is asked for, and is the answer."""
+
+    def __init__(self, name: str, size: int, seed: int) -> None:
+        self.name, self.size = name, size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        said = {"question": f"{self.name} {place}?", "answer": str(place % 4)}
+        return {**said, "metadata": {"source_dataset": self.name}}
+
+    def score_answer(self, answer: str | None, entry: dict[str, Any]) -> float:
+        assert entry["metadata"]["source_dataset"] == self.name
+        return 1.0 if answer == entry["answer"] else 0.5 * (self.name == "letter_counting")
+
+
+def test_tasks_are_paid_by_their_own_scorers(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = types.SimpleNamespace(create_dataset=CountingTask)
+    monkeypatch.setitem(sys.modules, "reasoning_gym", library)
+    assert main_of("reasoning_tasks")(16) == (2 * 1.0 + 2 * 1.0 + 6 * 0.5) / 16
+
+
+def test_tasks_of_reasoning_gym() -> None:
+    reasoning_gym = pytest.importorskip("reasoning_gym")
+    example = loaded("reasoning_tasks")
+    tasks = {name: reasoning_gym.create_dataset(name, size=4, seed=0) for name in example.TASKS}
+    prompts = example.prompts_of(tasks)
+    asked = [{"prompt": one.text, "metadata": one.metadata} for one in prompts]
+    right = [
+        Episode.from_text(completion=str(p.reference), **a)
+        for p, a in zip(prompts, asked, strict=True)
+    ]
+    assert example.OwnScores(tasks)(right).tolist() == [1.0] * 8
+    assert 0 < example.main(64) < 0.5
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
