@@ -4,6 +4,8 @@ Of held-out sums, how many are answered right: by the model that imitates demons
 best of eight of its texts, and after training by reward; with the calculator and, from the same
 model with as many texts, without.
 
+`--sb3` adds the smallest version, four sums, on which Stable-Baselines3's PPO learns beside ours.
+
 Runs are kept in a folder: what is finished is not run again, and what was killed is resumed.
 """
 
@@ -26,9 +28,10 @@ from agents.runs.environments import load_responder, make_envs
 from agents.runs.models import load_policy
 from agents.runs.prompts import load_prompts
 from agents.runs.rewards import load_reward
-from benchmarks import command_line
+from benchmarks import command_line, smallest_turns
 from benchmarks.cells import Cells
 from benchmarks.figures import Figure, figure, write_result
+from benchmarks.smallest_turns import sb3_figures
 
 BEST_OF = 8
 GOAL = 0.95
@@ -103,6 +106,7 @@ def main() -> None:
     """Carries out the runs, and writes figures."""
     parser = command_line.parser(__doc__, repeats=3, quick_repeats=1)
     parser.add_argument("--ways", nargs="*", choices=[*WAYS], default=[*WAYS])
+    parser.add_argument("--sb3", action="store_true", help="the smallest version too")
     parser.add_argument("--runs", type=Path, default=Path("runs/calculator"))
     options = command_line.parse(parser)
     sizes = {**(QUICK if options.quick else {}), "threads": options.threads}
@@ -122,6 +126,8 @@ def main() -> None:
     best = over_seeds("with the tool", f"best of {BEST_OF}", best_of)
     right = [one["reward"] for one in best]
     figures.append(figure(f"with the tool: best of {BEST_OF}", right, "right"))
+    if options.sb3:
+        figures += sb3_figures(smallest_turns.CALCULATOR, cells, seeds, quick=options.quick)
     settings = {"texts": CALCULATOR.preset.total_episodes, "quick": options.quick}
     write_result("calculator", figures, seed=options.seed, settings=settings, folder=options.output)
 

@@ -33,11 +33,11 @@ from agents.runs import pipeline
 from agents.runs.environments import load_responder, make_envs
 from agents.runs.models import load_language_model
 from agents.runs.rewards import load_reward, reward_models
-from benchmarks import command_line
+from benchmarks import command_line, smallest_turns
 from benchmarks.cells import Cells
-from benchmarks.conversation_sb3 import sb3_figures
 from benchmarks.figures import Figure, figure, write_result
 from benchmarks.human_ratings import UNSEEN, partial_correlation
+from benchmarks.smallest_turns import sb3_figures
 from text_gym import Episode
 from text_gym.metrics import distinct_n, repeated_across
 from text_gym.rewards import Sentiment
@@ -224,7 +224,7 @@ def main() -> None:
     reward = str(CONVERSATION.preset.reward)
     figures += people_figures(cells.found({"people": reward}, lambda: people(reward)))
     if options.sb3:
-        figures += sb3_figures(cells, seeds, quick=options.quick)
+        figures += sb3_figures(smallest_turns.CONVERSATION, cells, seeds, quick=options.quick)
     settings = {"conversations": n, "best_of": BEST_OF, "preset": CONVERSATION.name}
     write_result(
         "conversation", figures, seed=options.seed, settings=settings, folder=options.output

@@ -13,6 +13,7 @@ from agents import PPO, SFT, CausalLMPolicy, PolicyConfig, PPOConfig, SFTConfig,
 from agents.applications.calculator import starting_model
 from agents.applications.calculator.application import CALCULATOR
 from agents.applications.calculator.demonstrations import Answered, answered, demonstrations
+from benchmarks import smallest_turns
 from text_gym import CharTokenizer
 from text_gym.applications import ApplicationVectorEnv, arguments_of
 from text_gym.applications.calculator import questions
@@ -92,3 +93,11 @@ def test_the_starting_model_is_made_once(tmp_path: Path, monkeypatch: pytest.Mon
     folder = starting_model.starting_model()
     assert starting_model.starting_model() == folder
     assert len(made) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:all 64 episodes of the first batch were paid 0")
+@pytest.mark.parametrize("name", smallest_turns.LEARNERS)
+def test_ours_and_sb3_learn_four_sums(name: str) -> None:
+    found = smallest_turns.LEARNERS[name](smallest_turns.calculator_envs, 0, 5_632)
+    assert found["last"] > 0.4  # untrained: below 0.01

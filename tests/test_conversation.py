@@ -23,7 +23,7 @@ from agents.preparing.command import PrepareCommand
 from agents.preparing.conversation_windows import windows
 from agents.reward_models.reward_model import RewardModel
 from agents.supervised.pair_files import Rating
-from benchmarks import conversation_sb3
+from benchmarks import smallest_turns
 from text_gym import HuggingFaceTokenizer, TextGenEnv
 from text_gym.applications.scripted_partner import ScriptedPartner
 from text_gym.episode import Passage
@@ -246,8 +246,9 @@ def test_ratings_pay_whole_conversations_in_deviations_of_where_the_preset_start
 
 
 def test_ours_and_sb3_learn_to_be_friendly_in_the_smallest_conversation() -> None:
-    for learn in conversation_sb3.LEARNERS.values():
-        assert learn(0, 1024)["last"] > 0.7  # untrained: 0.34
+    for learn in smallest_turns.LEARNERS.values():
+        found = learn(smallest_turns.conversation_envs, 0, 1024)
+        assert found["last"] > 0.7  # untrained: 0.34
 
 
 # Metrics

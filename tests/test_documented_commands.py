@@ -199,6 +199,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/asking.py": "--help",
         "python benchmarks/busy_machine.py": "--help",
         "python benchmarks/calculator.py": "--help",
+        "python benchmarks/calculator.py --sb3": "--help",
         "python benchmarks/cost_per_token.py": "--help",
         "python benchmarks/evaluation_table.py": "--help",
         "python benchmarks/efficiency.py": "--help",
