@@ -72,5 +72,5 @@ def test_every_name_that_an_option_may_have_stands_in_its_help(option: str) -> N
         "reward": [*registry.REWARDS, *registry.LEARNT_REWARDS],
     }[option]
     source = Path(fine_tuning.__file__).read_text(encoding="utf-8")
-    told = source.partition(f"    {option}: str\n")[2].split('"""')[1]
+    told = source.partition(f"\n    {option}: str")[2].split('"""')[1]
     assert [name for name in names if f"`{name}`" not in told] == []

@@ -271,3 +271,13 @@ def test_a_source_tells_whether_it_learns() -> None:
     assert not UniformPrompts(LETTERS).learns
     assert CurriculumPrompts(LETTERS, threshold=1.0).learns
     assert GroupedPrompts(CurriculumPrompts(LETTERS, threshold=1.0), 2).learns
+
+
+def test_a_task_draws_from_another_source_whose_prompts_fit() -> None:
+    envs: Any = gym.make_vec("TextGen/CountingUp-v0", num_envs=4).unwrapped
+    envs.task.draw_from(EpochPrompts(["7", "8"]))
+    prompts = [str(envs.tokenizer.decode([ids[0]])) for ids in envs.reset(seed=0)[0]["input_ids"]]
+    assert sorted(prompts[:2]) == sorted(prompts[2:]) == ["7", "8"]
+    with pytest.raises(ValueError, match=r"1 to max_prompt_tokens=1 tokens, got 2 in '78'"):
+        envs.task.draw_from(["78"])
+    assert [one.text for one in envs.task.source.prompts] == ["7", "8"]

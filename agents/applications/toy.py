@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.configs.trajectory_balance import TrajectoryBalanceConfig
 from agents.applications.application import Application
 from agents.applications.fine_tuning import FineTuning
 from agents.applications.origin import Origin
@@ -59,6 +60,18 @@ TOY = Application(
         total_episodes=1536,
         num_envs=64,
         algorithm=PPOConfig(learning_rate=3e-3, n_episodes=64, batch_size=32, kl_coef=0.0),
+    ),
+    others=(
+        TrajectoryBalanceConfig(  # those of benchmarks/contestants.py, for twice as many texts
+            learning_rate=3e-3,
+            lr_schedule="constant",
+            n_episodes=64,
+            batch_size=32,
+            group_size=8,
+            kl_coef=0.03,
+            replay_size=128,
+            replay_ratio=8,
+        ),
     ),
     policies={"toy": untrained},
     origins={"toy": Origin("Made for the run: it has learnt nothing before.", language=None)},
