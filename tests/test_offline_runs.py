@@ -244,6 +244,7 @@ def test_the_card_loads_what_was_learnt(kind: str, finished: Callable[[str], Pat
     said = front_matter(folder)
     task = "text-classification" if kind == "reward-model" else "text-generation"
     assert (said["pipeline_tag"], said["tags"]) == (task, ["text-gym", kind])
+    assert "license" not in said
     output = printed(folder)
     [prompt] = re.findall(r"Count: \d+", (folder / "README.md").read_text())[:1]
     if kind == "reward-model":

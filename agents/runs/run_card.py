@@ -160,7 +160,8 @@ def _card(made: Made, task: str, loading: Section, limits: Sequence[str]) -> str
         made.run,
         [Section("About", [Paragraph(about)]), *sections],
         language=origin.language,
-        license=origin.license,
+        # Of a file that was learnt from nobody here knows the licence.
+        license=origin.license if isinstance(config, FineTuning) else None,
         library_name="transformers",
         pipeline_tag=task,
         base_model=origin.base_model,
