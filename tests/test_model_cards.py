@@ -21,7 +21,7 @@ from agents.reports import (
     Written,
 )
 from agents.reports.model_card import model_card
-from agents.runs.run_card import said_of_reward, source_of_prompts
+from agents.runs.run_card import UNKNOWN, Made, card_of_policy, said_of_reward, source_of_prompts
 from text_gym.rewards import WeightedSum, WordCount
 
 
@@ -76,6 +76,14 @@ def test_prompts_of_ones_own_are_of_unknown_licence_and_named_without_their_fold
     said = source_of_prompts(dataclasses.replace(toy, prompts=str(path)))
     assert said.startswith("mine.txt. Whose it is")
     assert source_of_prompts(toy) == "How are you?"
+
+
+def test_what_learnt_from_a_file_names_no_licence() -> None:
+    toy = PRESETS["tutorial"][1]
+    made = Made("run", "toy", toy, 1, True, [("prompts", "ours")], Section("S", []), "Hi", 3)
+    assert "license: mit" in card_of_policy(made)
+    unknown = made._replace(learnt_from=[("prompts", f"mine.txt. {UNKNOWN}")])
+    assert "license:" not in card_of_policy(unknown)
 
 
 def test_rewards_are_named_without_folders() -> None:

@@ -71,6 +71,22 @@ def test_the_folder_of_a_model_is_one_too(hub: Hub, run_folder: Path) -> None:
     assert hub.repos == {"me/it": False}
 
 
+def test_links_and_files_that_no_model_has_are_not_sent(
+    hub: Hub, run_folder: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "id_rsa"
+    secret.write_text("secret")
+    (run_folder / "policy" / "notes.txt").symlink_to(secret)
+    asked = Pushing(model=run_folder, repo="me/it")
+    pushing.run(asked)
+    assert "notes.txt" not in hub.files
+    (run_folder / "policy" / "merges.txt").symlink_to(secret)
+    hub.repos.clear()
+    with pytest.raises(ValueError, match=r"merges\.txt must be of the model itself, got a link"):
+        pushing.run(asked)
+    assert hub.repos == {}
+
+
 def test_without_network_token_or_card_nothing_is_sent(
     hub: Hub, run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,7 +59,7 @@ def test_while_it_learns_it_is_written_again_when_it_is_old(
     now[0] = run_page.SECONDS
     page.on_update_end(None, ROW)  # type: ignore[arg-type]
     html = page.path.read_text()
-    assert "Now Reward 0.250, after 8 episodes." in html
+    assert "Now Reward 0.250 after 8 episodes." in html
     assert "&lt;b&gt;Hi&lt;/b&gt;" in html
 
 
@@ -102,7 +102,7 @@ def test_what_learns_from_a_file_is_drawn_against_epochs(tmp_path: Path) -> None
         record.history.append({**row, "eval/loss": 0.5} if step == 1000 else row)
     page.on_training_end(None)  # type: ignore[arg-type]
     html = page.path.read_text()
-    assert "Now training 0.001, held out 0.500, after 2 epochs." in html
+    assert "Now training 0.001 after 2 epochs, held out 0.500 after 1 epochs." in html
     assert "Newest texts" not in html
     assert "Falls from epoch to epoch" in html  # though it was measured 1,000 steps ago
     assert len(html) < 100_000

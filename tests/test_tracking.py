@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -52,6 +53,45 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Library]:
     return of
 
 
+def test_what_came_of_a_run_that_had_nothing_left_to_learn_is_sent_at_its_end(
+    tmp_path: Path, install: Callable[[str], Library]
+) -> None:
+    library = install("wandb")
+    tracker = Tracker("wandb", tmp_path)
+    tracker.on_training_start(agent(3), 24)
+    tracker.on_outcome({}, [])
+    assert [step for _, step in library.logged] == [24]
+
+
+@pytest.mark.parametrize("saved", ["{}", '{"id": "../../x"}', "[", '{"id": 3}'])
+def test_an_id_that_no_run_wrote_is_refused(
+    saved: str, tmp_path: Path, install: Callable[[str], Library]
+) -> None:
+    library = install("wandb")
+    (tmp_path / FILE).write_text(saved)
+    with pytest.raises(ValueError, match=r"tracking\.json must hold"):
+        Tracker("wandb", tmp_path)
+    assert library.begun == []
+
+
+def test_those_that_began_are_closed_where_another_would_not(
+    tmp_path: Path,
+    install: Callable[[str], Library],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def init(**_: Any) -> Any:
+        raise OSError("no room")
+
+    wandb = install("wandb")
+    monkeypatch.setattr(install("trackio"), "init", init)
+    config = SimpleNamespace(track=("wandb", "trackio"))
+    with pytest.raises(TrackingError), ExitStack() as at_the_end:
+        trackers_of(config, {}, tmp_path, at_the_end)
+    assert wandb.ended == 1
+    assert "Sending metrics and replies to wandb, project text_gym" in capsys.readouterr().out
+
+
 def agent(n: int) -> Any:
     return SimpleNamespace(n_episodes=8 * n, n_updates=n)
 
@@ -79,9 +119,11 @@ def test_a_run_that_goes_on_is_the_same_run_there(
     tmp_path: Path, install: Callable[[str], Library]
 ) -> None:
     wandb, trackio = install("wandb"), install("trackio")
-    for _ in range(2):
-        trackers_of(SimpleNamespace(track=("wandb", "trackio")), {}, tmp_path / "run")
-    trackers_of(SimpleNamespace(track=("wandb",)), {}, tmp_path / "elsewhere" / "run")
+    both, one = SimpleNamespace(track=("wandb", "trackio")), SimpleNamespace(track=("wandb",))
+    with ExitStack() as at_the_end:
+        for _ in range(2):
+            trackers_of(both, {}, tmp_path / "run", at_the_end)
+        trackers_of(one, {}, tmp_path / "elsewhere" / "run", at_the_end)
     first, again, other = (one["id"] for one in wandb.begun)
     assert first == again != other
     assert {one["name"] for one in trackio.begun} == {f"run-{first}"}

@@ -14,6 +14,17 @@ from typing import Any, Literal, TypeAlias
 from agents.algorithms.configs.names import AlgorithmConfig, config_for
 from agents.policy.config import PolicyConfig
 
+SAYS_NOTHING = {
+    "checkpoint_every",
+    "device",
+    "keep_checkpoints",
+    "name",
+    "output",
+    "profile",
+    "threads",
+    "track",
+}
+"""Options of a run that say nothing of what it learns."""
 TrackerName: TypeAlias = Literal["wandb", "trackio"]
 
 

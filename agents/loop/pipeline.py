@@ -31,6 +31,7 @@ from agents.runs.console import printable, run_console, side_by_side
 from agents.runs.going_on import SUMMARY, advice_on_going_on, is_finished
 from agents.runs.owner import new_folder, owned, require_name, require_new
 from agents.runs.saved_config import anchored, described, read_as, trust_run
+from agents.runs.tracking import load_trackers
 from agents.runs.trust import trust
 
 
@@ -45,6 +46,7 @@ def run(config: Loop) -> Path:
     if config.name is not None:
         require_name(config.name)
         require_new(config.output / config.name)  # before anything is loaded
+    load_trackers(config.track)  # and not after people have judged
     config = _settled(config)
     trust(vars(config))
     default = f"{PRESET}-seed{config.algorithm.seed}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -125,6 +125,7 @@ class Round:
             policy=dataclasses.replace(self.config.policy, value_network="none"),
             output=run.parent,
             name=run.name,
+            track=self.config.track,
             device=self.config.device,
             threads=self.config.threads,
         )

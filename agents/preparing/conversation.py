@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -28,7 +27,7 @@ from agents.reward_models.human_ratings import chitchat_ratings
 from agents.reward_models.training import train_reward_model
 from agents.rollout.collect import collect_rollout
 from agents.runs.console import ProgressBar
-from agents.runs.environments import make_envs
+from agents.runs.environments import make_envs, unjudged
 from agents.runs.models import load_language_model
 from agents.runs.writing_bar import writing_bar
 from agents.supervised.config import PretrainConfig
@@ -120,14 +119,10 @@ def reference_conversations(n: int) -> list[Episode]:
         tokenizer,
         policy.end_of_text_ids,
         n,
-        _unjudged,
+        unjudged,
         responder=partner(policy.device),
     )
     generator = torch.Generator().manual_seed(SEED)
     with writing_bar(envs, n, "talking") as watched:
         rollout = collect_rollout(policy, watched, n, generator, seed=SEED)
     return [info["text_episode"] for info in rollout.infos]
-
-
-def _unjudged(episodes: Sequence[Episode]) -> NDArray[np.float64]:
-    return np.zeros(len(episodes))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -22,7 +21,7 @@ from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.collect import collect_rollout
 from agents.runs.chatting_options import Chatting
 from agents.runs.console import printable, run_console
-from agents.runs.environments import make_envs
+from agents.runs.environments import make_envs, unjudged
 from agents.runs.models import load_policy
 from agents.runs.rewards import load_reward
 from agents.runs.saved_config import (
@@ -68,7 +67,7 @@ class Speaker:
         self._said.append({"role": "user", "content": line})
         prompt = as_prompt(self._said if self._manner.chat else line)
         envs = make_envs(
-            self._manner, [prompt], self._tokenizer, self._policy.end_of_text_ids, 1, _nothing
+            self._manner, [prompt], self._tokenizer, self._policy.end_of_text_ids, 1, unjudged
         )
         rollout = collect_rollout(self._policy, envs, 1, self._generator, seed=0)
         episode: Episode = rollout.infos[0]["text_episode"]
@@ -143,10 +142,6 @@ def _reward(config: Chatting, device: torch.device) -> RewardFunction | None:
             reward = read_config(folder).config.reward
             return None if reward is None else load_reward(reward, device)
     return None
-
-
-def _nothing(episodes: Any) -> Any:
-    return [0.0] * len(episodes)
 
 
 def _typed(console: Console) -> Iterable[str]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agents.applications.fine_tuning import SAYS_NOTHING
 from agents.evaluation.metrics import METRICS
 from agents.reports import Curves, Figure, Section, Series, Table, write_report
 from agents.reports.tables import Cell
@@ -19,8 +20,6 @@ from agents.runs.comparing_options import Comparing
 from agents.runs.console import interval_cell, printable, run_console, side_by_side
 from agents.runs.page_views import CURVES
 
-_NOT_ASKED = {"name", "output", "threads", "track"}
-"""Options that say nothing of what a run learns."""
 _SPENT = {"episodes": 0, "tokens": 0, "seconds": 1}
 """What training took, in `summary.json`, with the decimals to show."""
 
@@ -161,5 +160,5 @@ def _differing(found: Mapping[str, _Ran]) -> dict[str, list[Any]]:
     return {
         name: said
         for name, said in values.items()
-        if name not in _NOT_ASKED and len(set(map(str, said))) > 1
+        if name not in SAYS_NOTHING and len(set(map(str, said))) > 1
     }

@@ -6,13 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import gymnasium as gym
+import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
 
 from agents.applications.registry import CONSTRAINTS, RESPONDERS
 from agents.runs.named_environments import make_many, make_one, require_texts
 from agents.runs.wrappers import kept_in_evaluation, wrapped
-from text_gym import Prompt, TextGenVectorEnv
+from text_gym import Episode, Prompt, TextGenVectorEnv
 from text_gym.constraints import BannedWords, Constraint
 from text_gym.lexicon import unwanted_words
 from text_gym.prompt_sources import EpochPrompts, GroupedPrompts
@@ -204,6 +206,11 @@ def one_env(config: Writing) -> gym.Env[Any, Any]:
     assert config.max_new_tokens is not None
     longest = config.max_new_tokens + (config.max_response_tokens or 0)
     return gym.make("TextGen-v0", max_new_tokens=longest)
+
+
+def unjudged(episodes: Sequence[Episode]) -> NDArray[np.float64]:
+    """Pays nothing for n texts, (n,): a reward for those that nobody learns from."""
+    return np.zeros(len(episodes))
 
 
 def load_responder(name: str | None, device: torch.device | str) -> Responder | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +47,7 @@ from agents.runs.inspecting_options import Inspecting
 from agents.runs.learners import LEARNERS
 from agents.runs.models import load_policy, policy_options
 from agents.runs.monitoring import FILE as MONITOR
+from agents.runs.outcome import figure_of
 from agents.runs.prompts import load_prompts
 from agents.runs.rewards import load_reward
 from agents.runs.saved_config import read_config, read_learner, trust_runs
@@ -197,19 +197,13 @@ def _figures_section(prompts: str, before: Evaluation, after: Evaluation) -> Sec
     missing = not_measured((before, after))
     rows: list[tuple[str | Figure | None, ...]] = []
     for name, metric in METRICS.items():
-        old, new = (_figure(one.figures, name, metric.digits) for one in (before, after))
+        old, new = (figure_of(one.figures, name) for one in (before, after))
         gain = gains.get(name)
         paired = None if gain is None else Figure(gain.mean, metric.digits, gain.half_width)
         if old is not None or new is not None or name in missing:
             rows.append((metric.label, old or missing.get(name), new, paired))
     headings = ("", "before", "after", "paired gain")
     return Section("Before and after", [Table(headings, rows, f"{prompts}; ±: 95 %")])
-
-
-def _figure(figures: Mapping[str, float], name: str, digits: int) -> Figure | None:
-    if name not in figures:
-        return None
-    return Figure(figures[name], digits, figures.get(f"{name}_half_width"))
 
 
 def _replies(loaded: _Loaded, rollout: Rollout, n: int) -> list[Reply]:

@@ -169,9 +169,8 @@ def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bo
         if processes.is_main():  # of several processes, the first one writes and prints
             record = _record(config, folder, resumed=resumed)
             said = described(name_of(config.algorithm), config)
-            trackers = [record, *trackers_of(config, said, folder)]
-            for tracker in trackers:
-                at_the_end.callback(tracker.close)
+            at_the_end.callback(record.close)
+            trackers = [record, *trackers_of(config, said, folder, at_the_end)]
             page = RunPage(record, folder.name, about, view=READING)
             agent.callbacks[:0] = [*trackers, page]
         console.print(key_values(f"{type(agent).__name__}: {config.data}", about))

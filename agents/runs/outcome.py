@@ -24,7 +24,7 @@ def of_evaluations(evaluated: Mapping[str, Evaluation], evaluated_on: str) -> Se
     """
     before, *_ = evaluated.values()
     rows: list[list[Cell]] = [
-        [metric.label, *(_figure(one.figures, name) for one in evaluated.values())]
+        [metric.label, *(figure_of(one.figures, name) for one in evaluated.values())]
         for name, metric in METRICS.items()
         if name in before.figures
     ]
@@ -68,7 +68,8 @@ def paired_texts(samples: Mapping[str, Mapping[str, str]]) -> list[dict[str, str
     return [{"prompt": one} | {when: samples[when][one] for when in samples} for one in prompts]
 
 
-def _figure(figures: Mapping[str, float], name: str) -> Cell:
+def figure_of(figures: Mapping[str, float], name: str) -> Figure | None:
+    """Returns a metric of an evaluation with its interval; None where it has none."""
     if name not in figures:
         return None
     return Figure(figures[name], METRICS[name].digits, figures.get(f"{name}_half_width"))

@@ -219,9 +219,8 @@ def _carry_out(
         trackers: list[RunFolder | Tracker] = []
         if processes.is_main():  # of several processes, the first one writes and prints
             record = _record(preset, config, folder, resumed=resumed)
-            trackers = [record, *trackers_of(config, described(preset, config), folder)]
-            for tracker in trackers:
-                at_the_end.callback(tracker.close)
+            at_the_end.callback(record.close)
+            trackers = [record, *trackers_of(config, described(preset, config), folder, at_the_end)]
             page = RunPage(record, folder.name, about, show=open_page)
             agent.callbacks[:0] = [*trackers, page]
             if monitor is not None:

@@ -1,7 +1,7 @@
 """The pretraining run: material, then stage by stage training, saving, model card, page.
 
 What is measured is what was saved: the half-precision weights, read back. The metrics of a stage
-and its page lie in `training/` within the folder of its model, which holds nothing but the model.
+and its page lie in `training/`, apart from the model in whose folder that is.
 """
 
 from __future__ import annotations

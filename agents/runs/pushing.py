@@ -18,6 +18,7 @@ from agents.runs.saved_config import is_run
 
 _MADE = ("policy", "reward_model")
 """Of what a run makes, within its folder."""
+_OF_A_MODEL = re.compile(r"README\.md|(?!\.).+\.(safetensors|json|jinja|model)|(merges|vocab)\.txt")
 _HERE = re.compile(r'(\(|model=)"\."')
 """How a card names the folder in which it lies."""
 
@@ -44,6 +45,8 @@ def run(config: Pushing) -> str:
     console = run_console()
     if ModelCard.load(folder / CARD).data.license is None:
         console.print(f"{CARD} names no licence: say in its head under which it is published.")
+    names = ", ".join(path.name for path in _files(folder))
+    console.print(f"Uploading {printable(names)}")
     where = push(folder, config.repo, private=config.private)
     console.print(f"Uploaded to {printable(where)}")
     return where
@@ -62,23 +65,32 @@ def push(folder: Path, repo: str, *, private: bool = True) -> str:
 
     Raises:
         PushError: If the hub cannot be reached, or refuses.
+        ValueError: If there are links among the files.
     """
     api = HfApi()
+    added = [
+        CommitOperationAdd(path.name, _card(path, repo) if path.name == CARD else path)
+        for path in _files(folder)
+    ]
     try:
         api.create_repo(repo, private=private, exist_ok=True)
-        commit = api.create_commit(repo, _files(folder, repo), commit_message="Upload by text_gym")
+        commit = api.create_commit(repo, added, commit_message="Upload by text_gym")
     except Exception as error:  # what the hub's client raises is of many kinds
         raise PushError(f"{repo} could not be uploaded: {error}") from error
     return str(commit.repo_url)
 
 
-def _files(folder: Path, repo: str) -> list[CommitOperationAdd]:
-    """Returns what is uploaded: the files of a folder, those hidden and folders left out."""
-    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    return [
-        CommitOperationAdd(path.name, _card(path, repo) if path.name == CARD else path)
-        for path in files
-    ]
+def _files(folder: Path) -> list[Path]:
+    """Returns what is uploaded: the files that a model has, and no others.
+
+    Raises:
+        ValueError: If one of them, or the folder, is a link: it leads to what nobody has looked at.
+    """
+    files = sorted(path for path in folder.iterdir() if _OF_A_MODEL.fullmatch(path.name))
+    for path in (folder, *files):
+        if path.is_symlink():
+            raise ValueError(f"{path} must be of the model itself, got a link")
+    return files
 
 
 def _card(path: Path, repo: str) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import text_gym
 from agents.algorithms.configs.names import name_of
-from agents.applications.fine_tuning import FineTuning
+from agents.applications.fine_tuning import SAYS_NOTHING, FineTuning
 from agents.applications.origin import Origin
 from agents.applications.registry import ORIGINS, REWARDS, SOURCES
 from agents.reports import Code, Facts, Paragraph, Section
@@ -24,17 +24,6 @@ from agents.runs.saved_config import described
 from text_gym.prompt_template import FIELD, fill
 from text_gym.rewards import RewardFunction
 
-_NOT_TOLD = {
-    "checkpoint_every",
-    "device",
-    "keep_checkpoints",
-    "name",
-    "output",
-    "profile",
-    "threads",
-    "track",
-}
-"""Options that say nothing of what a run learns."""
 UNKNOWN = "Whose it is, and under which licence, is not known here: say it before you publish this."
 _LIMITS = (
     "One run with one seed; another may end elsewhere. What the model that it started from gets "
@@ -160,8 +149,7 @@ def _card(made: Made, task: str, loading: Section, limits: Sequence[str]) -> str
         made.run,
         [Section("About", [Paragraph(about)]), *sections],
         language=origin.language,
-        # Of a file that was learnt from nobody here knows the licence.
-        license=origin.license if isinstance(config, FineTuning) else None,
+        license=None if any(UNKNOWN in said for _, said in made.learnt_from) else origin.license,
         library_name="transformers",
         pipeline_tag=task,
         base_model=origin.base_model,
@@ -174,7 +162,7 @@ def _settings(made: Made) -> str:
     told = {
         name: _plain(one)
         for name, one in described(made.preset, made.config).items()
-        if name not in _NOT_TOLD
+        if name not in SAYS_NOTHING
     }
     return json.dumps(told, indent=2, ensure_ascii=False)
 

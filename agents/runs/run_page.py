@@ -107,14 +107,15 @@ def _curves(history: Sequence[Row], curve: Curve, view: View) -> Curves | None:
     for metric, name in curve.lines.items():
         rows = [row for row in history if metric in row and view.x in row]
         if rows:
-            now.append(f"{name} {rows[-1][metric]:.3f}")
+            x, y = rows[-1][view.x], rows[-1][metric]
+            now.append(f"{name} {y:.3f} after {x:,.7g} {view.x_label}")
             shown = _thinned(rows)
             lines.append(
                 Series(name, [row[view.x] for row in shown], [row[metric] for row in shown])
             )
     if not lines:
         return None
-    told = f"Now {', '.join(now)}, after {history[-1][view.x]:,.7g} {view.x_label}."
+    told = f"Now {', '.join(now)}."
     return Curves(curve.title, view.x_label, curve.label, lines, told)
 
 

@@ -5,16 +5,13 @@ Nothing is measured of the texts, and nobody is paid for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.collect import collect_rollout
-from agents.runs.environments import make_envs
+from agents.runs.environments import make_envs, unjudged
 from agents.runs.writers import Manner
 from text_gym import HuggingFaceTokenizer, Prompt
 
@@ -50,13 +47,9 @@ def written(
         tokenizer,
         policy.end_of_text_ids,
         len(chosen),
-        _unjudged,
+        unjudged,
     )
     generator = torch.Generator(policy.device).manual_seed(seed)
     rollout = collect_rollout(policy, envs, len(chosen), generator, seed=seed)
     texts = {one["text_episode"].prompt: one["text_episode"].completion for one in rollout.infos}
     return {one: texts[one] for one in chosen}
-
-
-def _unjudged(episodes: Sequence[Any]) -> NDArray[np.float64]:
-    return np.zeros(len(episodes))

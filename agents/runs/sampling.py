@@ -15,9 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
@@ -31,7 +29,7 @@ from agents.rollout.buffer import Rollout
 from agents.rollout.collect import collect_rollout
 from agents.rollout.fit import require_fit
 from agents.runs.console import printable, run_console
-from agents.runs.environments import load_responder, make_envs
+from agents.runs.environments import load_responder, make_envs, unjudged
 from agents.runs.listed_prompts import read_listed
 from agents.runs.prompts import load_prompts
 from agents.runs.sampling_options import Sampling
@@ -101,7 +99,7 @@ def sample(
         tokenizer,
         policy.end_of_text_ids,
         min(config.num_envs, total),
-        _unjudged,
+        unjudged,
         responder=load_responder(manner.responder, policy.device),
         group_size=config.per_prompt,
     )
@@ -147,11 +145,6 @@ def _item(episode: Episode, completions: tuple[Completion, ...]) -> Item:
     # By its content, where it came from included: what is sampled twice alike is one item.
     spelt = json.dumps(item_to_json(item), sort_keys=True)
     return dataclasses.replace(item, id=hashlib.sha256(spelt.encode()).hexdigest()[:16])
-
-
-def _unjudged(episodes: Sequence[Episode]) -> NDArray[np.float64]:
-    """Returns 0 for each of n episodes, (n,): people say later what they are worth."""
-    return np.zeros(len(episodes))
 
 
 def _manner(config: Sampling) -> Manner:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +20,9 @@ from typing import Any, Protocol
 from agents.agent import Agent
 from agents.applications.fine_tuning import TrackerName
 from agents.callbacks import Callback
+from agents.checkpoints.plain_values import require_form
 from agents.reports.json_file import HALF_CHARACTERS, write_json
+from agents.runs.console import run_console
 
 PROJECT = "text_gym"
 FILE = "tracking.json"
@@ -48,17 +52,19 @@ class Tracker(Callback):
     Raises:
         ModuleNotFoundError: If the library is not installed; names the extra.
         TrackingError: If it would not begin, for want of an account, say.
+        ValueError: If what the folder keeps is not what was written.
     """
 
     def __init__(
         self, library: TrackerName, folder: Path, config: Mapping[str, Any] | None = None
     ) -> None:
         self._library = load_tracker(library)
-        name = _id_in(folder)
+        name, project = _id_in(folder), os.environ.get("WANDB_PROJECT", PROJECT)
+        run_console().print(f"Sending metrics and replies to {library}, project {project}")
         own = {"id": name, "dir": str(folder)} if library == "wandb" else {}
         try:
             self._run = self._library.init(
-                project=os.environ.get("WANDB_PROJECT", PROJECT),
+                project=project,
                 name=f"{folder.name}-{name}",
                 config=dict(config or {}),
                 resume="allow",
@@ -67,6 +73,10 @@ class Tracker(Callback):
         except Exception as error:  # each library has errors of its own
             raise TrackingError(f"{library} would not begin: {error}") from error
         self._episodes = 0
+
+    def on_training_start(self, agent: Agent, total_episodes: int) -> None:
+        """Goes on from where the agent is, which may be the end."""
+        self._episodes = agent.n_episodes
 
     def on_update_end(self, agent: Agent, metrics: Mapping[str, float]) -> bool:
         """Sends the metrics of an update, against episodes."""
@@ -93,16 +103,22 @@ class Tracker(Callback):
         self._run.finish()
 
 
-def trackers_of(config: Tracked, said: Mapping[str, Any], folder: Path) -> list[Tracker]:
-    """Returns the trackers that a run is asked for.
+def trackers_of(
+    config: Tracked, said: Mapping[str, Any], folder: Path, at_the_end: ExitStack
+) -> list[Tracker]:
+    """Returns the trackers that a run is asked for, each closed at the end, whatever comes.
 
     Args:
         config: Of the run.
         said: All of it, by name.
         folder: Of the run.
+        at_the_end: Closes them.
     """
-    plain = json.loads(json.dumps(said, default=str))
-    return [Tracker(library, folder, plain) for library in config.track]
+    plain, found = json.loads(json.dumps(said, default=str)), []
+    for library in config.track:
+        found.append(Tracker(library, folder, plain))
+        at_the_end.callback(found[-1].close)
+    return found
 
 
 def load_tracker(library: TrackerName) -> Any:
@@ -133,7 +149,14 @@ def _id_in(folder: Path) -> str:
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, {"id": secrets.token_hex(4)})
-    return str(json.loads(path.read_text(encoding="utf-8"))["id"])
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        require_form(saved, {"id": ""}, "tracking")
+    except ValueError as error:
+        raise ValueError(f"{path} must hold what the run wrote: {error}") from error
+    if not re.fullmatch("[0-9a-f]{8}", saved["id"]):
+        raise ValueError(f"{path} must hold an id of eight hexadecimal digits, got {saved['id']!r}")
+    return str(saved["id"])
 
 
 def _writable(value: Any) -> Any:
