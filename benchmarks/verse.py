@@ -1,10 +1,11 @@
 """Measure who keeps the form of a haiku, and at what price: `python benchmarks/verse.py`.
 
-Poems about subjects held out: by the model that has read verse as it stands ("before"), by the one
-that has read poems too ("SFT"), by the best of eight of its poems, and by it where masks keep the
-layout or the form; by the one that has then learnt from its own poems under masks ("start"), and by
-what the preset makes of that ("tuned"). Perplexity is under "SFT", without masks, whoever wrote.
-What is copied is measured against everything that was read.
+Poems about subjects held out, unless a name says that they are of training: by the model that has
+read verse as it stands ("before"), by the one that has read poems too ("SFT"), by the best of eight
+of its poems, and by it where masks keep the layout or the form; by the one that has then learnt
+from its own poems under masks ("start"), and by what the preset makes of that ("tuned"). Perplexity
+is under "SFT", without masks, whoever wrote. What is copied is measured against everything that was
+read. Couplets are of the first seed alone.
 
 On the smallest version of the task, a vocabulary of five words, PPO and Stable-Baselines3's learn
 from equally many texts.
@@ -18,7 +19,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from time import process_time
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,7 +45,17 @@ from benchmarks import command_line
 from benchmarks.cells import Cells
 from benchmarks.figures import Figure, figure, write_result
 from text_gym import HuggingFaceTokenizer, TextGenVectorEnv, WordTokenizer
-from text_gym.applications.verse import HAIKU, Form, KeepForm, KeepsForm, keeps, verse
+from text_gym.applications.verse import (
+    COUPLET,
+    HAIKU,
+    Form,
+    KeepForm,
+    KeepsForm,
+    Split,
+    keeps,
+    verse,
+)
+from text_gym.applications.verse.task import TEMPLATES
 from text_gym.constraints import Constraint, MatchRegex
 from text_gym.metrics import Sources, distinct_n
 from text_gym.wrappers.vector import Constrain
@@ -51,17 +63,41 @@ from text_gym.wrappers.vector import Constrain
 LAYOUT = MatchRegex(" [a-z' ]+ / [a-z' ]+ / [a-z' ]+")
 """Three lines of words, however long."""
 BEFORE, SFT, START, TUNED = "verse-lines", "verse-poems", "verse", "tuned"
-WRITERS: Mapping[str, tuple[str, int, tuple[Constraint, ...]]] = {
-    "before": (BEFORE, 1, ()),
-    "SFT": (SFT, 1, ()),
-    "SFT, best of 8": (SFT, 8, ()),
-    "SFT, layout by masks": (SFT, 1, (LAYOUT,)),
-    "SFT, form by masks": (SFT, 1, (KeepForm(),)),
-    "start": (START, 1, ()),
-    "tuned": (TUNED, 1, ()),
-    "tuned, form by masks": (TUNED, 1, (KeepForm(),)),
+
+
+class Writer(NamedTuple):
+    """Says who writes what, and how.
+
+    Attributes:
+        model: A name that runs know, or `TUNED`.
+        best_of: Poems, of which the best is kept.
+        constraints: The masks it writes under.
+        form: Of the poems.
+        split: Of their subjects.
+    """
+
+    model: str
+    best_of: int = 1
+    constraints: tuple[Constraint, ...] = ()
+    form: Form = HAIKU
+    split: Split = "heldout"
+
+
+WRITERS: Mapping[str, Writer] = {
+    "before": Writer(BEFORE),
+    "SFT": Writer(SFT),
+    "SFT, best of 8": Writer(SFT, best_of=8),
+    "SFT, layout by masks": Writer(SFT, constraints=(LAYOUT,)),
+    "SFT, form by masks": Writer(SFT, constraints=(KeepForm(),)),
+    "start": Writer(START),
+    "tuned": Writer(TUNED),
+    "tuned, subjects of training": Writer(TUNED, split="train"),
+    "tuned, form by masks": Writer(TUNED, constraints=(KeepForm(),)),
+    "couplets, SFT": Writer(SFT, form=COUPLET),
+    "couplets, SFT, form by masks": Writer(SFT, constraints=(KeepForm(COUPLET),), form=COUPLET),
+    "couplets, start": Writer(START, form=COUPLET),
+    "couplets, tuned": Writer(TUNED, form=COUPLET),
 }
-"""Whose model writes, how many poems of which the best is kept, and under which masks."""
 UNITS = {
     "kept": "of poems",
     "perplexity": "per token",
@@ -84,15 +120,22 @@ def main() -> None:
         config = dataclasses.replace(config, total_episodes=1024, eval_episodes=128)
     cells = Cells(options.runs / "cells.jsonl")
     seeds = range(options.seed, options.seed + options.repeats)
+    minutes = [
+        cells.found(
+            {"minutes": config.total_episodes, "seed": seed},
+            lambda seed=seed: {"processor": train(HAIKU, config, seed, options.runs)},
+        )
+        for seed in seeds
+    ]
     found = {
         name: [
             cells.found(
                 key(name, config, seed),
                 lambda name=name, seed=seed: judged(name, config, seed, options.runs),
             )
-            for seed in seeds
+            for seed in (seeds if writer.form == HAIKU else seeds[:1])
         ]
-        for name in WRITERS
+        for name, writer in WRITERS.items()
     }
     tiny = {
         name: [
@@ -103,7 +146,11 @@ def main() -> None:
     }
     write_result(
         "verse",
-        [*figures(found), *(tiny_figure(name, each) for name, each in tiny.items())],
+        [
+            *figures(found),
+            figure("tuning", [one["processor"] for one in minutes], "processor minutes"),
+            *(tiny_figure(name, each) for name, each in tiny.items()),
+        ],
         seed=options.seed,
         settings={"episodes": config.total_episodes, "poems": config.eval_episodes},
         folder=options.output,
@@ -112,18 +159,21 @@ def main() -> None:
 
 def key(name: str, config: FineTuning, seed: int) -> dict[str, Any]:
     """Returns what a writer's poems depend on."""
-    trained = {"episodes": config.total_episodes} if WRITERS[name][0] == TUNED else {}
+    trained = {"episodes": config.total_episodes} if WRITERS[name].model == TUNED else {}
     return {"writer": name, "seed": seed, "poems": config.eval_episodes, **trained}
 
 
 def judged(name: str, config: FineTuning, seed: int, runs: Path) -> dict[str, Any]:
     """Returns what is measured of one writer's poems, in plain values."""
-    model, n, constraints = WRITERS[name]
-    source = tuned(config, seed, runs) if model == TUNED else model
-    policy, tokenizer = load_language_model(str(source), policy_options(config))
-    written = poems_of(policy, tokenizer, config, n, constraints, seed)
+    writer = WRITERS[name]
+    config, model = of_form(writer.form, config), writer.model
+    if model == TUNED:
+        train(writer.form, config, seed, runs)
+        model = str(folder_of(writer.form, config, seed, runs) / "policy")
+    policy, tokenizer = load_language_model(model, policy_options(config))
+    written = poems_of(policy, tokenizer, config, writer, seed)
     episodes = [info["text_episode"] for info in written.infos]
-    kept = [float(keeps(one.completion, HAIKU)) for one in episodes]
+    kept = [float(keeps(one.completion, writer.form)) for one in episodes]
     copied = [sources().longest_copied(one.completion) for one in episodes]
     reference = load_language_model(SFT, policy_options(config))[0]
     found = {
@@ -144,46 +194,62 @@ def poems_of(
     policy: CausalLMPolicy,
     tokenizer: HuggingFaceTokenizer,
     config: FineTuning,
-    n: int,
-    constraints: Sequence[Constraint],
+    writer: Writer,
     seed: int,
 ) -> Rollout:
-    """Returns poems about subjects held out, the best of n of each."""
+    """Returns poems about subjects of a split, the best of so many of each."""
+    split, n = load_prompts(config.prompts, run_console()), writer.best_of
     envs = make_envs(
         config,
-        load_prompts(config.prompts, run_console()).heldout,
+        split.heldout if writer.split == "heldout" else split.train,
         tokenizer,
         policy.end_of_text_ids,
         config.num_envs if n > 1 else min(config.num_envs, config.eval_episodes),
         load_reward(config.reward),
         group_size=n,
     )
-    if constraints:
-        envs = Constrain(envs, constraints)
+    if writer.constraints:
+        envs = Constrain(envs, writer.constraints)
     if n > 1:
         return BestOfN(policy, n).collect(envs, config.eval_episodes, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     return collect_rollout(policy, envs, config.eval_episodes, generator, seed=seed)
 
 
-def tuned(config: FineTuning, seed: int, runs: Path) -> Path:
-    """Returns the folder of what the preset makes with a seed; trains it if it must."""
-    folder = runs / f"episodes{config.total_episodes}-seed{seed}"
+def of_form(form: Form, config: FineTuning) -> FineTuning:
+    """Returns the preset for a form."""
+    return dataclasses.replace(
+        config,
+        reward=form.name,
+        prompt_template=TEMPLATES[form.name],
+        max_new_tokens=form.most_tokens,
+    )
+
+
+def folder_of(form: Form, config: FineTuning, seed: int, runs: Path) -> Path:
+    """Returns the folder of what the preset makes with a seed, there or not."""
+    return runs / f"{form.name}-episodes{config.total_episodes}-seed{seed}"
+
+
+def train(form: Form, config: FineTuning, seed: int, runs: Path) -> float:
+    """Lets the preset learn with a seed, or go on, unless it has.
+
+    Returns:
+        Minutes of processor time, of this call alone.
+    """
+    folder, start = folder_of(form, config, seed, runs), process_time()
     if folder.exists():
         pipeline.resume(folder)
     else:
-        algorithm = dataclasses.replace(config.algorithm, seed=seed)
-        pipeline.run(
-            VERSE.name,
-            dataclasses.replace(
-                config,
-                algorithm=algorithm,
-                output=runs,
-                name=folder.name,
-                threads=torch.get_num_threads(),
-            ),
+        run = dataclasses.replace(
+            of_form(form, config),
+            algorithm=dataclasses.replace(config.algorithm, seed=seed),
+            output=runs,
+            name=folder.name,
+            threads=torch.get_num_threads(),
         )
-    return folder / "policy"
+        pipeline.run(VERSE.name, run)
+    return (process_time() - start) / 60
 
 
 @cache

@@ -32,9 +32,10 @@ import torch
 from agents.fetching.items import ITEMS, SHAKESPEARE, TRANSLATION
 from agents.fetching.shakespeare import SPEECHES_FILE
 from agents.supervised import small_talk as small_talk_material
+from agents.supervised import verse as verse_material
 from tests.test_site import written_pages
 from text_gym.applications.translation import pairs as clauses
-from text_gym.applications.verse import subjects
+from text_gym.applications.verse import Form, keeps, subjects
 from text_gym.feedback import StudyConfig, create_study
 from text_gym.small_talk import chitchat_pairs
 
@@ -350,8 +351,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write_plays(path: Path) -> None:
     """Writes speeches that are haiku about subjects of both splits."""
-    nouns = [one for one in (*subjects("train"), *subjects("heldout")) if len(one) < 5]
-    poem = "The old silent pond,\na frog leaps into the mud,\nno sound but a {noun}."
+    # The longest word is what a haiku is about.
+    nouns = [
+        one
+        for one in (*subjects("train"), *subjects("heldout"))
+        if len(one) > 4 and keeps(one, Form("line", (1,)))
+    ]
+    poem = "The old, cold, dim pond,\na frog hops into the mud,\nno song but a {noun}."
     path.write_text("\n\n".join(poem.format(noun=noun) for noun in nouns), encoding="utf-8")
 
 
@@ -384,6 +390,7 @@ def leave_unfinished(folder: Path) -> None:
 def test_it_runs(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = {split: chitchat_pairs(split)[:64] for split in ("train", "validation", "heldout")}
     monkeypatch.setattr(small_talk_material, "chitchat_pairs", pairs.__getitem__)
+    monkeypatch.setattr(verse_material, "_WRITTEN", {"train": 64, "heldout": 4})
     for command, small in IN_THIS_PROCESS[name].items():
         leave_unfinished(folder)
         run_here(command, small, monkeypatch)

