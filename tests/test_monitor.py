@@ -27,6 +27,7 @@ from agents.runs.monitoring import make_measure
 from agents.runs.monitoring import told as told_of
 from agents.runs.pipeline import resume, run
 from agents.runs.saved_config import anchored, read_config
+from text_gym import Episode
 from text_gym.rewards import Length
 
 # The test
@@ -353,7 +354,9 @@ def test_stable_baselines3_has_no_monitor(tmp_path: Path) -> None:
 
 def test_measures_are_rewards_and_figures_of_each_text() -> None:
     evaluation = dataclasses.replace(
-        evaluation_of([1.0, 2.0], [0.0, 0.0]), completions=["so so so", "oh my"], kl_coef=2.0
+        evaluation_of([1.0, 2.0], [0.0, 0.0]),
+        kl_coef=2.0,
+        episodes=[Episode.from_text("Hi", text) for text in ("so so so", "oh my")],
     )
     assert make_measure("variety")(evaluation) == [0.5, 1.0]
     assert make_measure("objective")(evaluation) == [0.0, 1.0]
@@ -396,6 +399,9 @@ def test_a_reward_model_may_be_the_measure(tmp_path: Path, monkeypatch: pytest.M
         "agents.runs.rewards.RewardModel.load", lambda *given: (loaded.append(given[0]), Model())[1]
     )
     measure = make_measure(str(tmp_path / "learnt"))
-    evaluation = dataclasses.replace(evaluation_of([0, 0], [0, 0]), completions=["a", "abc"])
+    texts = [Episode.from_text("Hi", text) for text in ("a", "abc")]
+    evaluation = dataclasses.replace(evaluation_of([0, 0], [0, 0]), episodes=texts)
     assert measure(evaluation) == [1.0, 3.0]
+    with pytest.raises(ValueError, match="must hold its episodes to be scored again, got none"):
+        measure(evaluation_of([0, 0], [0, 0]))
     assert loaded == [tmp_path / "learnt"]

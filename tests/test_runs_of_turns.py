@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,7 +26,7 @@ from agents.runs.inspecting_options import Inspecting
 from agents.runs.sampling_options import Sampling
 from agents.runs.saved_config import read_config
 from agents.runs.writers import manner_of
-from text_gym import Prompt
+from text_gym import Episode, Prompt
 from text_gym.constraints import Constraint, MinimumLength
 from text_gym.feedback import read_items
 from text_gym.rewards import WordCount
@@ -194,10 +195,18 @@ def test_stable_baselines3_is_no_learner_of_runs_of_turns(tmp_path: Path) -> Non
         pipeline.run("toy", small(tmp_path, algorithm=algorithm))
 
 
-def test_a_proxy_would_not_see_who_said_what(folder: Path, tmp_path: Path) -> None:
+def passages(episodes: Sequence[Episode]) -> np.ndarray:
+    return np.array([float(len(one.turns)) for one in episodes])
+
+
+def test_a_proxy_sees_who_said_what(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.REWARDS.maps[0], "passages", lambda: passages)
     options = {"eval_episodes": 8, "threads": 1, "output": tmp_path / "evaluation"}
-    with pytest.raises(ValueError, match=r"proxy must be left out, .* got 'variety'"):
-        evaluating.run(Evaluating(models=("small-talk", str(folder)), proxy="variety", **options))
+    asked = Evaluating(models=("small-talk", str(folder)), proxy="passages", **options)
+    means = evaluating.run(asked).other_rewards["proxy passages"]
+    assert all(one.mean > 1 for one in means.values()), means
 
 
 def test_a_responder_is_told_where_to_compute(tmp_path: Path) -> None:

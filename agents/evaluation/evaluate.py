@@ -101,4 +101,5 @@ def describe(
         log_ratios=sequence_kl(log_probs, ref_log_probs, mask).tolist(),
         ref_log_probs=masked_sum(ref_log_probs, mask, dim=1).tolist(),
         kl_coef=kl_coef,
+        episodes=episodes,
     )

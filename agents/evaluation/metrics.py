@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from agents.evaluation.intervals import Interval, mean_interval
 from text_gym.metrics import distinct_n, has_unwanted
@@ -30,6 +30,8 @@ class Evaluation:
         log_ratios: log π(y)/π_ref(y) of each text, in nats.
         ref_log_probs: log π_ref(y) of each text, in nats.
         kl_coef: The price of a nat of KL that the objective has; None: it is not known.
+        episodes: The texts as the environment reported them, with all that rewards may look at;
+            None where an evaluation was read from a file.
 
     Raises:
         ValueError: If the lists are not of equally many texts, at least one.
@@ -50,6 +52,7 @@ class Evaluation:
     log_ratios: Sequence[float]
     ref_log_probs: Sequence[float]
     kl_coef: float | None = None
+    episodes: Sequence[Any] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Checks that everything is there of every text."""

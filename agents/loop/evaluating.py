@@ -20,10 +20,9 @@ from agents.runs.console import run_console
 from agents.runs.environments import load_responder, make_envs
 from agents.runs.models import load_language_model
 from agents.runs.prompts import load_prompts
+from agents.runs.rewards import rescored
 from agents.runs.writing_bar import writing_bar
-from text_gym import Episode
 from text_gym.rewards import RewardFunction
-from text_gym.rewards.function import score
 
 
 def evaluate_models(
@@ -86,9 +85,7 @@ def verdict(base: Evaluation, tuned: Evaluation) -> dict[str, Any]:
 
 def _scored(evaluation: Evaluation, reward: RewardFunction) -> Evaluation:
     """Returns an evaluation of the same texts by another reward."""
-    texts = zip(evaluation.prompts, evaluation.completions, strict=True)
-    scores = score(reward, [Episode.from_text(*one) for one in texts]).total
-    return dataclasses.replace(evaluation, scores=scores.tolist())
+    return dataclasses.replace(evaluation, scores=rescored(reward, evaluation))
 
 
 def _options(config: FineTuning) -> PolicyConfig:

@@ -36,15 +36,13 @@ from agents.runs.console import printable, run_console
 from agents.runs.environments import listed_prompts, load_responder, make_envs
 from agents.runs.evaluating_options import Evaluating
 from agents.runs.going_on import SUMMARY
-from agents.runs.monitoring import require_whole_texts
-from agents.runs.rewards import load_reward
+from agents.runs.rewards import load_reward, rescored
 from agents.runs.saved_config import is_run, read_learner, trust_runs
 from agents.runs.start import digest_of_tokenizer
 from agents.runs.writers import load_writer
 from agents.runs.writing_bar import writing_bar
 from agents.supervised.sequences import collate, encode_pair
-from text_gym import Episode, HuggingFaceTokenizer
-from text_gym.rewards.function import score
+from text_gym import HuggingFaceTokenizer
 
 _ENVS = 256
 """Texts that are written side by side, at most."""
@@ -76,7 +74,7 @@ def run(config: Evaluating) -> Comparison:
     evaluated = _evaluated(config, task, reference, device)
     found = compare(
         evaluated,
-        _by_proxy(config, task, evaluated, device),
+        _by_proxy(config, evaluated, device),
         _reference_scores(config, task, reference),
     )
     if config.study is not None:
@@ -173,17 +171,13 @@ def _reference_scores(config: Evaluating, task: Task, reference: Writer) -> Scor
 
 
 def _by_proxy(
-    config: Evaluating, task: Task, evaluated: Mapping[str, Evaluation], device: torch.device
+    config: Evaluating, evaluated: Mapping[str, Evaluation], device: torch.device
 ) -> dict[str, dict[str, list[float]]]:
     """Returns what the other reward says of the texts, if there is one."""
     if config.proxy is None:
         return {}
-    require_whole_texts("proxy", config.proxy, task.manner.responder, task.prompts)
-    reward, found = load_reward(config.proxy, device), {}
-    for name, one in evaluated.items():
-        texts = zip(one.prompts, one.completions, one.references, strict=True)
-        episodes = [Episode.from_text(*pair, reference=answer) for *pair, answer in texts]
-        found[name] = score(reward, episodes).total.tolist()
+    reward = load_reward(config.proxy, device)
+    found = {name: rescored(reward, one) for name, one in evaluated.items()}
     return {f"proxy {config.proxy}": found}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,8 @@ from agents.callbacks import Callback
 from agents.evaluation.metrics import COMPARED, METRICS, Evaluation
 from agents.monitoring.monitor import Measure, Monitor
 from agents.runs.learners import Learner
-from agents.runs.rewards import load_reward
+from agents.runs.rewards import load_reward, rescored
 from agents.runs.run_folder import RunFolder
-from text_gym import Episode, Prompt
-from text_gym.rewards import score
 
 FILE = "monitor.json"
 _STREAM = 1
@@ -42,7 +41,7 @@ def make_measure(name: str, device: torch.device | str = "cpu") -> Measure:
         raise ValueError(
             f"monitor and select_by must be one of {COMPARED}, or what reward may name: {error}"
         ) from error
-    return lambda evaluation: score(reward, _episodes(evaluation)).total.tolist()
+    return partial(rescored, reward)
 
 
 def make_monitor(
@@ -57,8 +56,7 @@ def make_monitor(
         device: Where a measure that is a model computes.
 
     Raises:
-        ValueError: If the learner keeps no checkpoints, nothing has the measure's name, or it
-            would not see all of a text.
+        ValueError: If the learner keeps no checkpoints, or nothing has the measure's name.
     """
     if config.watched is None:
         return None
@@ -67,10 +65,6 @@ def make_monitor(
             f"monitor and select_by must be None for {name_of(config.algorithm)}, got "
             f"{config.watched!r}"
         )
-    if config.watched not in COMPARED:
-        texts: Any = envs.unwrapped
-        prompts = texts.task.source.prompts or ()
-        require_whole_texts("monitor and select_by", config.watched, config.responder, prompts)
     seed = int(np.random.SeedSequence([config.algorithm.seed, _STREAM]).generate_state(1)[0])
     own = dataclasses.replace(config, algorithm=dataclasses.replace(config.algorithm, seed=seed))
     return Monitor(
@@ -116,29 +110,6 @@ class MonitorFile(Callback):
             self._record.write_json(FILE, {**verdict(self._monitor), "looks": seen})
 
 
-def require_whole_texts(
-    option: str, name: str, responder: str | None, prompts: Iterable[Prompt]
-) -> None:
-    """Refuses a reward of texts of which an evaluation keeps less than the reward may look at.
-
-    It keeps prompt, completion and reference: neither who said what, nor a prompt's metadata.
-
-    Args:
-        option: That names the reward.
-        name: Of the reward.
-        responder: Who continues the texts; None: nobody.
-        prompts: That are replied to.
-
-    Raises:
-        ValueError: If the texts have turns, or a prompt has metadata.
-    """
-    if responder is not None or any(prompt.metadata for prompt in prompts):
-        raise ValueError(
-            f"{option} must be left out, or one of {COMPARED}, where texts have several turns or "
-            f"prompts have metadata, which other measures do not see, got {name!r}"
-        )
-
-
 def verdict(monitor: Monitor) -> dict[str, Any]:
     """Returns by what was measured, when it was best, and when reward and measure parted."""
     return {
@@ -163,8 +134,3 @@ def _per_text(name: str, evaluation: Evaluation) -> Sequence[float]:
     values = METRICS[name].of(evaluation)
     assert isinstance(values, Sequence)
     return values
-
-
-def _episodes(evaluation: Evaluation) -> list[Episode]:
-    texts = zip(evaluation.prompts, evaluation.completions, evaluation.references, strict=True)
-    return [Episode.from_text(prompt, text, reference=known) for prompt, text, known in texts]

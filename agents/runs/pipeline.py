@@ -231,7 +231,7 @@ def _carry_out(
         console.print(key_values(title, about))
         before = start.evaluation or _evaluated(loaded, config, "before")
         if record is not None:
-            record.write_json(FILE, dataclasses.asdict(start.evaluated(before)))
+            record.write_json(FILE, start.evaluated(before).plain())
         if resumed:
             restore_latest(agent, folder, record, console)
         with interruption.deferred():

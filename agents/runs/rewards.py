@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import torch
 
 from agents.applications.registry import LEARNT_REWARDS, REWARDS
+from agents.evaluation.metrics import Evaluation
 from agents.reward_models.ensemble import RewardEnsemble
 from agents.reward_models.reward_model import FILE, RewardModel
 from agents.runs.named_arguments import distinct, named_arguments
 from agents.runs.own_code import anchored_place, identity, is_place, load_object, made
-from text_gym.rewards import RewardFunction, WeightedSum, as_reward_function
+from text_gym.rewards import RewardFunction, WeightedSum, as_reward_function, score
 
 LEARNT = "reward_model"
 """Of what a run learns, within its folder."""
@@ -51,6 +52,18 @@ def load_reward(name: str, device: torch.device | str = "cpu") -> RewardFunction
     return WeightedSum(
         {one.name: _load(one, device) for one in found}, {one.name: one.weight for one in found}
     )
+
+
+def rescored(reward: RewardFunction, evaluation: Evaluation) -> list[float]:
+    """Returns what another reward says of the texts of an evaluation.
+
+    Raises:
+        ValueError: If the evaluation was read from a file, which holds less than rewards look at.
+    """
+    if evaluation.episodes is None:
+        raise ValueError("evaluation must hold its episodes to be scored again, got none")
+    scores: list[float] = score(reward, evaluation.episodes).total.tolist()
+    return scores
 
 
 def terms(name: str) -> list[Term]:

@@ -107,6 +107,18 @@ class Start:
         """What a person should know of the start, by what it is about."""
         return {"changed since it began": ", ".join(self.changed)} if self.changed else {}
 
+    def plain(self) -> dict[str, Any]:
+        """Returns what a run's folder holds of this, in values that JSON can hold.
+
+        Of texts, that is what figures are made of.
+        """
+        if self.evaluation is None:
+            return dataclasses.asdict(self)
+        texts = dataclasses.replace(self.evaluation, episodes=None)
+        saved = dataclasses.asdict(dataclasses.replace(self, evaluation=texts))
+        del saved["evaluation"]["episodes"]
+        return saved
+
     def evaluated(self, evaluation: Evaluation) -> Self:
         """Returns this start with an evaluation."""
         return dataclasses.replace(self, evaluation=evaluation)
