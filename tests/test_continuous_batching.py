@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from agents.rollout.writers.continuous_batching import TransformersWriter
 from agents.rollout.writers.text_writer import Order, Written
 from agents.runs.pipeline import run
 from agents.runs.saved_config import read_config
+from tests.members import MEMBERS
 from tests.test_dictation import WithReserved, environments
 
 V = 12
@@ -153,6 +155,23 @@ def test_a_run_names_its_writer(tmp_path: Path) -> None:
     metrics = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     assert 0 < metrics["rollout/writer_mismatch"] < 1e-6
     assert read_config(folder).config.writer == "transformers"
+
+
+@pytest.mark.slow
+def test_each_process_writes_its_share_with_an_engine_of_its_own(
+    in_two_processes: Callable[[Callable[[], Any]], list[Any]],
+) -> None:
+    member = next(one for one in MEMBERS if one.name == "REINFORCE")
+
+    def work() -> Any:
+        agent = member.agent(writer=TransformersWriter())
+        own = agent.collect().texts.input_ids
+        agent.learn(16)
+        return own, list(agent.policy.trainable_parameters().values())
+
+    (own, parameters), (others, same) = in_two_processes(work)
+    assert own.shape != others.shape or not torch.equal(own, others)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(parameters, same, strict=True))
 
 
 @pytest.mark.parametrize("option", ["responder", "constraint", "ban_unwanted"])
