@@ -21,6 +21,7 @@ from agents.policy.token_batch import TokenBatch
 from agents.rollout.dictation import collect_dictated
 from agents.rollout.writers.continuous_batching import TransformersWriter
 from agents.rollout.writers.text_writer import Order, Written
+from agents.runs import inspecting
 from agents.runs.pipeline import run
 from agents.runs.saved_config import read_config
 from tests.members import MEMBERS
@@ -78,10 +79,10 @@ def test_texts_end_at_stop_tokens_or_budgets() -> None:
     for text, most in zip(texts, order.budgets, strict=True):
         assert not set(text.token_ids[:-1]) & {0, 3}
         ended = text.token_ids[-1] in (0, 3)
-        assert text.finish_reason == ("stop" if ended else "length")
+        assert text.stop_reason == ("stop" if ended else "length")
         assert len(text.token_ids) <= most
         assert ended or len(text.token_ids) == most
-    assert {text.finish_reason for text in texts} == {"stop", "length"}
+    assert {text.stop_reason for text in texts} == {"stop", "length"}
 
 
 def test_the_seed_decides_and_no_other_stream_moves() -> None:
@@ -155,6 +156,7 @@ def test_a_run_names_its_writer(tmp_path: Path) -> None:
     metrics = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     assert 0 < metrics["rollout/writer_mismatch"] < 1e-6
     assert read_config(folder).config.writer == "transformers"
+    assert inspecting._config(folder).writer == "own"  # or an engine would be built for nothing
 
 
 @pytest.mark.slow

@@ -174,3 +174,19 @@ def test_other_modes_and_silent_environments_are_refused() -> None:
 def test_fewer_episodes_than_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="number of environments, 4, got 3"):
         dictated(Fixed(0), environments(), 3)
+
+
+def test_too_few_texts_are_refused() -> None:
+    writer = Fixed(WORDS.eos_token_id)
+    writer.write = lambda order: []  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="a text to each of 4 prompts, Fixed: 0"):
+        dictated(writer, environments(), 4)
+
+
+@pytest.mark.parametrize("text", [Written([2, 1], [0.0], "stop"), Written([], [], "stop")])
+def test_tokens_without_log_probs_and_empty_texts_are_refused(text: Written) -> None:
+    writer = Fixed(2)
+    writer._text = text
+    counts = f"{len(text.token_ids)} tokens and {len(text.log_probs)} log-probs in text 0"
+    with pytest.raises(ValueError, match=f"Fixed gave {counts}"):
+        dictated(writer, environments(), 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -47,6 +48,7 @@ class LLM:
 
     def __init__(self, model: str, *, dtype: str, logprobs_mode: str, **engine: Any) -> None:
         self._model = AutoModelForCausalLM.from_pretrained(model, dtype=dtype)
+        assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"  # or weights cannot be given
         self.logprobs_mode, self.engine = logprobs_mode, engine
         self.is_fresh = True
 
@@ -77,7 +79,7 @@ class LLM:
             for token, log_prob in zip(text.token_ids, text.log_probs, strict=True)
         ]
         return SimpleNamespace(
-            token_ids=text.token_ids, logprobs=log_probs, finish_reason=text.finish_reason
+            token_ids=text.token_ids, logprobs=log_probs, finish_reason=text.stop_reason
         )
 
     def collective_rpc(
@@ -100,7 +102,8 @@ class LLM:
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")  # put back afterwards
+    monkeypatch.delenv("VLLM_ENABLE_V1_MULTIPROCESSING")
     module = SimpleNamespace(LLM=LLM, SamplingParams=SamplingParams)
     monkeypatch.setitem(sys.modules, "vllm", module)  # type: ignore[arg-type]
 
@@ -127,7 +130,7 @@ def require_the_policys_own(policy: CausalLMPolicy, writer: VLLMWriter) -> None:
             assert_close(torch.tensor(text.log_probs), ours, rtol=0, atol=1e-5)
             assert not set(text.token_ids[:-1]) & {0, 3}
             ended = text.token_ids[-1] in (0, 3)
-            assert text.finish_reason == ("stop" if ended else "length")
+            assert text.stop_reason == ("stop" if ended else "length")
             assert ended or len(text.token_ids) == most
         with torch.no_grad():
             for parameter in policy.trainable_parameters().values():

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from agents import PPO, PPOConfig
 from agents.algorithms.health_checks import TrainingStopped
-from agents.algorithms.weighing import MAX_WEIGHT
+from agents.algorithms.weighing import MAX_WEIGHT, WEIGHTS
 from agents.objectives.policy_losses import truncated_importance_weights, truncated_text_weights
 from agents.rollout.buffer import Rollout, concatenated_rollouts
 from tests.fake_writers import TemperedWriter
@@ -64,9 +64,11 @@ def gradients(agent: Any) -> Tensor:
     return torch.cat([part.flatten() for part in parts])
 
 
-def ppo(*, writes: bool, kl_in: Any = "reward") -> PPO:
+def ppo(*, writes: bool, kl_in: Any = "reward", kl_estimator: Any = "k2") -> PPO:
     settings = {"n_episodes": 1, "batch_size": 1, "normalize_advantage": False, "vf_coef": 0.0}
-    config = PPOConfig(**settings, gae_lambda=1.0, kl_coef=BETA, kl_in=kl_in)
+    config = PPOConfig(
+        **settings, gae_lambda=1.0, kl_coef=BETA, kl_in=kl_in, kl_estimator=kl_estimator
+    )
     policies = tiny_policy(0, 1.0), tiny_policy(1, 1.0)
     writer = TemperedWriter(TEMPERATURE) if writes else None
     return PPO(policies[0], EndsTold(), config, reference=policies[1], writer=writer)
@@ -101,9 +103,9 @@ def exact_gradient_of(agent: PPO, texts: Texts) -> Tensor:
     return torch.cat([part.flatten() for part in found])
 
 
-def errors(texts: Texts, kl_in: str = "reward") -> tuple[float, float]:
+def errors(texts: Texts, **settings: str) -> tuple[float, float]:
     """Return how far the expected gradient lies from the exact one, corrected and not."""
-    agents = ppo(writes=True, kl_in=kl_in), ppo(writes=False, kl_in=kl_in)
+    agents = ppo(writes=True, **settings), ppo(writes=False, **settings)
     exact = exact_gradient_of(agents[0], texts)
     assert exact.norm() > 0.01
     first, second = (error(expected_gradient(agent, texts), exact) for agent in agents)
@@ -114,9 +116,13 @@ def error(gradient: Tensor, exact: Tensor) -> float:
     return float((gradient - exact).norm() / exact.norm())
 
 
-@pytest.mark.parametrize("kl_in", ["reward", "loss"])
-def test_with_one_token_the_expected_gradient_is_the_policys(kl_in: str) -> None:
-    corrected, plain = errors(ONE_TOKEN, kl_in)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"kl_in": "loss"}, {"kl_in": "loss", "kl_estimator": "exact"}],
+    ids=["in the reward", "in the loss", "exact"],
+)
+def test_with_one_token_the_expected_gradient_is_the_policys(settings: dict[str, str]) -> None:
+    corrected, plain = errors(ONE_TOKEN, **settings)
     assert corrected < 1e-6
     assert plain > 0.05
 
@@ -184,6 +190,23 @@ def test_the_mismatch_is_measured() -> None:
     assert metrics["rollout/writer_kl_per_token"] == pytest.approx(kl, rel=1e-6)
 
 
+WEIGHED = {
+    "RLOO": "texts",
+    "GSPO": "texts",
+    "expert iteration": "texts",
+    "best of a group": "texts",
+    "minimum risk": "nothing",
+    "trajectory balance": "nothing",
+}
+"""Of the others, tokens are weighed."""
+
+WEIGH: dict[str, Any] = {
+    "tokens": truncated_importance_weights,
+    "texts": truncated_text_weights,
+    "nothing": None,
+}
+
+
 @pytest.mark.parametrize("member", MEMBERS, ids=str)
 def test_every_algorithm_learns_from_a_writer_or_says_why_not(member: Member) -> None:
     if member.algorithm == "ACER":
@@ -195,6 +218,17 @@ def test_every_algorithm_learns_from_a_writer_or_says_why_not(member: Member) ->
     agent.learn(16)
     after = agent.policy.trainable_parameters().values()
     assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    rollout = agent.collect()
+    experience, _ = agent.estimate(rollout, *agent.forward(rollout.texts))
+    weights = experience.extras.get(WEIGHTS)
+    weigh = WEIGH[WEIGHED.get(member.name, "tokens")]
+    if weigh is None:
+        assert weights is None
+    else:
+        mask = rollout.texts.completion_mask
+        expected = weigh(experience.old_log_probs, rollout.log_probs, mask, MAX_WEIGHT)
+        assert expected[mask].min() < 1 < expected.max()
+        assert torch.equal(weights, expected)
 
 
 def test_a_writer_far_from_the_policy_stops_the_run() -> None:

@@ -51,7 +51,9 @@ def rollout_metrics(
     return score_metrics(rollout) | named
 
 
-def writer_metrics(log_probs: Tensor, writer_log_probs: Tensor, mask: Tensor) -> dict[str, float]:
+def writer_metrics(
+    log_probs: Tensor, behaviour_log_probs: Tensor, mask: Tensor
+) -> dict[str, float]:
     """Says how far a writer lies from the policy that it writes as, per token in nats.
 
     `rollout/writer_mismatch` is the mean |log π - log μ|, `rollout/writer_kl_per_token` the k3
@@ -59,12 +61,14 @@ def writer_metrics(log_probs: Tensor, writer_log_probs: Tensor, mask: Tensor) ->
 
     Args:
         log_probs: (B, T), of the policy, by the training forward.
-        writer_log_probs: (B, T), of the writer, which sampled.
+        behaviour_log_probs: (B, T), of the writer, which sampled.
         mask: (B, T) bool, True = written.
     """
-    kl = kl_estimate(writer_log_probs, log_probs, "k3")
+    kl = kl_estimate(behaviour_log_probs, log_probs, "k3")
     return {
-        "rollout/writer_mismatch": float(masked_mean((log_probs - writer_log_probs).abs(), mask)),
+        "rollout/writer_mismatch": float(
+            masked_mean((log_probs - behaviour_log_probs).abs(), mask)
+        ),
         "rollout/writer_kl_per_token": float(masked_mean(kl, mask)),
     }
 

@@ -86,12 +86,26 @@ def collect_dictated(
         prompts = dictation.begin(rows, observations, infos)
         with timer("decode"):
             written = writer.write(dictation.order(prompts, generator))
+        _require_texts(writer, written, len(prompts))
         dictation.dictate(dict(zip(prompts, written, strict=True)))
         rows = range(min(envs.num_envs, dictation.buffer.n_waiting))
         if rows:
             with timer("environment"):
                 observations, infos = reset_rows(envs, rows)
     return dictation.buffer.rollout(dictation.masks)
+
+
+def _require_texts(writer: TextWriter, written: Sequence[Written], n: int) -> None:
+    """Refuses what is not a text, with the log-prob of each token, for each of n prompts."""
+    name = type(writer).__name__
+    if len(written) != n:
+        raise ValueError(f"writer must write a text to each of {n} prompts, {name}: {len(written)}")
+    for number, text in enumerate(written):
+        if not len(text.token_ids) == len(text.log_probs) > 0:
+            raise ValueError(
+                f"writer must give each token its log-prob, and at least one, but {name} gave "
+                f"{len(text.token_ids)} tokens and {len(text.log_probs)} log-probs in text {number}"
+            )
 
 
 class _Dictation:
@@ -179,7 +193,7 @@ class _Dictation:
         tokens = list(text.token_ids[:_QUOTED])
         raise ValueError(
             "envs must end a text where its writer does: the writer ended it after "
-            f"{len(text.token_ids)} tokens ({text.finish_reason}), {otherwise}; row {row}, tokens "
+            f"{len(text.token_ids)} tokens ({text.stop_reason}), {otherwise}; row {row}, tokens "
             f"{tokens} after {self._prompts[row][-_QUOTED:].tolist()}, in {_layers(self._envs)}"
         )
 

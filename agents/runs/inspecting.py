@@ -115,7 +115,7 @@ def _config(folder: Path) -> FineTuning:
             f"run must be finished, got {folder}, which has no policy yet: finish it by python -m "
             f"agents.resume {folder}"
         )
-    return tuning
+    return dataclasses.replace(tuning, writer="own")  # nothing more is learnt
 
 
 def _load(

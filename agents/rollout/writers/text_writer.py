@@ -39,12 +39,12 @@ class Written(NamedTuple):
     Attributes:
         token_ids: What was written after the prompt, the token that ended it included; at least 1.
         log_probs: Of each, in nats, under the distribution that it was drawn from.
-        finish_reason: Why it ended, in the engine's words: `"stop"` or `"length"`.
+        stop_reason: Why it ended: `"stop"` or `"length"`.
     """
 
     token_ids: Sequence[int]
     log_probs: Sequence[float]
-    finish_reason: str
+    stop_reason: str
 
 
 class TextWriter(Protocol):
