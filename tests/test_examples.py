@@ -61,6 +61,11 @@ def test_turns_are_learnt() -> None:
     assert improves(main_of("several_turns")(), 0.8)
 
 
+@pytest.mark.slow
+def test_a_tool_is_called_and_believed() -> None:
+    assert improves(main_of("tool")(), 0.8)
+
+
 def test_best_of_n_is_near_the_exact_answer() -> None:
     for sampled, exact in main_of("best_of_n")().values():
         assert sampled == pytest.approx(exact, abs=0.1)
