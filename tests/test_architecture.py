@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,10 @@ def packages_imported_by(code: str) -> set[str]:
 def test_importing_text_gym_loads_no_heavy_library() -> None:
     imported = packages_imported_by("import text_gym")
     assert {"text_gym", "numpy", "gymnasium"} <= imported
-    assert imported.isdisjoint({"agents", "matplotlib", "pandas", "torch", "transformers"})
-    assert imported.isdisjoint({"jinja2", "sqlite3", "starlette", "uvicorn"})
+    assert imported.isdisjoint({"agents", "sqlite3"})
+    of_gymnasium = {"cloudpickle", "farama_notifications", "typing_extensions"}
+    installed = {name for name in imported & packages_distributions().keys() if name[0] != "_"}
+    assert installed <= {"text_gym", "numpy", "gymnasium"} | of_gymnasium
 
 
 def test_importing_agents_loads_no_torch() -> None:
@@ -207,7 +210,7 @@ def test_console_script_shows_help_without_torch(script: str) -> None:
     call = f"sys.argv = [{script!r}, '--help']; sys.exit({module}.{function}())"
     imported = packages_imported_by(f"import sys, {module}; {call}")
     assert module.partition(".")[0] in imported
-    assert imported.isdisjoint({"torch", "transformers"})
+    assert imported.isdisjoint({"matplotlib", "scipy", "tensorboard", "torch", "transformers"})
 
 
 # What the tests themselves run under

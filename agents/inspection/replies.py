@@ -14,8 +14,6 @@ from agents.inspection.explained_gain import Explanation, explain_gain
 from agents.inspection.wording import Shift, phrases, shifts
 from text_gym.metrics import distinct_n
 
-FEWEST_TEXTS = 16
-"""Half of which divide the gain, by as many as five things."""
 _PHRASES = 3
 """Most phrases that a gain is regressed on."""
 

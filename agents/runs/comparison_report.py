@@ -12,7 +12,8 @@ from pathlib import Path
 from agents.evaluation.comparison import COMPARISON_METRICS, Comparison, Difference
 from agents.evaluation.metrics import METRICS, not_measured
 from agents.evaluation.sampled_optimum import TRUSTED
-from agents.inspection.replies import FEWEST_TEXTS, explained
+from agents.inspection import FEWEST_TEXTS
+from agents.inspection.replies import explained
 from agents.inspection.sections import gain_section, wording_section
 from agents.inspection.wording import shifts
 from agents.reports import (

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from agents.inspection.replies import FEWEST_TEXTS
+from agents.inspection import FEWEST_TEXTS
 
 
 @dataclass(frozen=True, kw_only=True)
