@@ -17,6 +17,7 @@ DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 
 from docs._scripts import (  # noqa: E402
+    accessible_pages,
     environment_pages,
     markdown_docstrings,
     reference_pages,
@@ -90,17 +91,15 @@ def complete(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] += f"\n\n```{{toctree}}\n:hidden:\n:glob:\n\n{entries}\n```\n"
 
 
-def complete_headings(app: Sphinx, page: str, template: str, context: Any, tree: Any) -> None:
-    """Says at which level the headings of the navigation are, as screen readers ask."""
-    navigation = context["furo_navigation_tree"]
-    leveled = navigation.replace('role="heading"', 'role="heading" aria-level="2"')
-    context["furo_navigation_tree"] = leveled
+def make_accessible(app: Sphinx, page: str, template: str, context: Any, tree: Any) -> None:
+    """Completes a page before it is written."""
+    accessible_pages.complete(context)
 
 
 def setup(app: Sphinx) -> None:
     """Connects what is ours to the build."""
     app.connect("builder-inited", write_pages)
     app.connect("source-read", complete)
-    app.connect("html-page-context", complete_headings, priority=900)  # after the theme
+    app.connect("html-page-context", make_accessible, priority=900)  # after the theme
     # Before napoleon, which reads what this leaves.
     app.connect("autodoc-process-docstring", markdown_docstrings.process, priority=400)

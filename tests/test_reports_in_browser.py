@@ -9,17 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from agents.evaluation.comparison import compare
 from agents.reports import write_report
+from agents.reports.report import report_html
 from agents.runs.comparison_figures import Circumstances, Cost
 from agents.runs.comparison_report import write_comparison
+from agents.runs.run_folder import RunFolder
+from agents.runs.run_page import RunPage
 from tests.test_comparison import BASE, ONE, TWO
-from tests.test_feedback_in_browser import CHROMIUM
+from tests.test_feedback_in_browser import CHROMIUM, accessible
 from tests.test_inspection import inspected
 from tests.test_reports import EVIL, everything
+from tests.test_run_page import ROW, SAMPLE, evaluation
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,7 +45,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two reports whose every text would like to be a page, and one that compares many policies."""
+    """Reports whose every text would like to be a page, one of many policies, and a run's page."""
     folder = tmp_path_factory.mktemp("reports")
     names = [f"a run with a rather long name, number {number}" for number in range(9)]
     found = compare(dict(zip(names, [BASE, ONE, TWO] * 3, strict=True)))
@@ -56,7 +59,18 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         write_report(folder / "evil", EVIL, everything(EVIL), {}),
         write_comparison(folder / "many", found, how),
         write_report(folder / "inspected", EVIL, inspected(EVIL), {}),
+        run_page_of(folder / "run"),
     ]
+
+
+def run_page_of(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "samples.jsonl").write_text(SAMPLE)
+    record = RunFolder(folder)
+    record.history += [{**ROW, "episodes": 8 * update} for update in range(1, 4)]
+    page = RunPage(record, EVIL, {"reward": EVIL})
+    page.finish(evaluation(EVIL, 0.0), evaluation(EVIL, 1.0), EVIL)
+    return page.path
 
 
 def opened(browser: Browser, path: Path, **settings: object) -> tuple[Page, list[str]]:
@@ -81,8 +95,21 @@ def test_it_asks_for_nothing_but_itself_and_is_accessible(
         page, heard = opened(browser, path, color_scheme=scheme)
         assert heard == [path.as_uri()]
         assert page.locator("figure svg").first.bounding_box()["width"] > 200
-        found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]})
-        assert found.response["violations"] == [], found.generate_report()
+        accessible(page)
+
+
+def test_a_page_is_kept_current_until_its_reader_says_no(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "index.html"
+    path.write_text(report_html("one", [], refresh=1))
+    page, heard = opened(browser, path)
+    path.write_text(report_html("two", [], refresh=1))
+    page.wait_for_function("document.title == 'two'")
+    page.locator("#current").uncheck()
+    accessible(page)
+    path.write_text(report_html("three", [], refresh=1))
+    page.wait_for_timeout(1500)
+    assert page.title() == "two"
+    assert set(heard) == {path.as_uri()}
 
 
 def test_light_and_dark_differ(browser: Browser, reports: list[Path]) -> None:

@@ -12,14 +12,22 @@ import sys
 import zlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from tests.test_architecture import modules_of
+from tests.test_feedback_in_browser import CHROMIUM, accessible
 
 ROOT = Path(__file__).parents[1]
 LARGEST_PAGE, LARGEST_ANIMATION = 200_000, 100_000
+KINDS = (
+    "index", "search", "getting_started", "tutorials/own_reward", "environments/TextGen",
+    "wrappers/Feedback", "algorithms/ppo", "reference/agents/PPO", "benchmarks/README",
+)  # fmt: skip
+"""A page of each kind."""
 MADE = ("benchmarks", "environments", "project", "reference", "rewards", "wrappers")
 
 
@@ -34,12 +42,25 @@ def test_the_site_is_whole(tmp_path: Path) -> None:
     animations = [*site.rglob("*.gif")]
     assert animations
     assert [one.name for one in animations if one.stat().st_size > LARGEST_ANIMATION] == []
+    if CHROMIUM is not None:
+        look_at(site, CHROMIUM)
 
 
 def test_every_page_has_its_place_in_the_navigation() -> None:
     listed = (ROOT / "docs" / "index.md").read_text(encoding="utf-8").splitlines()
     top = {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"}
     assert sorted(top - set(listed)) == []
+
+
+def look_at(site: Path, chromium: str) -> None:
+    """Fails if a page of some kind is not accessible, light or dark."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for kind, scheme in product(KINDS, ("light", "dark")):
+            page = browser.new_context(color_scheme=scheme).new_page()
+            page.goto((site / f"{kind}.html").as_uri())
+            accessible(page)
+        browser.close()
 
 
 def written_pages() -> list[Path]:

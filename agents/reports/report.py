@@ -1,13 +1,16 @@
 """A report: sections of blocks as a page that needs nothing else, and as JSON.
 
-The page has no script, asks no network for anything, and its content policy forbids both. Every
-text on it is escaped. Knows nothing of what was measured.
+The page has no script, asks no network for anything, and its content policy forbids both; a page
+that will be written again has one script, which loads it anew until its reader says no. Every text
+on it is escaped. Knows nothing of what was measured.
 """
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -94,9 +97,11 @@ def report_html(title: str, sections: Sequence[Section], *, refresh: int | None 
     titles = [section.title for section in sections]
     if len(set(titles)) != len(titles):
         raise ValueError(f"sections must have different titles, got {titles}")
+    reload = "" if refresh is None else _RELOAD % (1000 * refresh)
     return _PAGE.format(
         title=shown(title),
-        refresh=Markup("") if refresh is None else _REFRESH.format(refresh),
+        policy=_POLICY + (_only(reload) if reload else ""),
+        current=_CURRENT.format(refresh, Markup(reload)) if reload else "",
         style=Markup(_stylesheet()),
         contents=Markup("").join(map(_link, range(len(titles)), titles)),
         sections=Markup("\n").join(map(_section, range(len(titles)), sections)),
@@ -107,17 +112,17 @@ _PAGE = Markup("""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-{refresh}<title>{title}</title>
+<title>{title}</title>
 <style>
 {style}</style>
 </head>
 <body>
 <main>
 <h1>{title}</h1>
-<nav aria-label="Contents">{contents}</nav>
+{current}<nav aria-label="Contents">{contents}</nav>
 {sections}
 </main>
 </body>
@@ -125,7 +130,18 @@ _PAGE = Markup("""<!doctype html>
 """)
 
 
-_REFRESH = Markup('<meta http-equiv="refresh" content="{}">\n')
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_CURRENT = Markup("""\
+<p><label><input type="checkbox" id="current" checked> Load anew every {} seconds</label></p>
+<script>{}</script>
+""")
+_RELOAD = 'setInterval(() => document.getElementById("current").checked && location.reload(), %d)'
+
+
+def _only(script: str) -> str:
+    """Returns the part of a content policy that allows this script and no other."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"; script-src 'sha256-{digest}'"
 
 
 def _link(number: int, title: str) -> Markup:

@@ -93,13 +93,13 @@ class Table:
         """Returns the table, in a frame that scrolls where it is wider than the page."""
         numeric = [self._is_numeric(column) for column in range(len(self.headings))]
         head = Markup("").join(
-            Markup('<th scope="col"{}>{}</th>').format(_aligned(is_number), shown(heading))
+            _heading(heading, is_number)
             for heading, is_number in zip(self.headings, numeric, strict=True)
         )
         caption = Markup("<caption>{}</caption>").format(shown(self.caption))
         body = Markup("\n").join(map(_row, self.rows))
         return Markup(
-            '<div class="scrolls" tabindex="0" role="region" aria-label="Table"><table>{}'
+            '<div class="scrolls" tabindex="0" role="group" aria-label="Table"><table>{}'
             "<thead><tr>{}</tr></thead>\n<tbody>\n{}\n</tbody></table></div>"
         ).format(caption if self.caption else Markup(""), head, body)
 
@@ -120,6 +120,12 @@ class Facts:
             for name, value in self.facts
         )
         return Markup('<dl class="facts">\n{}\n</dl>').format(items)
+
+
+def _heading(heading: str, is_number: bool) -> Markup:
+    if not heading:
+        return Markup("<td></td>")
+    return Markup('<th scope="col"{}>{}</th>').format(_aligned(is_number), shown(heading))
 
 
 def _row(row: Sequence[Cell]) -> Markup:
