@@ -22,7 +22,7 @@ ROWS = [
 NAME = re.compile(r"[A-Za-z_]+")
 
 
-NO_IMPORTS = {"check", "evaluate_policy", "push_to_hub", "torchrun", "transformers"}
+NO_IMPORTS = {"check", "datasets", "evaluate_policy", "torchrun", "transformers"}
 """A command of ours, and names that other libraries have."""
 
 
@@ -30,7 +30,8 @@ def known() -> set[str]:
     """Returns the names that somebody who imports the packages can use, and those of options."""
     configs = [*ALGORITHMS.values(), *OFFLINE_ALGORITHMS.values(), agents.PolicyConfig]
     options = {field.name for config in configs for field in dataclasses.fields(config)}
-    options |= inspect.signature(TextGenEnv).parameters.keys()
+    for made in (TextGenEnv, agents.PPO):
+        options |= inspect.signature(made).parameters.keys()
     return options | {*agents.__all__, *rewards.__all__, *wrappers.__all__, *dir(agents.PPO)}
 
 

@@ -100,7 +100,7 @@ def report_html(title: str, sections: Sequence[Section], *, refresh: int | None 
     reload = "" if refresh is None else _RELOAD % (1000 * refresh)
     return _PAGE.format(
         title=shown(title),
-        policy=_POLICY + (_only(reload) if reload else ""),
+        policy=_POLICY + _only(reload),
         current=_CURRENT.format(refresh, Markup(reload)) if reload else "",
         style=Markup(_stylesheet()),
         contents=Markup("").join(map(_link, range(len(titles)), titles)),
@@ -130,7 +130,7 @@ _PAGE = Markup("""<!doctype html>
 """)
 
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_POLICY = Markup("default-src 'none'; style-src 'unsafe-inline'")
 _CURRENT = Markup("""\
 <p><label><input type="checkbox" id="current" checked> Load anew every {} seconds</label></p>
 <script>{}</script>
@@ -138,10 +138,12 @@ _CURRENT = Markup("""\
 _RELOAD = 'setInterval(() => document.getElementById("current").checked && location.reload(), %d)'
 
 
-def _only(script: str) -> str:
-    """Returns the part of a content policy that allows this script and no other."""
+def _only(script: str) -> Markup:
+    """Returns the part of a content policy that allows this script and no other; "" allows none."""
+    if not script:
+        return Markup("")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return f"; script-src 'sha256-{digest}'"
+    return Markup("; script-src 'sha256-{}'").format(digest)
 
 
 def _link(number: int, title: str) -> Markup:
