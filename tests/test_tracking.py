@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -14,7 +15,12 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from agents.applications.registry import PRESETS
+from agents.loop import pipeline as loop
+from agents.loop.options import DIALOGUE_LOOP
+from agents.runs import pipeline
 from agents.runs.run_folder import RunFolder
+from agents.runs.saved_config import read_config
 from agents.runs.tracking import FILE, Tracker, TrackingError, trackers_of
 
 REPLIES = [{"prompt": "Hi|", "before": "so\ud83d", "after": "glad", "score_after": 1.0}]
@@ -72,6 +78,34 @@ def test_an_id_that_no_run_wrote_is_refused(
     with pytest.raises(ValueError, match=r"tracking\.json must hold"):
         Tracker("wandb", tmp_path)
     assert library.begun == []
+
+
+def test_a_run_sends_its_updates_and_what_came_of_it(
+    tmp_path: Path, install: Callable[[str], Library]
+) -> None:
+    library = install("trackio")
+    config = dataclasses.replace(
+        PRESETS["toy"][1], total_episodes=128, eval_episodes=8, output=tmp_path, name="run",
+        threads=1, track=("trackio",),
+    )  # fmt: skip
+    folder = pipeline.run("toy", config)
+    assert [step for _, step in library.logged] == [64, 128, 128]
+    assert library.logged[0][0]["rollout/score_mean"] > 0
+    outcome, _ = library.logged[-1]
+    assert len(outcome["replies"][1]) == 8
+    assert library.begun[0]["config"]["track"] == ["trackio"]
+    assert library.ended == 1
+    assert read_config(folder).config.track == ("trackio",)
+
+
+def test_a_loop_refuses_a_tracker_that_is_missing_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    config = dataclasses.replace(DIALOGUE_LOOP, output=tmp_path, track=("wandb",))
+    with pytest.raises(ModuleNotFoundError, match=r"text-gym\[tracking\]"):
+        loop.run(config)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_those_that_began_are_closed_where_another_would_not(
