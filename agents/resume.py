@@ -34,6 +34,10 @@ def main() -> None:
     if read_preset(folder) == PRESET:
         loop.resume(folder, trust_code=asked.trust_code)
     elif read_learner(folder) in OFFLINE_ALGORITHMS:
+        if asked.trust_code:
+            raise ValueError(
+                f"--trust-code must be left out, as {folder} learns from a file and names no code"
+            )
         offline_pipeline.resume(folder)
     else:
         pipeline.resume(folder, trust_code=asked.trust_code)

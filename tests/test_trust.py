@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import py_compile
 import sys
+from collections.abc import Callable
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agents import resume
+from agents.applications.fine_tuning import in_environment
 from agents.applications.registry import APPLICATIONS
+from agents.runs import chatting, evaluating, inspecting, pipeline, sampling
+from agents.runs.chatting_options import Chatting
+from agents.runs.evaluating_options import Evaluating
+from agents.runs.inspecting_options import Inspecting
+from agents.runs.own_code import load_object
+from agents.runs.sampling_options import Sampling
 from agents.runs.saved_config import described, read_config, trust_runs
 from agents.runs.trust import FILE, digest_of_code, trust
 
@@ -36,7 +47,8 @@ def folder_of(tmp_path: Path, **options: Any) -> Path:
     """Writes the folder of a run as anybody could have written it."""
     folder = tmp_path / "run"
     folder.mkdir(exist_ok=True)
-    said = described("toy", dataclasses.replace(TOY, **options))
+    config = in_environment(TOY, "TextGen-v0") if {"env_id", "env_args"} & options.keys() else TOY
+    said = described("toy", dataclasses.replace(config, **options))
     (folder / "config.json").write_text(json.dumps(said, default=str))
     return folder
 
@@ -58,12 +70,16 @@ def test_a_config_that_names_no_code_is_read(tmp_path: Path, cache: Path) -> Non
         {"wrappers": "PLACE"},
         {"wrappers": '{"Feedback": {"reward_function": "PLACE"}}'},
         {"wrappers": "subprocess:Popen"},
+        {"env_id": "FILE:Theirs-v0"},
+        {"env_id": "subprocess:Theirs-v0"},
+        {"env_args": '{"reward_function": ["PLACE"]}'},
     ],
 )
 def test_code_is_refused_before_any_of_it_runs(
     tmp_path: Path, code: Path, options: dict[str, str]
 ) -> None:
-    named = {name: text.replace("PLACE", f"{code}:reward") for name, text in options.items()}
+    named = {name: text.replace("PLACE", "FILE:reward") for name, text in options.items()}
+    named = {name: text.replace("FILE", str(code)) for name, text in named.items()}
     folder = folder_of(tmp_path, **named)
     with pytest.raises(ValueError, match=r"config.json names code .* give --trust-code too"):
         read_config(folder)
@@ -73,12 +89,70 @@ def test_code_is_refused_before_any_of_it_runs(
     assert not (tmp_path / "trace").exists()
 
 
-@pytest.mark.parametrize("name", ["env_id", "env_args"])
-def test_an_environment_may_be_code(tmp_path: Path, code: Path, name: str) -> None:
-    named = {"env_id": "TextGen-v0", "env_args": "{}"}
-    named[name] = {"env_id": f"{code}:Theirs-v0", "env_args": f'{{"a": ["{code}:reward"]}}'}[name]
-    assert digest_of_code(named) is not None
-    assert digest_of_code({**named, name: "TextGen-v0" if name == "env_id" else "{}"}) is None
+@pytest.mark.parametrize(
+    "command",
+    [
+        pipeline.resume,
+        lambda run: chatting.run(Chatting(models=(str(run),)), ["Hi", ""]),
+        lambda run: evaluating.run(Evaluating(models=(str(run),), output=run / "evaluation")),
+        lambda run: inspecting.run(Inspecting(run=run)),
+        lambda run: sampling.run(Sampling(model=str(run), prompts="Hi", output=run / "items")),
+    ],
+    ids=["resume", "chat", "evaluate", "inspect", "sample"],
+)
+def test_every_command_that_reads_a_run_refuses(
+    tmp_path: Path, code: Path, command: Callable[[Path], Any]
+) -> None:
+    folder = folder_of(tmp_path, reward=f"{code}:reward", env_id=f"{code}:Theirs-v0")
+    (folder / "policy").mkdir()
+    with pytest.raises(ValueError, match=r"config.json names code .* give --trust-code too"):
+        command(folder)
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("env_id", ["text_gym:TextGen-v0", "agents.applications:TextGen-v0"])
+def test_modules_of_this_package_are_not_somebodys_code(env_id: str) -> None:
+    assert digest_of_code({"env_id": env_id}) is None
+
+
+def test_a_file_that_is_called_as_this_package_is_somebodys_code(
+    tmp_path: Path, code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code.rename(tmp_path / "text_gym.py")
+    monkeypatch.chdir(tmp_path)
+    assert digest_of_code({"env_id": "text_gym.py:TextGen-v0"}) is not None
+
+
+@pytest.mark.parametrize("place", ["posix:system", "os:system", "nowhere:system", "nowhere.py:f"])
+def test_code_without_a_file_is_not_vouched_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("frozen", "built-in"):
+        Path(name).touch()  # what Python says of modules that have no file
+    with pytest.raises(ValueError, match=f"must stand in a file that exists, got '{place}'"):
+        trust({"reward": place})
+
+
+def test_what_the_file_says_is_run_whatever_was_compiled(tmp_path: Path) -> None:
+    path = tmp_path / "cached.py"
+    path.write_text("WORD = 'said'\n")
+    other = tmp_path / "other.py"
+    other.write_text("WORD = 'other'\n")
+    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(str(other), cache_from_source(path), invalidation_mode=unchecked)
+    assert load_object(f"{path}:WORD", "reward") == "said"
+
+
+def test_a_run_that_learns_from_a_file_has_no_code_to_trust(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text('{"preset": "sft", "learner": "sft"}')
+    monkeypatch.setattr(sys, "argv", ["resume", str(tmp_path), "--trust-code"])
+    with pytest.raises(SystemExit, match="1"):
+        resume.main()
+    rule = f"--trust-code must be left out, as {tmp_path} learns from a file and names no code\n"
+    assert capsys.readouterr().err == rule
 
 
 def test_what_was_run_here_goes_on_until_it_says_something_else(tmp_path: Path, code: Path) -> None:
@@ -98,12 +172,19 @@ def test_other_arguments_are_other_code(tmp_path: Path) -> None:
         read_config(folder_of(tmp_path, reward=other))
 
 
-def test_code_that_lies_elsewhere_is_the_same(tmp_path: Path, code: Path) -> None:
-    moved = tmp_path / "moved.py"
-    moved.write_bytes(code.read_bytes())
-    assert digest_of_code({"reward": f"{code}:reward"}) == digest_of_code(
-        {"reward": f"{moved}:reward"}
-    )
+@pytest.mark.parametrize("reward", ["{}:reward", '{{"Feedback": {{"reward_function": "{}:f"}}}}'])
+def test_a_copy_beside_other_files_is_other_code(
+    tmp_path: Path, code: Path, monkeypatch: pytest.MonkeyPatch, reward: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    copy = tmp_path / "folder" / code.name
+    copy.write_bytes(code.read_bytes())
+    digests = {digest_of_code({"wrappers": reward.format(one)}) for one in (code, copy)}
+    assert len(digests) == 2
+    monkeypatch.chdir(tmp_path)
+    assert digest_of_code({"wrappers": reward.format(code.name)}) in digests
+    monkeypatch.chdir("folder")
+    assert digest_of_code({"wrappers": reward.format(code.name)}) in digests
 
 
 def test_a_package_is_looked_at_without_running_it(

@@ -123,7 +123,7 @@ def _is_users(frame: types.FrameType) -> bool:
     file, installed = frame.f_code.co_filename, sysconfig.get_paths()
     libraries = tuple(f"{installed[kind]}{os.sep}" for kind in ("stdlib", "purelib", "platlib"))
     return (
-        not _is_ours(_module_of(frame)) and os.path.isfile(file) and not file.startswith(libraries)
+        not is_ours(_module_of(frame)) and os.path.isfile(file) and not file.startswith(libraries)
     )
 
 
@@ -136,7 +136,7 @@ def _is_raised_by_us(error: BaseException) -> bool:
         entry = entry.tb_next
     frame = entry.tb_frame
     raises = frame.f_code.co_code[entry.tb_lasti] == dis.opmap["RAISE_VARARGS"]
-    return raises and _is_ours(_module_of(frame))
+    return raises and is_ours(_module_of(frame))
 
 
 def _module_of(frame: types.FrameType) -> str:
@@ -146,10 +146,11 @@ def _module_of(frame: types.FrameType) -> str:
 
 
 def _is_missing_library(error: BaseException) -> bool:
-    return isinstance(error, ModuleNotFoundError) and not _is_ours(error.name or "")
+    return isinstance(error, ModuleNotFoundError) and not is_ours(error.name or "")
 
 
-def _is_ours(module: str) -> bool:
+def is_ours(module: str) -> bool:
+    """Tells a module of this package by its dotted name."""
     return module.partition(".")[0] in ("agents", "text_gym")
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from agents.command_line.command import is_ours
+
 _SUFFIX = ".py"
 
 
@@ -29,6 +31,11 @@ def is_place(name: str) -> bool:
     where, colon, last = name.rpartition(":")
     dotted = all(part.isidentifier() for part in where.split("."))
     return bool(colon) and last.isidentifier() and (where.endswith(_SUFFIX) or dotted)
+
+
+def is_in_this_package(place: str) -> bool:
+    """Tells a place in a module of this package from one in the user's code."""
+    return _file_of(place) is None and is_ours(place.rpartition(":")[0])
 
 
 def anchored_place(place: str) -> str:
@@ -103,6 +110,11 @@ def with_digests(value: Any) -> Any:
     return _replaced(value, identity)
 
 
+def with_origins(value: Any) -> Any:
+    """Returns a value of JSON with the origin of every place in a file."""
+    return _replaced(value, origin)
+
+
 def _replaced(value: Any, replace: Callable[[str], Any]) -> Any:
     if isinstance(value, Mapping):
         return {name: _replaced(part, replace) for name, part in value.items()}
@@ -120,11 +132,28 @@ def identity(name: str) -> list[str]:
     return [name.rpartition(":")[2], digest_of_source(name)] if ":" in name else [name]
 
 
+def origin(place: str) -> list[str]:
+    """Returns what identifies code that lies where it does, among its own neighbours.
+
+    A copy elsewhere is another: what lies beside it, and is imported, may say something else.
+    """
+    return [anchored_place(place), str(_source_of(place)), digest_of_source(place)]
+
+
 def digest_of_source(place: str) -> str:
-    """Returns the SHA-256 of the file in which a name stands, which is not run."""
+    """Returns the SHA-256 of the file in which a name stands, which is not run.
+
+    Raises:
+        ValueError: If there is no such file.
+    """
+    return hashlib.sha256(_source_of(place).read_bytes()).hexdigest()
+
+
+def _source_of(place: str) -> Path:
     path = _file_of(place) or _file_of_module(place.rpartition(":")[0])
-    found = path is not None and path.is_file()
-    return hashlib.sha256(path.read_bytes() if path is not None and found else b"").hexdigest()
+    if path is None or not path.is_file():
+        raise ValueError(f"code that a run names must stand in a file that exists, got {place!r}")
+    return path.resolve()
 
 
 def _file_of(place: str) -> Path | None:
@@ -144,7 +173,7 @@ def _file_of_module(dotted: str) -> Path | None:
         if spec is None:
             return None
         folders = spec.submodule_search_locations
-    return None if spec is None or spec.origin is None else Path(spec.origin)
+    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
 
 
 def load_module(place: str, option: str) -> ModuleType:
@@ -172,12 +201,13 @@ def _module_of_file(path: Path, place: str, option: str) -> ModuleType:
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
-        assert spec.loader is not None
         sys.modules[name] = module = importlib.util.module_from_spec(spec)
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))
         try:
-            spec.loader.exec_module(module)
+            # Not by its loader, which runs a .pyc instead, and that may say something else.
+            code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+            exec(code, module.__dict__)
         except BaseException:
             del sys.modules[name]
             raise

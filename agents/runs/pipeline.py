@@ -97,8 +97,8 @@ def run(preset: str, config: FineTuning, *, open_page: bool = False) -> Path:
     device = processes.init(use_cpu=config.device == "cpu")
     policy = settled(config.policy, device)
     config = anchored(dataclasses.replace(config, policy=policy))
-    trust(vars(config))
     loaded = _load(config, device)
+    trust(vars(config))
     with new_folder(config.output, config.name, run_name(preset, config.algorithm.seed)) as folder:
         return _carry_out(preset, config, loaded, folder, resumed=False, open_page=open_page)
 

@@ -2,8 +2,8 @@
 
 A folder may come from anybody, and whoever wrote its config wrote all else in it too, so nothing in
 the folder can vouch for the code that the config names. What does is a record in the cache folder:
-digests of code with its arguments, written when a run is begun here or when the user says so. Knows
-nothing of what the code is for.
+digests of code, of where it lies and of its arguments, written when a run is begun here or when the
+user says so. Knows nothing of what the code is for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.runs.named_arguments import arguments_of
-from agents.runs.own_code import identity, is_place, with_digests
+from agents.runs.own_code import is_in_this_package, is_place, origin, with_origins
 from text_gym.cache import cache_folder
 
 FILE = "trusted_code.txt"
@@ -25,7 +25,11 @@ _OPTIONS = ("reward", "monitor", "select_by", "wrappers", "env_id", "env_args")
 
 
 def trust(options: Mapping[str, Any]) -> None:
-    """Puts the code that the options of a run name on record."""
+    """Puts the code that the options of a run name on record.
+
+    Raises:
+        ValueError: If there is no such code.
+    """
     digest = digest_of_code(options)
     if digest is not None and digest not in _record():
         path = cache_folder() / FILE
@@ -42,7 +46,7 @@ def require_trusted(options: Mapping[str, Any], path: Path) -> None:
         path: Where they were read.
 
     Raises:
-        ValueError: If there is such code; names it.
+        ValueError: If there is such code, which is named; or if it is not where it should be.
     """
     digest = digest_of_code(options)
     if digest is None or digest in _record():
@@ -57,7 +61,7 @@ def require_trusted(options: Mapping[str, Any], path: Path) -> None:
 def digest_of_code(options: Mapping[str, Any]) -> str | None:
     """Returns the SHA-256 of all code that a run names, with its arguments; None: it names none.
 
-    The code itself is read and not run. What it imports has no part in it.
+    The code itself is read and not run. What it imports has no part in it, but where it lies has.
     """
     named = _named(options)
     return hashlib.sha256(json.dumps(named).encode()).hexdigest() if named else None
@@ -71,13 +75,13 @@ def _named(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _identified(option: str, text: str) -> Any:
-    """Returns what an option says, with digests in the place of code; None: it names no code."""
-    if option == "env_id":
-        return identity(text) if ":" in text else None
+    """Returns what an option says, with origins in the place of code; None: it names no code."""
+    if option == "env_id":  # which is imported, and not called: modules of ours do no harm
+        return origin(text) if ":" in text and not is_in_this_package(text) else None
     if not text.lstrip().startswith("{"):
-        return identity(text) if is_place(text) else None
+        return origin(text) if is_place(text) else None
     said = [[name, about] for name, about in arguments_of(text, option).items()]
-    found = [[identity(one) if is_place(one) else one, with_digests(about)] for one, about in said]
+    found = [[origin(one) if is_place(one) else one, with_origins(about)] for one, about in said]
     return None if found == said else found
 
 
