@@ -116,7 +116,9 @@ def test_it_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert anchored_prompts("saved") == str(tmp_path / "saved")
     said = anchored_prompts('{"saved": {"split": "test"}}')
     assert json.loads(said) == {str(tmp_path / "saved"): {"split": "test"}}
-    assert anchored_prompts("How are you?") == "How are you?"
+    for text in ("How are you?", "{name}, how are you?", "{"):
+        assert anchored_prompts(text) == text
+        assert read_listed(text) == [Prompt(text)]
     assert anchored_prompts("hub:owner/sums") == "hub:owner/sums"
 
 

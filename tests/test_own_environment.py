@@ -21,7 +21,9 @@ from agents.runs import chatting, config_file, evaluating, inspecting, pipeline
 from agents.runs.chatting_options import Chatting
 from agents.runs.environments import listed_prompts, make_envs
 from agents.runs.evaluating_options import Evaluating
+from agents.runs.going_on import advice_on_going_on
 from agents.runs.inspecting_options import Inspecting
+from agents.runs.own_code import load_object
 from agents.runs.saved_config import anchored
 from agents.runs.texts_at_hand import texts_at_hand
 from agents.runs.wrappers import kept_in_evaluation
@@ -39,6 +41,12 @@ ONE = "text_gym.env:TextGenEnv"
 MANY = "text_gym.vector_env:TextGenVectorEnv"
 gymnasium.register("Own/Short-v0", ONE, vector_entry_point=MANY, kwargs=TASK)
 gymnasium.register("Own/Rows-v0", ONE, kwargs=TASK)
+
+class Failing(TextGenEnv):
+    def __init__(self, length=1, **options):
+        None + length
+
+gymnasium.register("Own/Failing-v0", lambda length=1, **options: Failing(length, **options))
 
 def polite(prompt, completion):
     return float("thanks" in completion)
@@ -65,6 +73,8 @@ def nothing(env):
     return None
 """
 
+NAMES = ("Own/Short-v0", "Own/Rows-v0", "Own/Failing-v0")
+
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -73,7 +83,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     path = tmp_path / "own_tasks.py"
     path.write_text(OWN)
     yield path
-    for name in ("Own/Short-v0", "Own/Rows-v0"):
+    for name in NAMES:
         gymnasium.registry.pop(name, None)
 
 
@@ -138,6 +148,8 @@ def test_what_the_environment_decides_is_not_decided_twice(
     [
         ("TextGen/Nothing-v0", "{}", "env_id must be registered with Gymnasium"),
         (COUNTING, '{"lenght": 2}', r"must take what env_args has, \['lenght'\]: .*unexpected"),
+        ("TextGen-v0", '{"num_envs": 3}', r"leave to the run what it decides, \[.*'num_envs'"),
+        (COUNTING, '{"autoreset_mode": "Disabled"}', "leave to the run what it decides"),
         (COUNTING, "[]", r"env_args must be a JSON object, got '\[\]'"),
         ("MountainCar-v0", "{}", "must show texts as input_ids and attention_mask, got Box"),
         ("nowhere.py:Own/Short-v0", "{}", "env_id must name a file that exists"),
@@ -148,6 +160,15 @@ def test_an_environment_that_there_is_not_is_one_line(
 ) -> None:
     with pytest.raises(ValueError, match=rule):
         envs_of(tiny(tmp_path, env_id, env_args=env_args))
+
+
+def test_a_mistake_inside_ones_own_environment_is_not_one_of_arguments(
+    own: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TypeError, match="unsupported operand"):
+        envs_of(tiny(tmp_path, f"{own}:Own/Failing-v0"))
+    with pytest.raises(ValueError, match="must take what env_args has"):
+        envs_of(tiny(tmp_path, f"{own}:Own/Rows-v0", env_args='{"lenght": 2}'))
 
 
 def test_a_model_that_spells_otherwise_is_refused(tmp_path: Path, bpe: Any) -> None:
@@ -198,6 +219,7 @@ def test_evaluation_pays_what_the_environment_pays(own: Path, tmp_path: Path) ->
     said = json.dumps({"NoisyFeedback": {"std": 9.0}, f"{own}:Counting": {}})
     assert json.loads(str(kept_in_evaluation(said))) == {f"{own}:Counting": {}}
     assert kept_in_evaluation("ClipFeedback") is None
+    assert kept_in_evaluation("gymnasium.wrappers.vector:NormalizeReward") is None
     plain = write(envs_of(tiny(tmp_path), 16))
     assert write(envs_of(tiny(tmp_path, wrappers=said), 16)).tolist() == plain.tolist()
 
@@ -296,9 +318,24 @@ def test_what_breaks_is_mended_and_the_run_goes_on(own: Path, tmp_path: Path) ->
     own.write_text(OWN.replace("self.steps == self.most", "False"))
     for name in [name for name in sys.modules if name.startswith("own_tasks_")]:
         del sys.modules[name]  # as in a process of its own
-    for name in ("Own/Short-v0", "Own/Rows-v0"):
+    for name in NAMES:
         del gymnasium.registry[name]
     with pytest.raises(ValueError, match=r"has changed since, as {'wrappers': .*--trust-code"):
         pipeline.resume(folder)
     assert pipeline.resume(folder, trust_code=True) == folder
     assert json.loads((folder / "start.json").read_text())["changed"] == ["wrappers"]
+
+
+@pytest.mark.parametrize("mistake", ["open('/nowhere/at/all')", "raise ConnectionError('down')"])
+def test_what_the_machine_refuses_ones_own_code_is_said_how_to_go_on_after(
+    tmp_path: Path, mistake: str
+) -> None:
+    (tmp_path / "config.json").touch()
+    code = tmp_path / "theirs.py"
+    code.write_text(f"def step():\n    {mistake}\n")
+    step = load_object(f"{code}:step", "wrappers")
+    advice = advice_on_going_on(tmp_path, texts=lambda: ["Hi"])
+    with pytest.raises(OSError, match=r"down|No such") as error, advice:
+        step()
+    again = f"go on with: python -m agents.resume {tmp_path} --trust-code"
+    assert error.value.__notes__ == ["Among the texts: Hi", f"When that is mended, {again}"]

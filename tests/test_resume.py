@@ -32,7 +32,7 @@ from agents.applications.registry import PRESETS
 from agents.checkpoints.folder import MANIFEST, CheckpointError, write_folder
 from agents.checkpoints.series import latest
 from agents.command_line.signals import exit_status
-from agents.runs import learners, pipeline
+from agents.runs import going_on, learners, pipeline
 from agents.runs.interruption import Interruption
 from agents.runs.owner import LOCK, FolderInUse, owned
 from agents.runs.run_folder import RunFolder
@@ -577,6 +577,7 @@ def test_a_full_disk_ends_the_run_with_what_to_do(
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(PPO, "update", at_update(5, fill))
+        patch.setattr(going_on, "users_traceback", lambda error: [])  # as if `fill` were ours
         with pytest.raises(SystemExit, match="1"):
             pipeline.run("toy", small(tmp_path, "run"))
     assert capfd.readouterr().err.splitlines()[-2:] == [

@@ -49,8 +49,8 @@ class FineTuning:
     wrappers: str | None = None
     """Wrappers around the environment: the name of one in `text_gym.wrappers`, `file.py:name` or
     `package.module:name`; or several with their arguments, innermost first, as JSON:
-    `{"ClipFeedback": {"low": -1}, "file.py:MyWrapper": {}}`. Evaluation leaves out those that
-    change the reward."""
+    `{"ClipFeedback": {"low": -1}, "file.py:MyWrapper": {}}`. Evaluation leaves out those known
+    to change the reward: ours, `VectorRewardWrapper`s, and Gymnasium's `NormalizeReward`."""
     prompts: str | None
     """`chitchat` (human turns of conversations that the small-talk model never saw), `small-talk`
     (the package's own), `film-reviews` (first words of reviews, after `python -m agents.fetch

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from safetensors import SafetensorError
 
 from agents.agent import Agent
 from agents.algorithms.health_checks import TrainingStopped
@@ -71,25 +70,21 @@ def advice_on_going_on(
         kept = latest(folder / CHECKPOINTS)
         where = "no checkpoint was saved yet" if kept is None else f"last good checkpoint: {kept}"
         status, lines = 1, [f"Training stopped: {reason}" + (f" ({where})" if resumable else "")]
-    except (KeyboardInterrupt, OSError, SafetensorError) as error:
-        refused = trouble(error)
+    except (KeyboardInterrupt, Exception) as error:
         if not (folder / "config.json").exists():
             raise  # there is nothing yet to go on with
-        again = _advice(folder, resumable=resumable)
+        again, refused = _advice(folder, resumable=resumable), trouble(error)
         if isinstance(error, KeyboardInterrupt):
             status, lines = exit_status(error), [f"Stopped; {again}"]
-        elif refused is not None:
-            own = users_traceback(error)
-            status, lines = 1, [*own, refused, f"When that is mended, {again}"]
-        else:
-            raise
-    except Exception as error:
-        if users_traceback(error) and (folder / "config.json").exists():
+        elif users_traceback(error):
             for line in () if error.__cause__ else texts():
                 error.add_note(f"Among the texts: {line}")
-            trusted = " --trust-code" if resumable else ""
-            error.add_note(f"When that is mended, {_advice(folder, resumable=resumable)}{trusted}")
-        raise
+            error.add_note(f"When that is mended, {again}{' --trust-code' if resumable else ''}")
+            raise
+        elif refused is not None:
+            status, lines = 1, [refused, f"When that is mended, {again}"]
+        else:
+            raise
     else:
         return
     end(status, *(lines if processes.is_main() else ()))

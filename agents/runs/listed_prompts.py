@@ -67,13 +67,22 @@ def anchored_prompts(name: str) -> str:
 
 def _parsed(name: str) -> tuple[str, Mapping[str, Any]]:
     """Returns where prompts are, and what is said of it."""
-    ((source, about), *others) = named_arguments(name, "prompts").items()
+    said = named_arguments(name, "prompts") if _is_json(name) else {name: {}}
+    ((source, about), *others) = said.items()
     if others:
         raise ValueError(f"prompts must be of one place, got {[source, *dict(others)]}")
     texts = isinstance(about, dict) and all(isinstance(one, str) for one in about.values())
     if not texts or not about.keys() <= set(_KEYS):
         raise ValueError(f"prompts must say texts of {source}, by {_KEYS}, got {about!r}")
     return source, about
+
+
+def _is_json(name: str) -> bool:
+    """Tells what is said of a place from a text, which may begin as JSON does."""
+    try:
+        return isinstance(json.loads(name), dict)
+    except ValueError:
+        return False
 
 
 def _is_data_set(source: str) -> bool:

@@ -12,10 +12,12 @@ import gymnasium as gym
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from agents.command_line.command import users_traceback
 from agents.runs.named_arguments import arguments_of
 from agents.runs.own_code import (
     anchored_place,
     digest_of_source,
+    is_in_this_package,
     load_module,
     with_anchored_places,
     with_digests,
@@ -23,6 +25,8 @@ from agents.runs.own_code import (
 )
 
 _READ = ("input_ids", "attention_mask")
+_DECIDED = {"num_envs", "autoreset_mode", "vectorization_mode", "vector_kwargs"}
+"""Arguments that are the run's to say."""
 
 
 def make_one(env_id: str, env_args: str) -> gym.Env[Any, Any]:
@@ -76,17 +80,23 @@ def anchored_arguments(env_args: str) -> str:
 
 def identity_of_environment(env_id: str, env_args: str) -> list[Any]:
     """Returns what identifies an environment, the user's code wherever it lies."""
-    module, _, name = env_id.rpartition(":")
-    source = digest_of_source(env_id) if module else None
-    return [name, source, with_digests(arguments_of(env_args, "env_args"))]
+    own = ":" in env_id and not is_in_this_package(env_id)
+    source = digest_of_source(env_id) if own else None
+    return [env_id.rpartition(":")[2], source, with_digests(arguments_of(env_args, "env_args"))]
 
 
 def _made(make: Any, env_id: str, env_args: str, **options: Any) -> Any:
     name = _registered(env_id)
     arguments = with_objects(arguments_of(env_args, "env_args"), "env_args")
+    if _DECIDED & arguments.keys():
+        raise ValueError(
+            f"env_args must leave to the run what it decides, {sorted(_DECIDED)}, got {env_args}"
+        )
     try:
         return make(name, **{**options, **arguments})
     except TypeError as error:
+        if users_traceback(error):
+            raise  # from inside of code that took the arguments
         brought = sorted({"tokenizer", "stop_token_ids"} & options.keys())
         of_the_model = f" and, of the model, {' and '.join(brought)}" if brought else ""
         raise ValueError(

@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from gymnasium.vector import VectorEnv, VectorRewardWrapper
+from gymnasium.wrappers.vector import NormalizeReward
 
 from agents.runs.named_arguments import named_arguments
 from agents.runs.own_code import (
@@ -26,7 +27,8 @@ from text_gym.wrappers.vector_transform_wrapper import VectorTransformWrapper
 
 Envs = VectorEnv[Any, Any, Any]
 _OPTION = "wrappers"
-_OF_REWARDS = (VectorTransformWrapper, VectorRewardWrapper)
+_OF_REWARDS = (VectorTransformWrapper, VectorRewardWrapper, NormalizeReward)
+"""What changes rewards, or says so by what it derives from."""
 
 
 def wrapped(envs: Envs, names: str) -> Envs:
@@ -51,7 +53,7 @@ def wrapped(envs: Envs, names: str) -> Envs:
 
 
 def kept_in_evaluation(names: str | None) -> str | None:
-    """Returns the wrappers without those that change the reward; None: none are left.
+    """Returns the wrappers without those known to change the reward; None: none are left.
 
     So that figures say what texts are worth, and can be compared with those of other wrappers.
     """
