@@ -38,7 +38,6 @@ from agents.runs.console import (
 from agents.runs.final_policies import final_policies
 from agents.runs.going_on import (
     CHECKPOINTS,
-    SUMMARY,
     advice_on_going_on,
     is_finished,
     restore_latest,
@@ -56,7 +55,8 @@ from agents.runs.sample_texts import TOKENS
 from agents.runs.saved_config import anchored_model, described, read_offline_config
 from agents.runs.start import FILE, digest_of_parameters
 from agents.runs.summary import circumstances, figures_of, n_parameters, run_name
-from agents.runs.tracking import Tracker, load_trackers, trackers_of
+from agents.runs.tracking import load_trackers
+from agents.runs.watching import watch
 
 
 def run(config: OfflineRun) -> Path:
@@ -165,14 +165,13 @@ def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bo
     about = _header(config, loaded)
     with advice_on_going_on(folder), interruption, ExitStack() as at_the_end:
         at_the_end.callback(progress.close)
-        record, trackers = None, list[RunFolder | Tracker]()
+        record, watching = None, None
         if processes.is_main():  # of several processes, the first one writes and prints
             record = _record(config, folder, resumed=resumed)
-            said = described(name_of(config.algorithm), config)
-            at_the_end.callback(record.close)
-            trackers = [record, *trackers_of(config, said, folder, at_the_end)]
             page = RunPage(record, folder.name, about, view=READING)
-            agent.callbacks[:0] = [*trackers, page]
+            said = described(name_of(config.algorithm), config)
+            watching = watch(record, page, config, said, at_the_end)
+            agent.callbacks[:0] = watching.callbacks
         console.print(key_values(f"{type(agent).__name__}: {config.data}", about))
         before = before or agent.evaluate(loaded.eval_pairs)
         samples = loaded.learning.write(loaded.prompts) if record is not None else {}
@@ -184,12 +183,10 @@ def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bo
             agent.learn()
         interruption.stop_if_asked()
         evaluated, texts = _evaluated_and_saved(config, loaded, agent, folder, before, samples)
-        if record is not None:
-            page.finish([of_figures(evaluated, loaded.evaluated_on, texts)])
-            figures = _summary(agent, loaded, evaluated, record.seconds)
-            for tracker in trackers:
-                tracker.on_outcome(figures, paired_texts(texts))
-            record.write_json(SUMMARY, figures)  # the last: a run that has it is finished
+        if watching is not None:
+            figures = _summary(agent, loaded, evaluated, watching.record.seconds)
+            outcome = of_figures(evaluated, loaded.evaluated_on, texts)
+            watching.finish(outcome, figures, paired_texts(texts))
             console.print(side_by_side(loaded.evaluated_on, _rows(evaluated)))
             console.print(f"Written to {printable(str(folder))}/")
     return folder

@@ -7,7 +7,7 @@ nor rewards. Killed at any moment and resumed, a run writes what it would have w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ from gymnasium.vector import VectorEnv
 from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
-from agents.agent import Agent
 from agents.algorithms.configs.names import name_of
 from agents.applications.fine_tuning import FineTuning
 from agents.applications.split import Split
@@ -43,7 +42,6 @@ from agents.runs.environments import listed_prompts, load_responder, make_envs
 from agents.runs.final_policies import final_policies
 from agents.runs.going_on import (
     CHECKPOINTS,
-    SUMMARY,
     advice_on_going_on,
     is_finished,
     restore_latest,
@@ -70,8 +68,9 @@ from agents.runs.saved_config import anchored, described, read_config, trust_run
 from agents.runs.start import FILE, Start
 from agents.runs.summary import header, n_parameters, paired_replies, run_name, summary
 from agents.runs.texts_at_hand import texts_at_hand
-from agents.runs.tracking import Tracker, load_trackers, trackers_of
+from agents.runs.tracking import load_trackers
 from agents.runs.trust import trust
+from agents.runs.watching import Watching, watch
 from agents.runs.writing_bar import writing_bar
 from text_gym import HuggingFaceTokenizer
 
@@ -215,14 +214,12 @@ def _carry_out(
     with advice, interruption, ExitStack() as at_the_end:
         at_the_end.callback(progress.close)
         about = header(config, split, agent.policy) | start.remarks
-        record = None
-        trackers: list[RunFolder | Tracker] = []
+        record, watching = None, None
         if processes.is_main():  # of several processes, the first one writes and prints
             record = _record(preset, config, folder, resumed=resumed)
-            at_the_end.callback(record.close)
-            trackers = [record, *trackers_of(config, described(preset, config), folder, at_the_end)]
             page = RunPage(record, folder.name, about, show=open_page)
-            agent.callbacks[:0] = [*trackers, page]
+            watching = watch(record, page, config, described(preset, config), at_the_end)
+            agent.callbacks[:0] = watching.callbacks
             if monitor is not None:
                 agent.callbacks.append(MonitorFile(monitor, record))
         if learner.resumable:
@@ -239,10 +236,9 @@ def _carry_out(
             agent.learn(agent.n_episodes if ended else config.total_episodes)
         interruption.stop_if_asked()
         evaluated = _evaluated_and_saved(preset, config, loaded, folder, before)
-        if record is not None:
-            page.finish([of_evaluations(evaluated, split.evaluated_on)])
-            _write(record, trackers, agent, evaluated, best, loaded)
-            _show(console, record, loaded, evaluated)
+        if watching is not None:
+            _finish(watching, evaluated, best, loaded)
+            _show(console, watching.record, loaded, evaluated)
             if config.profile and profile.updates:
                 console.print(profile.table())
     return folder
@@ -308,23 +304,20 @@ def _record(preset: str, config: FineTuning, folder: Path, *, resumed: bool) -> 
     return RunFolder(folder) if resumed else RunFolder.created(folder, described(preset, config))
 
 
-def _write(
-    record: RunFolder,
-    trackers: Sequence[RunFolder | Tracker],
-    agent: Agent,
+def _finish(
+    watching: Watching,
     evaluated: Mapping[str, Evaluation],
     best: BestScore,
     loaded: _Loaded,
 ) -> None:
-    figures = summary(evaluated, agent, record.tokens, record.seconds)
+    record = watching.record
+    figures = summary(evaluated, loaded.agent, record.tokens, record.seconds)
     figures |= {"best_score": best.score, "best_score_episodes": best.n_episodes}
     figures["heldout_prompts"] = len(loaded.split.heldout)
     if loaded.monitor is not None:
         figures["monitor"] = verdict(loaded.monitor)
-    replies = paired_replies(evaluated["before"], evaluated["after"])
-    for tracker in trackers:
-        tracker.on_outcome(figures, replies)
-    record.write_json(SUMMARY, figures)  # the last: a run that has it is finished
+    outcome = of_evaluations(evaluated, loaded.split.evaluated_on)
+    watching.finish(outcome, figures, paired_replies(evaluated["before"], evaluated["after"]))
 
 
 def _show(
