@@ -115,7 +115,7 @@ def test_tokens_that_are_not_allowed_are_not_written(caplog: pytest.LogCaptureFi
     allowed[[1, 5, 9]] = False
     texts = written(policy, order_of(prompts=[[4]] * 16, budgets=[8] * 16, allowed=allowed))
     assert not {token for text in texts for token in text.token_ids} & {1, 5, 9}
-    assert not caplog.records
+    assert "SuppressTokens" not in caplog.text  # which would come with every order
 
 
 def test_adapters_are_read_too() -> None:
