@@ -4,7 +4,8 @@ Of held-out sums, how many are answered right: by the model that imitates demons
 best of eight of its texts, and after training by reward; with the calculator and, from the same
 model with as many texts, without.
 
-`--sb3` adds the smallest version, four sums, on which Stable-Baselines3's PPO learns beside ours.
+`--sb3` measures the smallest version alone: four sums, on which Stable-Baselines3's PPO learns
+beside ours.
 
 Runs are kept in a folder: what is finished is not run again, and what was killed is resumed.
 """
@@ -106,12 +107,20 @@ def main() -> None:
     """Carries out the runs, and writes figures."""
     parser = command_line.parser(__doc__, repeats=3, quick_repeats=1)
     parser.add_argument("--ways", nargs="*", choices=[*WAYS], default=[*WAYS])
-    parser.add_argument("--sb3", action="store_true", help="the smallest version too")
+    parser.add_argument("--sb3", action="store_true", help="the smallest version alone")
     parser.add_argument("--runs", type=Path, default=Path("runs/calculator"))
     options = command_line.parse(parser)
     sizes = {**(QUICK if options.quick else {}), "threads": options.threads}
     seeds = range(options.seed, options.seed + options.repeats)
     cells = Cells(options.runs / "cells.jsonl")
+    if options.sb3:
+        task = smallest_turns.CALCULATOR
+        figures = sb3_figures(task, cells, seeds, quick=options.quick)
+        settings = {"texts": task.texts[options.quick], "quick": options.quick}
+        write_result(
+            "calculator_sb3", figures, seed=options.seed, settings=settings, folder=options.output
+        )
+        return
 
     def over_seeds(way: str, name: str, measure: Callable[[FineTuning], Any]) -> list[Any]:
         configs = [config_of(way, seed, sizes, options.runs) for seed in seeds]
@@ -126,8 +135,6 @@ def main() -> None:
     best = over_seeds("with the tool", f"best of {BEST_OF}", best_of)
     right = [one["reward"] for one in best]
     figures.append(figure(f"with the tool: best of {BEST_OF}", right, "right"))
-    if options.sb3:
-        figures += sb3_figures(smallest_turns.CALCULATOR, cells, seeds, quick=options.quick)
     settings = {"texts": CALCULATOR.preset.total_episodes, "quick": options.quick}
     write_result("calculator", figures, seed=options.seed, settings=settings, folder=options.output)
 

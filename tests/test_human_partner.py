@@ -202,6 +202,18 @@ def test_a_conversation_is_held_in_a_vector_environment(tmp_path: Path) -> None:
     assert said == [["ha", "oh", "ha"]] * 2
 
 
+def test_a_line_longer_than_the_room_is_cut_in_an_environment(tmp_path: Path) -> None:
+    made = study(tmp_path)
+    spell = gym.make("text_gym:TextGen/Conversation-v0").unwrapped.tokenizer.encode  # type: ignore[attr-defined]
+    partner = HumanPartner(made.folder, lambda line: spell(f"{line}\n"))
+    env = gym.make("text_gym:TextGen/Conversation-v0", responder=partner)
+    env.reset(seed=0)
+    with at_work(made, lambda item: "ab " * 10_000):
+        info = env.step(env.unwrapped.tokenizer.eos_token_id)[-1]  # type: ignore[attr-defined]
+    assert info["appended"] % 3 == 0  # whole words, and a new line after the last
+    assert info["appended"] > 100
+
+
 def test_the_run_that_stops_names_the_conversation(tmp_path: Path) -> None:
     made = study(tmp_path)
     partner = HumanPartner(made.folder, list, on_timeout="stop", timeout=0.01)

@@ -1,7 +1,7 @@
 """Tasks of reasoning-gym as prompts, paid by their own scorers: `pip install reasoning-gym`.
 
-Sums and letters to count here; any of its hundred names would do. Another seed makes other
-questions, to evaluate on.
+Sums and letters to count here; others of its hundred names do, where plain ASCII spells them.
+Another seed makes other questions, to evaluate on.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main(n_questions: int = 64, guess: str = "2") -> float:
         name: reasoning_gym.create_dataset(name, size=n_questions // len(TASKS), seed=0)
         for name in TASKS
     }
-    vocabulary = text_gym.CharTokenizer(string.printable[:95])
+    vocabulary = text_gym.CharTokenizer(string.printable[:95] + "\n")
     envs = gym.make_vec(
         "TextGen-v0",
         num_envs=n_questions,

@@ -7,11 +7,10 @@ rows on disk, so either may stop and start again. Knows nothing of pages or of w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +20,7 @@ from text_gym.feedback.answers import Answer, Preferred, Ratings
 from text_gym.feedback.config import StudyConfig
 from text_gym.feedback.items import Completion, Item, content_hash
 from text_gym.feedback.store import Store
-from text_gym.feedback.study import open_study
-from text_gym.feedback.waiting import require_policy, wait_until_judged
+from text_gym.feedback.waiting import WaitsForPeople
 from text_gym.quoting import quoted
 from text_gym.rewards.function import PlainFunction, RewardFunction, as_reward_function, score
 
@@ -37,7 +35,7 @@ class Question(NamedTuple):
     completion: int
 
 
-class HumanFeedback:
+class HumanFeedback(WaitsForPeople):
     """Pays finished texts what people say of them on the pages of a study.
 
     The texts of a call are added to the study, and the call returns when each was judged as often
@@ -90,17 +88,8 @@ class HumanFeedback:
         on_timeout: Literal["wait", "skip", "stop"] | RewardFunction | PlainFunction = "wait",
         timeout: float = 600.0,
     ) -> None:
-        self.study = open_study(Path(study))
-        if self.study.config.mode not in ("rate", "compare"):
-            raise ValueError(
-                f"study must be of mode rate or compare, got {self.study.config.mode} of "
-                f"{quoted(str(study))}"
-            )
-        require_policy(on_timeout, timeout, "a reward function")
-        self.policy = on_timeout if isinstance(on_timeout, str) else "fall back"
+        super().__init__(study, ("rate", "compare"), on_timeout, timeout, "a reward function")
         self.fallback = None if isinstance(on_timeout, str) else as_reward_function(on_timeout)
-        self.timeout = timeout
-        self.skipped = 0
 
     def __call__(self, episodes: Sequence[Episode]) -> NDArray[np.float64]:
         """Returns what people say of n episodes, (n,), in [−1, 1].
@@ -110,36 +99,20 @@ class HumanFeedback:
             ValueError: If two texts are to be compared and there is nothing to compare one with.
         """
         asked = questions(episodes, self.study.config)
-        items = {one.item.id: one.item for each in asked for one in each}
-        with self.study.open() as store:
-            store.items.add(items.values())
-            timeout = math.inf if self.policy == "wait" else self.timeout
-            wait_until_judged(self.study, store, list(items), timeout)
-            said = [_mean_worth(store, each, self.study.config) for each in asked]
+        items = (one.item for each in asked for one in each)
+        config = self.study.config
+        said = self.heard(items, lambda store: [_mean_worth(store, each, config) for each in asked])
         silent = [at for at, value in enumerate(said) if value is None]
         instead = dict(zip(silent, self._instead([episodes[at] for at in silent]), strict=True))
         return np.array([instead.get(at, value) for at, value in enumerate(said)], dtype=np.float64)
 
     def _instead(self, silent: Sequence[Episode]) -> Sequence[float]:
         """Returns what texts are paid of which nothing was said."""
-        if silent and self.policy == "stop":
-            raise TimeoutError(
-                f"texts must be judged within {self.timeout:g} s, but of {len(silent)} nothing was "
-                f"said in the study {quoted(str(self.study.folder))}"
-            )
-        self.skipped += len(silent)
+        self.count_silence(len(silent), "texts must be judged")
         if self.fallback is None:
             return [SKIPPED] * len(silent)
         paid: list[float] = score(self.fallback, silent).total.tolist()
         return paid
-
-    def __repr__(self) -> str:
-        """Shows study and policy."""
-        return f"HumanFeedback({str(self.study.folder)!r}, on_timeout={self.policy!r})"
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> HumanFeedback:
-        """Returns itself, so that `skipped` counts in one place."""
-        return self
 
 
 def questions(episodes: Sequence[Episode], config: StudyConfig) -> list[list[Question]]:

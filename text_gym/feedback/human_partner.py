@@ -6,18 +6,16 @@ an item to be continued, and looks until somebody has. Knows nothing of pages or
 
 from __future__ import annotations
 
-import math
+from bisect import bisect
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from text_gym.feedback.answers import Correction
 from text_gym.feedback.items import Completion, Item, Turn, content_hash
 from text_gym.feedback.store import Store
-from text_gym.feedback.study import open_study
-from text_gym.feedback.waiting import require_policy, wait_until_judged
-from text_gym.quoting import quoted
+from text_gym.feedback.waiting import WaitsForPeople
 from text_gym.turns import Responder, responses
 from text_gym.turns import Turn as EndedTurn
 
@@ -25,7 +23,7 @@ USER, ASSISTANT = "user", "assistant"
 """Who speaks, on the page: the person, who also said the prompt; and the policy."""
 
 
-class HumanPartner:
+class HumanPartner(WaitsForPeople):
     """Continues conversations with what people write on the pages of a study.
 
     The study is of mode "correct": people see the conversation and an empty text, and write their
@@ -41,7 +39,7 @@ class HumanPartner:
         study: The folder; best one of its own. Serve it by
             `python -m text_gym.feedback serve STUDY`, before or while this waits.
         spell: Returns the tokens of a line, those of the response template included, or raises
-            ValueError: the `encode` of the policy's tokenizer, say.
+            ValueError; with the policy's tokenizer.
         on_timeout: What becomes of a conversation of which nothing was said in time. "wait": time
             does not matter. "skip": it ends, and is counted. "stop": TimeoutError, which an
             environment reports as `ResponderError`. Or a responder that goes on in people's place.
@@ -77,17 +75,9 @@ class HumanPartner:
         on_timeout: Literal["wait", "skip", "stop"] | Responder = "wait",
         timeout: float = 600.0,
     ) -> None:
-        self.study = open_study(Path(study))
-        if self.study.config.mode != "correct":
-            raise ValueError(
-                f"study must be of mode correct, got {self.study.config.mode} of "
-                f"{quoted(str(study))}"
-            )
-        require_policy(on_timeout, timeout, "a responder")
+        super().__init__(study, ("correct",), on_timeout, timeout, "a responder")
+        self.fallback = None if isinstance(on_timeout, str) else on_timeout
         self.spell = spell
-        self.on_timeout = on_timeout
-        self.timeout = timeout
-        self.skipped = 0
 
     def __call__(self, turns: Sequence[EndedTurn]) -> list[str | None]:
         """Returns what people say to n turns; None ends the conversation.
@@ -96,12 +86,7 @@ class HumanPartner:
             TimeoutError: If nobody answered one in time, and the policy is "stop".
         """
         asked = [_item(turn) for turn in turns]
-        items = {item.id: item for item in asked}
-        with self.study.open() as store:
-            store.items.add(items.values())
-            timeout = math.inf if self.on_timeout == "wait" else self.timeout
-            wait_until_judged(self.study, store, list(items), timeout)
-            lines = [_line(store, item.id) for item in asked]
+        lines = self.heard(asked, lambda store: [_line(store, item.id) for item in asked])
         silent = [at for at, line in enumerate(lines) if line is None]
         instead = dict(zip(silent, self._instead([turns[at] for at in silent]), strict=True))
         return [
@@ -111,36 +96,23 @@ class HumanPartner:
 
     def _instead(self, silent: Sequence[EndedTurn]) -> Sequence[str | None]:
         """Returns what is said to turns that nobody answered."""
-        if silent and self.on_timeout == "stop":
-            raise TimeoutError(
-                f"turns must be answered within {self.timeout:g} s, but of {len(silent)} nothing "
-                f"was said in the study {quoted(str(self.study.folder))}"
-            )
-        self.skipped += len(silent)
-        if isinstance(self.on_timeout, str) or not silent:
+        self.count_silence(len(silent), "turns must be answered")
+        if self.fallback is None or not silent:
             return [None] * len(silent)
-        return responses(self.on_timeout, silent)
+        return responses(self.fallback, silent)
 
     def _fitting(self, line: str, room: int) -> str | None:
         """Returns the words of a line, from the first, that are read; None without."""
         words = line.split()
-        while words and not self._is_read(" ".join(words), room):
-            words.pop()
-        return " ".join(words) or None
+        sizes = range(1, len(words) + 1)
+        fitting = bisect(sizes, 0, key=lambda n: not self._is_read(" ".join(words[:n]), room))
+        return " ".join(words[:fitting]) or None
 
     def _is_read(self, line: str, room: int) -> bool:
         try:
             return len(self.spell(line)) <= room
         except ValueError:  # a character that the policy's vocabulary does not have
             return False
-
-    def __repr__(self) -> str:
-        """Shows the study and what becomes of silence."""
-        return f"HumanPartner({str(self.study.folder)!r}, on_timeout={self.on_timeout!r})"
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> HumanPartner:
-        """Returns itself, so that `skipped` counts in one place."""
-        return self
 
 
 def _item(turn: EndedTurn) -> Item:
