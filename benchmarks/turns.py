@@ -2,8 +2,8 @@
 
 GPT-2 of 4 layers × 128, V = 64, 64 rows, prompts of 4 tokens, writes 32 tokens to each: in one
 turn; and in two of 16, between which somebody else adds 8. Tokens are those that the policy chose.
-All rows end their turns together, so that what was added is read in one pass. Seconds are those of the
-processor, which others on the machine stretch less.
+All rows end their turns together, so that what was added is read in one pass. Seconds are those of
+the processor, which others on the machine stretch less.
 """
 
 from __future__ import annotations
