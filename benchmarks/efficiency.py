@@ -31,7 +31,7 @@ import numpy as np
 from benchmarks import command_line, family
 from benchmarks.cells import Cells, Plain
 from benchmarks.contestants import (
-    BEST,
+    FASTEST,
     OURS,
     SB3,
     SB3_TRANSFORMER,
@@ -99,14 +99,14 @@ def parts_of(options: argparse.Namespace) -> list[Part]:
 
 
 def outcome(contestant: Contestant, beside: bool, toy: str, seed: int, budget: int) -> Plain:
-    """Lets one learner learn, and, if asked, the best of ours just before it."""
-    ours = {"beside": seconds_to(BEST.run(toy, seed, budget), JUDGED)} if beside else {}
+    """Lets one learner learn, and, if asked, the fastest of ours just before it."""
+    ours = {"beside": seconds_to(FASTEST.run(toy, seed, budget), JUDGED)} if beside else {}
     return {**ours, **contestant.run(toy, seed, budget)}
 
 
 def key_of(contestant: Contestant, beside: bool, toy: str, seed: int, budget: int) -> Plain:
     """Returns all that a run depends on."""
-    ours = {"beside": BEST.plain()} if beside else {}
+    ours = {"beside": FASTEST.plain()} if beside else {}
     return {"toy": toy, "seed": seed, "budget": budget, **ours, **contestant.plain()}
 
 
@@ -221,7 +221,7 @@ def of_time(runs: Runs, rival: str, goal: float) -> list[Figure]:
         if cell.learner == rival
     ]
     note = f"pairs in turns; a run that did not come to {JUDGED:.0%} counts with all its seconds"
-    name = f"{rival} / {BEST.name}: processor time to {JUDGED:.0%}"
+    name = f"{rival} / {FASTEST.name}: processor time to {JUDGED:.0%}"
     return [figure(name, pairs, at_least=goal, note=note)] if pairs else []
 
 

@@ -50,6 +50,10 @@ class SB3Learner(NamedTuple):
         """Returns all that a run depends on, in plain values."""
         return {**self._asdict(), "algorithm": self.algorithm.__name__}
 
+    def but(self, **settings: Any) -> SB3Learner:
+        """Returns the same learner with some other settings."""
+        return self._replace(settings={**self.settings, **settings})
+
     def run(self, toy: str, seed: int, budget: int) -> dict[str, Any]:
         """Lets it learn a toy task until its curve is done, and returns that in plain values."""
         envs = family.envs_of(toy, self.num_envs)

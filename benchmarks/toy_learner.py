@@ -39,6 +39,11 @@ class ToyLearner(NamedTuple):
             "value_network": self.learner.value_network,
         }
 
+    def but(self, **settings: Any) -> ToyLearner:
+        """Returns the same learner with some other settings."""
+        changed = {**self.learner.settings, **settings}
+        return self._replace(learner=self.learner._replace(settings=changed))
+
     def run(self, toy: str, seed: int, budget: int) -> dict[str, Any]:
         """Lets it learn a toy task until its curve is done, and returns that in plain values."""
         config = self.learner.config(**self.shared, seed=seed)

@@ -43,6 +43,10 @@ class TRLLearner(NamedTuple):
         """Returns all that a run depends on, in plain values."""
         return {name: value for name, value in self._asdict().items() if name != "python"}
 
+    def but(self, **settings: Any) -> TRLLearner:
+        """Returns the same learner with some other settings."""
+        return self._replace(settings={**self.settings, **settings})
+
     def run(self, toy: str, seed: int, budget: int) -> dict[str, Any]:
         """Lets it learn a toy task on one thread, and returns its curve in plain values.
 

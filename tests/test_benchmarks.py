@@ -65,6 +65,7 @@ SCRIPTS = (
     "regret",
     "reward_model",
     "rollout",
+    "settings_grid",
     "table",
     "translation",
     "update",

@@ -204,6 +204,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/cost_per_token.py": "--help",
         "python benchmarks/evaluation_table.py": "--help",
         "python benchmarks/efficiency.py": "--help",
+        "python benchmarks/settings_grid.py": "--help",
         "python benchmarks/facts.py": "--help",
         "python benchmarks/family.py": "--help",
         "python benchmarks/feedback_load.py": "--help",
