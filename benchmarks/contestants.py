@@ -132,7 +132,7 @@ def trl_learners(ppo: Path | None, latest: Path | None) -> tuple[TRLLearner, ...
         settings = {**batch, **epochs, "kl_coef": 0.0}
         found.append(TRLLearner("TRL PPO", ppo, "1.12.0", "ppo", settings))
     if latest is not None:
-        groups = {**batch, "num_generations": 8}
+        groups = {**batch, "num_generations": 8, "num_iterations": 1}
         found += [
             TRLLearner("TRL GRPO", latest, "1.16.0", "grpo", groups),
             TRLLearner("TRL RLOO", latest, "1.16.0", "rloo", groups),
