@@ -1,7 +1,8 @@
 """Who takes part in `benchmarks/efficiency.py`, with one setting for all toys.
 
-Settings are the best of a small grid each, `benchmarks/settings_grid.py`, on counting up and sorting
-with seed 100, which no figure holds.
+Settings of SB3's and sb3-contrib's are the best of a small grid each (`settings_grid.py`), on
+counting up and sorting with seed 100, which no figure holds. Those of trajectory balance were
+found there in a few trials, the others are those that their libraries or their papers suggest.
 """
 
 from __future__ import annotations

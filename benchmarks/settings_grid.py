@@ -3,8 +3,8 @@
 Every contestant has a small grid around the setting that its library or its paper suggests. Each of
 its settings learns counting up and sorting with a seed that no figure holds; the one that needs the
 fewest texts to 95 % of the optimum, on both together, is the contestant's in
-`benchmarks/contestants.py`. A run that does not come so far counts as its whole budget, and settings
-with equally many texts are told apart by the mean score that they end with.
+`benchmarks/contestants.py`. A run that does not come so far counts as its whole budget, and
+settings with equally many texts are told apart by the mean score that they end with.
 
 Runs are kept one by one in `settings_grid.jsonl`: a search that was killed, or stopped by
 `--minutes`, goes on where it was. Writes the figures of every setting as JSON.
