@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agents.reports import (
+    Code,
     Curves,
     Facts,
     Figure,
@@ -37,7 +38,10 @@ def everything(text: str) -> list[Section]:
     guide = Series("equal", [0, 2], [0, 2], style="guide")
     dots = Series("dots", [1], [4.5], [4.25], [4.75], "dots")
     return [
-        Section(f"One {text}", [Paragraph(text), Facts([(text, text), ("KL", Figure(1.5, 1))])]),
+        Section(
+            f"One {text}",
+            [Paragraph(text), Code(text), Facts([(text, text), ("KL", Figure(1.5, 1))])],
+        ),
         Section(
             f"Two {text}",
             [

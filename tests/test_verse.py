@@ -15,6 +15,7 @@ from agents import PPO, PPOConfig
 from agents.applications.registry import APPLICATIONS
 from agents.applications.toy_policy import toy_policy
 from agents.applications.verse import poems
+from agents.applications.verse.model import OWN, model_folder
 from agents.callbacks import Callback
 from agents.fetching import shakespeare
 from agents.fetching.shakespeare import SPEECHES_FILE
@@ -359,6 +360,7 @@ def test_a_model_that_was_not_made_is_named_with_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEXT_GYM_CACHE", str(tmp_path))
+    (model_folder() / OWN / "training").mkdir(parents=True)  # as one leaves it that was killed
     with pytest.raises(FileNotFoundError, match=r"agents.pretrain --\w+ verse"):
         models.load_policy(APPLICATIONS["verse"].preset)
     with pytest.raises(FileNotFoundError, match=r"python -m agents.fetch shakespeare"):

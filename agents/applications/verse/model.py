@@ -26,7 +26,7 @@ def require(stage: str) -> Path:
         FileNotFoundError: If it is not there; names the command that makes it.
     """
     model = model_folder() / stage
-    if not model.is_dir():
+    if not (model / "README.md").is_file():  # what is written last
         raise FileNotFoundError(
             f"the model of verse is not in the cache ({model}): make it once with `python -m "
             "agents.pretrain --corpus verse`, after `python -m agents.fetch shakespeare`"
