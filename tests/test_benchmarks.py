@@ -14,6 +14,7 @@ import mmap
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def test_a_result_says_what_it_depends_on(tmp_path: Path) -> None:
     result = written(tmp_path)
     check_schema(result)
     assert (result["seed"], result["settings"]) == (3, {"rows": 2})
-    assert result["versions"]["torch"] == torch.__version__
+    assert result["versions"]["torch"] == metadata.version("torch")
     assert result["versions"]["trl"] == "1.12.0"
     assert result["machine"]["threads"] == torch.get_num_threads()
     assert result["figures"][0]["holds"] is True

@@ -121,6 +121,22 @@ def test_a_limit_counts_the_steps_before_a_state() -> None:
     assert other.step(np.zeros(3, dtype=np.int64))[3].all()
 
 
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
+def test_a_text_that_was_cut_stays_cut_in_a_state(mode: AutoresetMode) -> None:
+    made = [gym.make_vec("TextGen-v0", 2, autoreset_mode=mode, **TASK) for _ in range(2)]
+    envs, other = [one.unwrapped for one in made]
+    assert isinstance(envs, TextGenVectorEnv)
+    assert isinstance(other, TextGenVectorEnv)
+    letters = np.zeros(2, dtype=np.int64)
+    envs.reset(seed=0)
+    assert [envs.step(letters)[3].any() for _ in range(3)] == [False, False, True]
+    other.set_state(json.loads(json.dumps(envs.get_state())))
+    for _ in range(3):
+        seen, again = envs.step(letters), other.step(letters)
+        assert np.array_equal(seen[0]["attention_mask"], again[0]["attention_mask"])
+        assert np.array_equal(seen[3], again[3])
+
+
 @pytest.mark.parametrize("way", ["itself", "pickle", "json"])
 @pytest.mark.parametrize("name", [THEIRS, *OURS])
 def test_a_spec_makes_the_same_again(name: str, way: str) -> None:

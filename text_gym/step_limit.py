@@ -37,6 +37,10 @@ class StepLimit:
         """Begins an episode, or goes on with one after so many steps."""
         self._taken[row] = taken
 
+    def is_reached(self, row: int) -> bool:
+        """Tells whether a row has taken its last step."""
+        return bool(self._taken[row] >= self._last)
+
     def count(self, rows: Any) -> NDArray[np.bool_]:
         """Counts a step of each of `rows`, and returns in which rows it was the last, (n,)."""
         reached = np.zeros(len(self._taken), dtype=np.bool_)

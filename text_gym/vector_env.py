@@ -66,7 +66,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         render_mode: `"ansi"`, `"human"`, `"rgb_array"` (needs the extra `render`) or None.
         render_font: As in `TextGenEnv`.
         max_episode_steps: Cuts each text after so many steps, as `gym.make` does by `TimeLimit`:
-            it is truncated, and not paid for. For texts of one turn.
+            it is truncated, and not paid for. A text that ends in that very step is paid for, and
+            has both flags, as under `TimeLimit`. For texts of one turn.
         **task: The arguments of `TextGenEnv`.
 
     Raises:
@@ -129,14 +130,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self._prompts = PromptStreams(self.task, num_envs)
         has_turns = self.task.turns is not None
         self._turns = VectorTurns(self.task, self._texts, self._prompts) if has_turns else None
-        self._step_limit = None
-        if max_episode_steps is not None:
-            if has_turns:
-                raise ValueError(
-                    "max_episode_steps must be None where there is a responder (max_new_tokens "
-                    f"with limit='truncate' cuts all turns together), got {max_episode_steps}"
-                )
-            self._step_limit = StepLimit(num_envs, max_episode_steps)
+        self._step_limit = _step_limit(num_envs, max_episode_steps, has_turns)
         mask = self.task.action_mask
         shape = (num_envs, self.tokenizer.vocab_size)
         self._masks = None if mask is None else np.broadcast_to(mask, shape)
@@ -300,6 +294,8 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self._codes[row] = GOES_ON if reason is None else CODES[reason]
         if self._step_limit is not None:
             self._step_limit.start(row, len(state["completion_ids"]))
+            if reason is None and self._step_limit.is_reached(row):
+                self._codes[row] = CUT
         if reward is not None:
             self._paid[row] = _scores_of_one(reward, state["components"])
         self._prompts.set_state(row, state["random_state"])
@@ -497,6 +493,17 @@ def _scores_of_one(reward: float, components: Mapping[str, float]) -> tuple[Scor
     """Returns the scores of a single text, and its place in them."""
     terms = {name: np.array([term]) for name, term in components.items()}
     return Scores(np.array([reward]), terms), 0
+
+
+def _step_limit(n: int, most: int | None, has_turns: bool) -> StepLimit | None:
+    if most is None:
+        return None
+    if has_turns:
+        raise ValueError(
+            "max_episode_steps must be None where there is a responder (max_new_tokens with "
+            f"limit='truncate' cuts all turns together), got {most}"
+        )
+    return StepLimit(n, most)
 
 
 def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
