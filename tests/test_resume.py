@@ -716,7 +716,10 @@ def test_only_what_is_there_is_taken_for_a_path(
         return anchor.model, anchor.prompts
 
     assert found(model="toy", prompts="chitchat") == ("toy", "chitchat")
-    assert found(model="owner/model", prompts="a folder") == ("owner/model", "a folder")
+    assert found(model="owner/model", prompts="a folder") == (
+        "owner/model",
+        str(tmp_path / "a folder"),
+    )
     assert found(model="model", prompts="prompts.txt") == (
         str(tmp_path / "model"),
         str(tmp_path / "prompts.txt"),

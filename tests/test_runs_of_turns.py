@@ -167,7 +167,6 @@ def test_a_config_from_before_there_were_turns_goes_on(tmp_path: Path) -> None:
         ({"responder": None}, "max_response_tokens must be left out without a responder"),
         ({"max_response_tokens": None}, "max_response_tokens must be given with a responder"),
         ({"max_turns": 0}, "max_turns must be at least 1, got 0"),
-        ({"monitor": "variety"}, r"monitor and select_by must be left out, or one of .* 'variety'"),
         ({"chat": True}, "tokenizer must be a Hugging Face one with a chat template"),
     ],
 )

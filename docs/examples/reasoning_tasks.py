@@ -12,7 +12,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import reasoning_gym
 
 import text_gym
 from text_gym import Episode, Prompt
@@ -50,6 +49,8 @@ def prompts_of(tasks: Mapping[str, Any]) -> list[Prompt]:
 
 def main(n_questions: int = 64, guess: str = "2") -> float:
     """Answers the same to every question, and returns what that is paid on average."""
+    import reasoning_gym  # here, so that this file can be read where it is missing
+
     tasks = {
         name: reasoning_gym.create_dataset(name, size=n_questions // len(TASKS), seed=0)
         for name in TASKS
