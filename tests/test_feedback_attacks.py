@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from urllib.parse import quote
 
 import pytest
@@ -102,7 +102,7 @@ class Attacker:
 
 def rows(folder, table):
     """Returns what stands in a table, read by another connection."""
-    with sqlite3.connect(folder / "feedback.sqlite") as other:
+    with closing(sqlite3.connect(folder / "feedback.sqlite")) as other:
         return other.execute(f"SELECT * FROM {table}").fetchall()
 
 
