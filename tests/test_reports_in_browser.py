@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from agents.evaluation.comparison import compare
 from agents.reports import write_report
 from agents.reports.report import report_html
 from agents.runs.comparison_figures import Circumstances, Cost
 from agents.runs.comparison_report import write_comparison
+from agents.runs.outcome import of_evaluations
 from agents.runs.run_folder import RunFolder
 from agents.runs.run_page import RunPage
 from tests.test_comparison import BASE, ONE, TWO
@@ -69,7 +70,8 @@ def run_page_of(folder: Path) -> Path:
     record = RunFolder(folder)
     record.history += [{**ROW, "episodes": 8 * update} for update in range(1, 4)]
     page = RunPage(record, EVIL, {"reward": EVIL})
-    page.finish(evaluation(EVIL, 0.0), evaluation(EVIL, 1.0), EVIL)
+    evaluated = {"before": evaluation(EVIL, 0.0), EVIL: evaluation(EVIL, 1.0)}
+    page.finish([of_evaluations(evaluated, EVIL)])
     return page.path
 
 
@@ -103,7 +105,7 @@ def test_a_page_is_kept_current_until_its_reader_says_no(browser: Browser, tmp_p
     path.write_text(report_html("one", [], refresh=1))
     page, heard = opened(browser, path)
     path.write_text(report_html("two", [], refresh=1))
-    page.wait_for_function("document.title == 'two'")
+    expect(page).to_have_title("two")
     page.locator("#current").uncheck()
     accessible(page)
     path.write_text(report_html("three", [], refresh=1))
