@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
@@ -183,12 +184,17 @@ def swept(names: Sequence[str], n_processes: int) -> list[Outcome]:
         return list(pool.imap(_in_a_process, names))
 
 
+_FORKING = Lock()
+"""Libraries put their own locks in order around a fork, and expect one fork at a time."""
+
+
 def _in_a_process(name: str) -> Outcome:
     # A fork has torch and transformers loaded already.
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send, args=(name, sender))
-    process.start()
+    with _FORKING:
+        process.start()
     sender.close()
     try:
         if receiver.poll(SECONDS):
