@@ -20,7 +20,7 @@ from agents.policy.action_masks import MaskTable
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.buffer import Observations, Rollout, RolloutBuffer
 from agents.rollout.decoding.decoder import Decoder
-from agents.rollout.fit import autoreset_mode
+from agents.rollout.fit import autoreset_mode, require_episodes
 from agents.rollout.timer import Timer
 
 
@@ -52,11 +52,7 @@ def collect_rollout(
     """
     mode = autoreset_mode(envs)
     timer = timer or Timer()
-    if n_episodes < envs.num_envs:
-        raise ValueError(
-            f"n_episodes must be at least the number of environments, {envs.num_envs}, "
-            f"got {n_episodes}"
-        )
+    require_episodes(envs, n_episodes)
     with timer("environment"):
         observations, infos = envs.reset(seed=seed)
     masks = MaskTable(envs.num_envs) if "action_mask" in infos else None

@@ -20,7 +20,13 @@ from agents.policy.action_masks import MaskTable
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.buffer import Observations, Rollout, RolloutBuffer
 from agents.rollout.collect import reset_rows
-from agents.rollout.fit import autoreset_mode, end_of_text_ids, most_new_tokens, vocabulary_mask
+from agents.rollout.fit import (
+    autoreset_mode,
+    end_of_text_ids,
+    most_new_tokens,
+    require_episodes,
+    vocabulary_mask,
+)
 from agents.rollout.timer import Timer
 from agents.rollout.writers.text_writer import Order, TextWriter, Written
 
@@ -71,11 +77,7 @@ def collect_dictated(
     """
     require_dictation(envs)
     timer = timer or Timer()
-    if n_episodes < envs.num_envs:
-        raise ValueError(
-            f"n_episodes must be at least the number of environments, {envs.num_envs}, "
-            f"got {n_episodes}"
-        )
+    require_episodes(envs, n_episodes)
     with timer("decode"):
         writer.load(policy)
     with timer("environment"):

@@ -38,6 +38,15 @@ def autoreset_mode(envs: VectorEnv[Any, Any, Any]) -> AutoresetMode:
     return AutoresetMode(mode)
 
 
+def require_episodes(envs: VectorEnv[Any, Any, Any], n_episodes: int) -> None:
+    """Raises ValueError unless `n_episodes` are enough for every environment to write one."""
+    if n_episodes < envs.num_envs:
+        raise ValueError(
+            f"n_episodes must be at least the number of environments, {envs.num_envs}, "
+            f"got {n_episodes}"
+        )
+
+
 def vocabulary_mask(envs: VectorEnv[Any, Any, Any]) -> NDArray[np.bool_] | None:
     """Returns the tokens that are ever of use, (V,): the environments' own `vocabulary_mask`.
 
