@@ -663,13 +663,13 @@ def test_the_untrained_policy_is_evaluated_once(
     stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluated = []
-    evaluate = learners.evaluate
+    evaluate = learners.evaluate_together
 
     def noting(*args: Any, **kwargs: Any) -> Any:
         evaluated.append(evaluate(*args, **kwargs))
         return evaluated[-1]
 
-    monkeypatch.setattr(learners, "evaluate", noting)
+    monkeypatch.setattr(learners, "evaluate_together", noting)
     pipeline.resume(stopped)
     summary = json.loads((stopped / "summary.json").read_text())
     assert [one.figures["reward"] for one in evaluated] == [summary["reward_after"]]

@@ -66,6 +66,18 @@ def share_of(total: int, name: str) -> int:
     return total // world_size()
 
 
+def rows_of(total: int, name: str) -> range:
+    """Returns which of the rows that the whole job has are this process's: almost as many as any's.
+
+    Raises:
+        ValueError: If `total`, which is called `name`, leaves a process without any.
+    """
+    n, own = world_size(), rank()
+    if total < n:
+        raise ValueError(f"{name} must be at least the number of processes, {n}, got {total}")
+    return range(own * total // n, (own + 1) * total // n)
+
+
 def is_main() -> bool:
     """Tells whether this process is the one that writes and prints."""
     return rank() == 0

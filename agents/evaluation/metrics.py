@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -59,6 +59,21 @@ class Evaluation:
         sizes = {name: len(part) for name, part in vars(self).items() if isinstance(part, Sequence)}
         if len(set(sizes.values())) != 1 or not len(self.prompts):
             raise ValueError(f"an evaluation must be of the same texts throughout, got {sizes}")
+
+    @classmethod
+    def joined(cls, parts: Sequence[Evaluation]) -> Evaluation:
+        """Returns evaluations of the texts of one policy as one, in their order.
+
+        Args:
+            parts: At least one, all with the same `kl_coef`.
+        """
+
+        def all_of(name: str) -> Any:
+            values = [getattr(part, name) for part in parts]
+            lists = all(isinstance(value, Sequence) for value in values)
+            return [one for value in values for one in value] if lists else values[0]
+
+        return cls(**{one.name: all_of(one.name) for one in fields(cls)})
 
     @property
     def objectives(self) -> list[float] | None:

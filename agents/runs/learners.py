@@ -30,6 +30,7 @@ from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.fit import text_length
 from agents.rollout.writers.text_writer import TextWriter
 from agents.runs.final_policies import save_model
+from agents.runs.shared_evaluation import evaluate_together
 
 Envs = VectorEnv[Any, Any, Any]
 
@@ -76,7 +77,9 @@ def _writer(name: str, policy: CausalLMPolicy, envs: Envs) -> TextWriter | None:
 def _evaluate_own(agent: PolicyGradient[Any], envs: Envs, config: FineTuning) -> Evaluation:
     seed, kl_coef = config.algorithm.seed, config.algorithm.kl_coef
     n_episodes = config.eval_episodes
-    return evaluate(agent.policy, agent.reference, envs, n_episodes, seed=seed, kl_coef=kl_coef)
+    return evaluate_together(
+        agent.policy, agent.reference, envs, n_episodes, seed=seed, kl_coef=kl_coef
+    )
 
 
 def _save_own(agent: PolicyGradient[Any], tokenizer: Any, path: Path) -> None:

@@ -65,6 +65,7 @@ from agents.runs.run_card import (
 from agents.runs.run_folder import RunFolder
 from agents.runs.run_page import RunPage
 from agents.runs.saved_config import anchored, described, read_config, trust_run
+from agents.runs.shared_evaluation import OwnRows
 from agents.runs.start import FILE, Start
 from agents.runs.summary import header, n_parameters, paired_replies, run_name, summary
 from agents.runs.texts_at_hand import texts_at_hand
@@ -157,6 +158,7 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
     torch.set_num_threads(threads)
     transformers_logging.disable_progress_bar()
     num_envs = processes.share_of(config.num_envs, "num_envs")
+    rows = processes.rows_of(config.eval_episodes, "eval_episodes")
     quiet = run_console(quiet=not processes.is_main())
     split = load_prompts(config.prompts, quiet, config.eval_prompts)
     policy, tokenizer = load_policy(config)
@@ -179,8 +181,9 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
         group_size=getattr(config.algorithm, "group_size", 1),
         training=True,
     )
-    eval_envs = make_envs(
-        config, split.eval_prompts, *words, config.eval_episodes, reward, responder=responder
+    prompts = split.eval_prompts
+    eval_envs = OwnRows(
+        make_envs(config, prompts, *words, len(rows), reward, responder=responder), rows.start
     )
     learner = LEARNERS[type(config.algorithm)]
     monitor = make_monitor(config, learner, eval_envs, device)
@@ -245,7 +248,7 @@ def _carry_out(
 
 
 def _evaluated(loaded: _Loaded, config: FineTuning, when: str) -> Evaluation:
-    console, n = run_console(quiet=not processes.is_main()), config.eval_episodes
+    console, n = run_console(quiet=not processes.is_main()), loaded.eval_envs.num_envs
     with writing_bar(loaded.eval_envs, n, f"evaluating, {when}", console) as envs:
         return loaded.learner.evaluate(loaded.agent, envs, config)
 
