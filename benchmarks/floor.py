@@ -9,31 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from agents.policy.causal_lm import CausalLMPolicy
 from benchmarks.figures import Figure, figure
+from benchmarks.timing import clock_of
 
-_SIDE = 2048
+_SIDE = {"cpu": 2048, "cuda": 8192}
 _COPIED = 2**26  # floats: 256 MiB, more than any cache holds
 _TRIALS = 5
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """Holds what the machine can do at best, in float32 and with torch's threads as they are."""
+    """Holds what a device can do at best, with torch's threads as they are.
+
+    Attributes:
+        flops_per_second: In a product of large matrices.
+        bytes_per_second: Read and written in a large copy.
+        side: Rows, and columns, of those matrices.
+        dtype: Of their elements.
+    """
 
     flops_per_second: float
     bytes_per_second: float
+    side: int = _SIDE["cpu"]
+    dtype: torch.dtype = torch.float32
 
     @property
     def text(self) -> str:
         """Both, for a note."""
         return (
-            f"{self.flops_per_second / 1e9:.0f} GFLOP/s in a product of matrices {_SIDE} × {_SIDE},"
+            f"{self.flops_per_second / 1e9:.0f} GFLOP/s in a product of matrices {self.side} × "
+            f"{self.side}{'' if self.dtype is torch.float32 else f' in {str(self.dtype)[6:]}'},"
             f" {self.bytes_per_second / 1e9:.1f} GB/s read and written in a copy of 256 MiB"
         )
 
@@ -60,15 +71,18 @@ class Work(NamedTuple):
         return max(self.flops / peaks.flops_per_second, self.moved / peaks.bytes_per_second)
 
 
-def measure_peaks() -> Peaks:
-    """Measures the machine, best of a few trials."""
-    a, b = torch.randn(2, _SIDE, _SIDE).unbind()
-    product = torch.empty(_SIDE, _SIDE)
-    source = torch.ones(_COPIED)
-    target = torch.zeros(_COPIED)
+def measure_peaks(device: torch.device = _CPU, dtype: torch.dtype = torch.float32) -> Peaks:
+    """Measures a device, best of a few trials."""
+    side = _SIDE[device.type]
+    a, b = torch.randn(2, side, side, device=device).to(dtype).unbind()
+    product = torch.empty_like(a)
+    source = torch.ones(_COPIED, device=device)
+    target = torch.zeros_like(source)
     return Peaks(
-        flops_per_second=2 * _SIDE**3 / _fastest(lambda: torch.mm(a, b, out=product)),
-        bytes_per_second=2 * 4 * _COPIED / _fastest(lambda: target.copy_(source)),
+        2 * side**3 / _fastest(lambda: torch.mm(a, b, out=product), device),
+        2 * 4 * _COPIED / _fastest(lambda: target.copy_(source), device),
+        side,
+        dtype,
     )
 
 
@@ -80,6 +94,7 @@ class Model(NamedTuple):
         output: Parameters of the output layer.
         layers: Number of layers.
         width: Size of a hidden state.
+        keys: Size of what a layer keeps as a token's key, and again as its value.
         parameters: All that learns.
     """
 
@@ -87,6 +102,7 @@ class Model(NamedTuple):
     output: int
     layers: int
     width: int
+    keys: int
     parameters: int
 
     @classmethod
@@ -102,11 +118,14 @@ class Model(NamedTuple):
             for parameter in policy.trunk.parameters()
             if parameter.ndim >= 2 and id(parameter) not in embeddings
         ]
+        config: Any = policy.model.config
+        width, heads = int(policy.head.weight.shape[1]), int(config.num_attention_heads)
         return cls(
             weights=sum(matrices),
             output=policy.head.weight.numel(),
-            layers=int(policy.model.config.num_hidden_layers),
-            width=int(policy.head.weight.shape[1]),
+            layers=int(config.num_hidden_layers),
+            width=width,
+            keys=width * int(getattr(config, "num_key_value_heads", heads)) // heads,
             parameters=sum(p.numel() for p in policy.parameters() if p.requires_grad),
         )
 
@@ -132,7 +151,7 @@ def decoding(model: Model, prompt: int, lengths: Sequence[int], rows: int) -> Wo
         sum(prompt + length for length in lengths), attended, sum(lengths)
     )  # the last token of a text need not be read; one in a text, left in
     steps = sum(lengths) / rows
-    cached = 2 * 4 * model.width * model.layers * attended
+    cached = 2 * 4 * model.keys * model.layers * attended
     return Work(flops, 4 * (model.weights + model.output) * steps + cached)
 
 
@@ -179,10 +198,10 @@ def _attended(length: int) -> int:
     return length * (length + 1) // 2
 
 
-def _fastest(work: Callable[[], object]) -> float:
-    times = []
+def _fastest(work: Callable[[], object], device: torch.device) -> float:
+    times, clock = [], clock_of(device)
     for _ in range(_TRIALS):
-        start = perf_counter()
+        start = clock()
         work()
-        times.append(perf_counter() - start)
+        times.append(clock() - start)
     return min(times)

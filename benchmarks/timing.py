@@ -9,7 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from time import perf_counter
 
+import torch
+
 Samples = dict[str, list[float]]
+
+
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """Returns a clock, in seconds, that waits until what a device was given is done."""
+
+    def now() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return perf_counter()
+
+    return now
 
 
 def tokens_per_second(

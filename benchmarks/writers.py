@@ -56,7 +56,7 @@ def plain_model(policy: CausalLMPolicy) -> PreTrainedModel:
     model: PreTrainedModel = AutoModelForCausalLM.from_config(policy.model.config).eval()
     model.load_state_dict(policy.model.state_dict())
     model.tie_weights()
-    return model
+    return model.to(device=policy.device, dtype=policy.model.dtype)
 
 
 def collected(case: Case, *, judged: bool, seed: int = 0) -> Callable[[], int]:
@@ -64,13 +64,14 @@ def collected(case: Case, *, judged: bool, seed: int = 0) -> Callable[[], int]:
 
     Judged, it also has values and log-probs from the training forward, which PPO learns from.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(case.policy.device).manual_seed(seed)
 
     def work() -> int:
         with _valued(case.policy):
             rollout = collect_rollout(case.policy, case.envs, case.n_episodes, generator)
         if judged:
-            forward_in_chunks(case.policy, rollout.texts, case.envs.num_envs)
+            texts = rollout.texts.to(case.policy.device)
+            forward_in_chunks(case.policy, texts, case.envs.num_envs)
         return int(rollout.texts.completion_mask.sum())
 
     return work
@@ -93,10 +94,16 @@ def _valued(policy: CausalLMPolicy) -> Iterator[None]:
         del policy.logits
 
 
-def generated(case: Case) -> Callable[[], int]:
-    """Returns `generate` over batches of the prompts, counting tokens up to a text's end."""
-    input_ids, attention_mask = left_padded(case.prompts)
-    stops = torch.tensor(case.stops, dtype=torch.long)
+def generated(case: Case, **options: Any) -> Callable[[], int]:
+    """Returns `generate` over batches of the prompts, counting tokens up to a text's end.
+
+    Args:
+        case: What is written.
+        **options: Of `generate`, beside those that the case sets.
+    """
+    device = case.model.device
+    input_ids, attention_mask = (part.to(device) for part in left_padded(case.prompts))
+    stops = torch.tensor(case.stops, dtype=torch.long, device=device)
     ending = (
         {"eos_token_id": list(case.stops), "pad_token_id": 0}
         if case.stops
@@ -113,6 +120,7 @@ def generated(case: Case) -> Callable[[], int]:
                 top_k=0,
                 max_new_tokens=case.limit,
                 **ending,
+                **options,
             )
             tokens += used(texts[:, input_ids.shape[1] :], stops)
         return tokens
@@ -122,7 +130,7 @@ def generated(case: Case) -> Callable[[], int]:
 
 def lean(case: Case, seed: int = 0) -> Callable[[], int]:
     """Returns a loop that samples and reads, and nothing else: no environment, nothing kept."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(case.policy.device).manual_seed(seed)
     prompts = {row: torch.tensor(ids) for row, ids in enumerate(case.prompts)}
     longest = max(map(len, case.prompts)) + case.limit
 

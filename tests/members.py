@@ -69,6 +69,7 @@ class Member:
         options: PolicyConfig | None = None,
         envs: VectorEnv[Any, Any, Any] | None = None,
         dtype: torch.dtype = torch.float64,
+        device: str = "cpu",
         **changes: Any,
     ) -> Any:
         """Return an agent that has not learnt yet."""
@@ -85,7 +86,8 @@ class Member:
             bos_token_id=0,
             eos_token_id=0,
         )
-        policy = CausalLMPolicy.from_config(model, options or self.options()).to(dtype)
+        policy = CausalLMPolicy.from_config(model, options or self.options())
+        policy = policy.to(device=device, dtype=dtype)
         return getattr(agents, self.algorithm)(policy, envs, self.config(**changes), **keywords)
 
     def __str__(self) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2Config
+from transformers import AutoModelForCausalLM, GPT2Config
 
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.token_batch import TokenBatch
@@ -29,6 +29,7 @@ from benchmarks import (
     cost_per_token,
     family,
     floor,
+    gpu,
     human_ratings,
     memory,
     offline_family,
@@ -59,6 +60,7 @@ SCRIPTS = (
     "env_throughput",
     "exact_solver",
     "family",
+    "gpu",
     "human_ratings",
     "memory",
     "offline_family",
@@ -236,7 +238,7 @@ def small_policy(vocab_size: int = 11) -> CausalLMPolicy:
 def test_a_model_is_counted_by_hand() -> None:
     model = floor.Model.of(small_policy())
     assert model.weights == 2 * 12 * 8 * 8  # attention 4 H², MLP 8 H²
-    assert (model.output, model.layers, model.width) == (11 * 8, 2, 8)
+    assert (model.output, model.layers, model.width, model.keys) == (11 * 8, 2, 8, 8)
     tokens, attended, chosen = 5, 15, 3
     products = 2 * (model.weights * tokens + 11 * 8 * chosen)
     assert model.forward(tokens, attended, chosen) == products + 4 * 8 * 2 * attended
@@ -363,6 +365,67 @@ def test_ragged_texts_have_the_mean_length_on_both_sides() -> None:
         assert work() / 128 == pytest.approx(rollout.MEAN, abs=2.0)  # 3 standard errors
 
 
+# GPUs
+
+
+def rehearsed(monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict[str, Any]:
+    sizes = {"LENGTH": 3, "ROWS": (2,), "PPO_ROWS": 4, "PPO_LENGTH": 3}
+    for name, value in sizes.items():
+        monkeypatch.setattr(gpu, name, value)
+    monkeypatch.setattr(gpu, "measure_peaks", lambda *device: floor.Peaks(1e9, 1e9))
+    options = ["--device", "cpu", "--quick", "--repeats", "1", "--output", str(folder)]
+    monkeypatch.setattr(sys, "argv", ["gpu.py", *options])
+    gpu.main()
+    return {one["name"]: one for one in read_results(folder)[0]["figures"]}
+
+
+def test_what_is_measured_on_a_gpu_is_rehearsed_without_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = rehearsed(monkeypatch, tmp_path)
+    for precision in ("float32", "bfloat16"):
+        for cache in ("dynamic", "static"):
+            name = f"GPT-2 4 × 128, {precision}, 2 rows: rollout / generate, {cache} cache"
+            assert found[name]["value"] > 0
+    for precision in ("float32", "autocast"):
+        assert found[f"GPT-2 4 × 128, {precision}: PPO"]["unit"] == "tokens/s"
+    assert not any("waits" in name or "memory" in name for name in found)
+
+
+def test_an_interrupted_measurement_keeps_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(setting: gpu.Setting, repeats: int) -> Iterator[Any]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(gpu, "ppo_figures", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rehearsed(monkeypatch, tmp_path)
+    (result,) = read_results(tmp_path)
+    assert [one["name"] for one in result["figures"]] == [
+        "GPT-2 4 × 128: steps of Adam, fused / foreach"
+    ]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_gpu_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    with pytest.raises(SystemExit, match="2"):
+        gpu.main()
+    assert "no GPU" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", gpu.NAMES[1:])
+def test_the_models_have_the_sizes_they_are_called_by(name: str) -> None:
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(gpu.config_of(name))
+    millions = {"GPT-2 124M": 124.44, "Llama 135M": 134.52}[name]
+    assert round(model.num_parameters() / 1e6, 2) == millions
+
+
 # Updates
 
 
@@ -394,7 +457,7 @@ def test_allowed_growth_adds_what_attention_adds() -> None:
 
 
 def test_arithmetic_grows_with_attention_alone() -> None:
-    blind = floor.Model(weights=100, output=0, layers=0, width=8, parameters=0)
+    blind = floor.Model(weights=100, output=0, layers=0, width=8, keys=8, parameters=0)
     per_token = [(cost_per_token.PROMPT + n) / n for n in (16, 256)]
     assert cost_per_token.allowed_by_arithmetic(blind) == per_token[1] / per_token[0]
 
