@@ -10,6 +10,9 @@ for the longest; the rollout gives a finished row its next prompt.
 A rollout has the log-prob of every token and the value of every state. PPO learns from values and
 log-probs as the training forward gives them, by a second pass over the finished texts, which is
 counted where it says "judged".
+
+Groups are held against texts that share nothing: the same GPT-2 writes 32 tokens in 64 rows after
+prompts of 256, eight rows to a prompt or a prompt to each row.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers.utils import logging as transformers_logging
@@ -37,16 +41,19 @@ from benchmarks.floor import (
 from benchmarks.tasks import Numbers, end_with_probability, gpt2, make_envs, random_prompts
 from benchmarks.timing import Samples, interleaved, ratios, tokens_per_second
 from benchmarks.writers import Case, collected, generated, lean, plain_model
-from text_gym import HuggingFaceTokenizer
+from text_gym import EpochPrompts, GroupedPrompts, HuggingFaceTokenizer
 
 ROWS = 64
 VOCAB_SIZE, PROMPT = 64, 4
 FIXED, LIMIT, MEAN = 32, 64, 8
 SMOLLM2_FIXED = 24
+GROUP, LONG_PROMPT = 8, 256
 GPT2_GOALS, SMOLLM2_GOALS = (1.5, 4.0), (1.0, 2.0)
 """Of a rollout over `generate`: fixed lengths, ragged lengths."""
 LEAN_GOAL = 0.85
 """Of a rollout over the lean loop."""
+GROUPS_GOAL = 2.0
+"""Of a rollout of groups over one without."""
 
 REVIEWS = (
     "I went to see this film because",
@@ -112,6 +119,43 @@ def smollm2_cases(folder: Path, n_ragged: int) -> list[Case]:
     return [
         Case("SmolLM2-135M, 24 tokens", policy, model, fixed, ids, SMOLLM2_FIXED, (), ROWS),
         Case("SmolLM2-135M, to a mark", policy, model, ragged, ids, LIMIT, stops, n_ragged),
+    ]
+
+
+def grouped_cases(seed: int) -> tuple[Case, Case]:
+    """Returns GPT-2 after long prompts, eight rows to each and one row to each."""
+    length = LONG_PROMPT + FIXED
+    policy = gpt2(layers=4, width=128, heads=4, vocab_size=VOCAB_SIZE, max_length=length, seed=seed)
+    model, tokenizer = plain_model(policy), Numbers(VOCAB_SIZE)
+    prompts = random_prompts(ROWS, VOCAB_SIZE, LONG_PROMPT, seed)
+    ids = [tokenizer.encode(prompt) for prompt in prompts]
+    task = {"tokenizer": tokenizer, "reward_function": _no_reward, "max_new_tokens": FIXED}
+
+    def case(name: str, prompts: Any) -> Case:
+        envs = make_envs(ROWS, ends=False, prompts=prompts, **task)
+        return Case(name, policy, model, envs, ids, FIXED, (), ROWS)
+
+    return (
+        case(f"groups of {GROUP}", GroupedPrompts(EpochPrompts(prompts), size=GROUP)),
+        case("a prompt to each row", EpochPrompts(prompts)),
+    )
+
+
+def group_figures(repeats: int, seed: int) -> list[Figure]:
+    """Measures a rollout of groups, with and without prompts that are the same."""
+    cases = grouped_cases(seed)
+    work = {case.name: collected(case, judged=False, seed=seed) for case in cases}
+    samples = interleaved({name: tokens_per_second(one) for name, one in work.items()}, repeats)
+    ours, theirs = samples
+    name = f"GPT-2 4 × 128, {FIXED} tokens after prompts of {LONG_PROMPT}"
+    return [
+        figure(
+            f"{name}: {ours} / {theirs}",
+            ratios(samples, ours, theirs),
+            at_least=GROUPS_GOAL,
+            note="a prompt is read once for all rows that begin with it",
+        ),
+        *(figure(f"{name}: {one}", speeds, "tokens/s") for one, speeds in samples.items()),
     ]
 
 
@@ -209,12 +253,21 @@ def main() -> None:
     transformers_logging.disable_progress_bar()
     cases = gpt2_cases(options.episodes, options.seed)
     _report("rollout", cases, GPT2_GOALS, options.repeats, options)
+    _report_groups(options)
     if options.smollm2.is_dir():
         cases = smollm2_cases(options.smollm2, 2 * ROWS if options.quick else 4 * ROWS)
         repeats = min(options.repeats, 2 if options.quick else 5)
         _report("rollout_smollm2", cases, SMOLLM2_GOALS, repeats, options)
     else:
         print(f"SmolLM2 skipped: no {options.smollm2}; `python -m agents.fetch smollm2` fetches it")
+
+
+def _report_groups(options: argparse.Namespace) -> None:
+    found = group_figures(options.repeats, options.seed)
+    settings = {"rows": ROWS, "group": GROUP, "prompt": LONG_PROMPT}
+    write_result(
+        "rollout_groups", found, seed=options.seed, settings=settings, folder=options.output
+    )
 
 
 def _report(

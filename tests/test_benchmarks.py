@@ -25,6 +25,7 @@ from transformers import AutoModelForCausalLM, GPT2Config
 
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.token_batch import TokenBatch
+from agents.rollout.decoding.gpt2_backend import GPT2Backend
 from benchmarks import (
     cost_per_token,
     family,
@@ -279,6 +280,22 @@ def test_without_an_end_every_text_has_the_limit() -> None:
     case = rollout.gpt2_cases(n_ragged=64, seed=0)[0]
     tasks.end_with_probability(case.policy, 0.999)
     assert writers.collected(case, judged=False)() == rollout.ROWS * rollout.FIXED
+
+
+def test_groups_write_as_much_as_texts_that_share_no_prompt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rollout, "FIXED", 2)
+    read, original = [], GPT2Backend.read
+    monkeypatch.setattr(
+        GPT2Backend,
+        "read",
+        lambda self, tokens, prompts: (read.append(len(prompts)), original(self, tokens, prompts)),
+    )
+    for case, prompts in zip(rollout.grouped_cases(seed=0), (8, 64), strict=True):
+        read.clear()
+        assert writers.collected(case, judged=False)() == rollout.ROWS * rollout.FIXED
+        assert sum(read) == prompts
 
 
 def test_the_last_token_has_the_probability_that_was_asked_for() -> None:
@@ -671,6 +688,7 @@ def test_smollm2_is_skipped_where_it_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(rollout, "_report", lambda *arguments: None)
+    monkeypatch.setattr(rollout, "_report_groups", lambda *arguments: None)
     monkeypatch.setattr(sys, "argv", ["rollout.py", "--smollm2", str(tmp_path / "nowhere")])
     rollout.main()
     assert "SmolLM2 skipped" in capsys.readouterr().out

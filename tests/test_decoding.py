@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,9 @@ from transformers import (
 
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.decoding.decoder import Decoder
+from agents.rollout.decoding.gpt2_backend import GPT2Backend
 from agents.rollout.decoding.kv_cache import RowCache
+from agents.rollout.decoding.model_backend import ModelBackend
 
 V, L = 9, 10
 SIZES = {
@@ -66,16 +69,23 @@ def full_logits(policy: CausalLMPolicy, text: Tensor) -> Tensor:
 
 
 class Schedule:
-    """Random texts in rows: tokens, ends and new prompts, all from one seed."""
+    """Random texts in rows: tokens, ends and new prompts, all from one seed.
 
-    def __init__(self, seed: int, end_rate: float, restart_rate: float) -> None:
+    With `n_prompts`, there are so many to begin with, and several rows share one.
+    """
+
+    def __init__(self, seed: int, end_rate: float, restart_rate: float, n_prompts: int = 0) -> None:
         self.generator = torch.Generator().manual_seed(seed)
         self.end_rate, self.restart_rate = end_rate, restart_rate
+        self.prompts: list[Tensor] = []
+        self.prompts = [self.prompt() for _ in range(n_prompts)]
 
     def chance(self, rate: float) -> bool:
         return torch.rand((), generator=self.generator).item() < rate
 
     def prompt(self) -> Tensor:
+        if self.prompts:
+            return self.prompts[int(torch.randint(len(self.prompts), (), generator=self.generator))]
         length = int(torch.randint(1, L, (1,), generator=self.generator))
         return torch.randint(V, (length,), generator=self.generator)
 
@@ -118,12 +128,13 @@ def assert_decoding_equals_full_forward(
     n_rows=st.integers(1, 6),
     end_rate=st.sampled_from([0.0, 0.1, 0.4]),
     restart_rate=st.sampled_from([0.7, 0.95, 1.0]),
+    n_prompts=st.sampled_from([0, 1, 3]),
 )
-@settings(max_examples=12)
+@settings(max_examples=16)
 def test_random_schedules_equal_the_full_forward(
-    name: str, seed: int, n_rows: int, end_rate: float, restart_rate: float
+    name: str, seed: int, n_rows: int, end_rate: float, restart_rate: float, n_prompts: int
 ) -> None:
-    schedule = Schedule(seed, end_rate, restart_rate)
+    schedule = Schedule(seed, end_rate, restart_rate, n_prompts)
     assert assert_decoding_equals_full_forward(POLICIES[name], schedule, n_rows, 25, 1e-10)
 
 
@@ -191,6 +202,42 @@ def test_a_row_that_restarts_is_not_dropped_with_those_that_end() -> None:
     decoder.advance(torch.tensor([1, 2, 3, 4]), [0, 1, 2], {1: torch.tensor([5, 6, 7])})
     assert decoder.rows == [1, 3]
     expected = [full_logits(POLICIES["gpt2"], torch.tensor(text)) for text in ([5, 6, 7], [1, 4])]
+    assert_close(decoder.logits(), torch.stack(expected), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_a_prompt_is_read_once_for_all_rows_that_begin_with_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    for backend in (GPT2Backend, ModelBackend):
+
+        def counting(self: Any, tokens: Any, prompts: Any, *, original: Any = backend.read) -> None:
+            read.append(len(prompts))
+            original(self, tokens, prompts)
+
+        monkeypatch.setattr(backend, "read", counting)
+    policy = POLICIES[name]
+    short, long = torch.tensor([1, 2]), torch.tensor([3, 4, 5, 6])
+    decoder = Decoder(policy, {0: short, 1: long, 2: short, 3: long, 4: short}, L)
+    decoder.advance(torch.arange(5), [], {})
+    decoder.advance(torch.arange(5), [0, 4], {0: long, 4: long})  # of rows that are two tokens on
+    decoder.advance(torch.arange(5), [1, 2], {1: short})  # which nobody writes after any more
+    assert read == [2, 0, 0, 1]
+    texts = {0: [*long, 0], 1: [*short], 3: [*long, 3, 3, 3], 4: [*long, 4]}
+    expected = [full_logits(policy, torch.tensor(text)) for text in texts.values()]
+    assert_close(decoder.logits()[list(texts)], torch.stack(expected), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_a_prompt_is_shared_by_rows_that_others_have_added_to(name: str) -> None:
+    policy = POLICIES[name]
+    prompt, other = torch.tensor([1, 2, 3]), torch.tensor([4])
+    decoder = Decoder(policy, {0: prompt, 1: other}, L)
+    longer = torch.tensor([1, 2, 3, 5, 6, 7])
+    decoder.advance(torch.tensor([5, 5]), [], {}, {0: (longer, 2)})
+    decoder.advance(torch.tensor([8, 8]), [1], {1: prompt})
+    expected = [full_logits(policy, text) for text in (torch.tensor([*longer, 8]), prompt)]
     assert_close(decoder.logits(), torch.stack(expected), rtol=0, atol=1e-10)
 
 

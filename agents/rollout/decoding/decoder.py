@@ -1,8 +1,9 @@
 """Next-token logits for many texts that grow one token at a time.
 
-A `Decoder` knows its rows by the numbers it was given: which of them go on, which have ended, and
-when dropping those is worth it. A reader computes (`model_reader`, `gpt2_reader`). It knows neither
-environments nor episodes, and it does not choose tokens.
+A `Decoder` knows its rows by the numbers it was given: which of them go on, which have ended, when
+dropping those is worth it, and which began with the same prompt, which is read once. A backend
+computes (`model_backend`, `gpt2_backend`). It knows neither environments nor episodes, and it does
+not choose tokens.
 """
 
 from __future__ import annotations
@@ -45,8 +46,10 @@ class Decoder:
         self._policy = policy
         self.rows = list(prompts)
         self._ended: set[int] = set()
+        self._prompts: dict[int, tuple[int, ...]] = {}  # of the rows in use
         self._reader = backend_for(policy, len(prompts), max_length, timer or Timer())
-        self._reader.read(None, dict(enumerate(prompts.values())))
+        self._prompt_states = torch.zeros_like(self._reader.hidden)  # last hidden ones, by line
+        self._begin(None, prompts)
 
     @torch.no_grad()
     def logits(self, action_mask: Tensor | None = None) -> Tensor:
@@ -92,6 +95,8 @@ class Decoder:
         if ended:
             self._ended |= set(ended)
             self._reader.clear([i for i, row in enumerate(self.rows) if row in self._ended])
+            for row in ended:
+                self._prompts.pop(row)
         in_use = [i for i, row in enumerate(self.rows) if row not in self._ended or row in prompts]
         if not in_use:
             return
@@ -100,13 +105,42 @@ class Decoder:
             tokens = tokens[in_use]
         goes_on = not self._ended.issuperset(self.rows)
         self._ended -= prompts.keys()
-        starting = {self.rows.index(row): prompt for row, prompt in prompts.items()}
         # What ended rows read is overwritten or never looked at.
-        self._reader.read(tokens if goes_on else None, starting)
+        self._begin(tokens if goes_on else None, prompts)
+
+    def _begin(self, tokens: Tensor | None, prompts: Mapping[int, Tensor]) -> None:
+        """Reads one token per line, and prompts; one that a row in use began with is copied."""
+        lines = {row: line for line, row in enumerate(self.rows)}
+        sources = self._sources(prompts)
+        new = {lines[row]: prompts[row] for row, source in sources.items() if row == source}
+        self._reader.read(tokens, new)
+        if new:
+            read = torch.tensor(list(new), device=self._reader.hidden.device)
+            self._prompt_states[read] = self._reader.hidden[read]
+        self._share({lines[row]: lines[source] for row, source in sources.items() if row != source})
+
+    def _sources(self, prompts: Mapping[int, Tensor]) -> dict[int, int]:
+        """Returns the row that reads, or has read, the prompt of each of these rows."""
+        holders = {prompt: row for row, prompt in self._prompts.items()}
+        self._prompts |= {row: tuple(prompt.tolist()) for row, prompt in prompts.items()}
+        return {row: holders.setdefault(self._prompts[row], row) for row in prompts}
+
+    def _share(self, sources: Mapping[int, int]) -> None:
+        """Copies to lines the prompts of other lines."""
+        if not sources:
+            return
+        lengths = [len(self._prompts[self.rows[line]]) for line in sources]
+        to, of, read = torch.tensor(
+            [list(sources), list(sources.values()), lengths], device=self._reader.hidden.device
+        )
+        self._reader.share(to, of, read)
+        self._reader.hidden[to] = self._prompt_states[to] = self._prompt_states[of]
 
     def _keep(self, lines: Sequence[int]) -> None:
         self.rows = [self.rows[i] for i in lines]
-        self._reader.keep(torch.tensor(lines, device=self._reader.hidden.device))
+        kept = torch.tensor(lines, device=self._reader.hidden.device)
+        self._reader.keep(kept)
+        self._prompt_states = self._prompt_states[kept]
 
 
 def backend_for(

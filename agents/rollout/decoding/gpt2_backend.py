@@ -20,6 +20,7 @@ from transformers import GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
 from agents.policy.causal_lm import CausalLMPolicy
+from agents.rollout.decoding.kv_cache import beginnings
 from agents.rollout.timer import Timer
 
 _ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -214,6 +215,14 @@ class GPT2Backend:
         for cache in self._caches:
             moved = cache[:, lines, :, first : self._head]
             cache[:, lines, :, first - count : self._head - count] = moved
+
+    def share(self, to: Tensor, of: Tensor, lengths: Tensor) -> None:
+        """Gives lines (k,) the first tokens, so many (k,), that other lines (k,) have read."""
+        with self._stopwatch("prefill"):
+            for which, target, source in beginnings(self._head, self._lengths[of], lengths):
+                for cache in self._caches:
+                    cache[:, to[which], :, target] = cache[:, of[which], :, source]
+            self._set_lengths(to, lengths)
 
     def clear(self, lines: Sequence[int]) -> None:
         """Forgets the texts of `lines`, which go on writing at the head like all others."""

@@ -11,7 +11,7 @@ This module knows nothing of policies, sampling or environments.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -66,6 +66,11 @@ class _RowLayer(CacheLayerMixin):
         for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
             buffer[rows, :, start : self._slots.head] = states
 
+    def copy(self, to: Tensor, target: slice, of: Tensor, source: slice) -> None:
+        """Copies slots of some rows to slots of others."""
+        for buffer in self._buffers:
+            buffer[to, :, target] = buffer[of, :, source]
+
     def taken(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Returns copies of the slots in use of some rows, (k, heads, S, head size) each."""
         keys, values = (
@@ -93,6 +98,27 @@ class _RowLayer(CacheLayerMixin):
     def get_max_length(self) -> int:
         """Returns -1: old slots are given up, so there is no limit."""
         return -1
+
+
+def beginnings(
+    head: int, text_lengths: Tensor, lengths: Tensor
+) -> Iterator[tuple[Tensor, slice, slice]]:
+    """Yields which of k texts have grown equally since their beginnings, and where these go.
+
+    Args:
+        head: Where all texts end.
+        text_lengths: Tokens of the texts, (k,).
+        lengths: Tokens of their beginnings, (k,).
+
+    Yields:
+        Which texts, (j,); the slots just before the head that take their beginnings, left-padded
+        by whatever stands there; and the slots that have them.
+    """
+    grown = text_lengths - lengths
+    for count in grown.unique().tolist():
+        which = (grown == count).nonzero().squeeze(1)
+        width = int(lengths[which].max())
+        yield which, slice(head - width, head), slice(head - count - width, head - count)
 
 
 class RowCache(Cache):
@@ -131,6 +157,19 @@ class RowCache(Cache):
             layer.insert(rows, keys, values)
         self.lengths[rows] = lengths
         self._drop_unused()
+
+    def share(self, to: Tensor, of: Tensor, lengths: Tensor) -> None:
+        """Gives rows the beginnings of others' texts instead of their own.
+
+        Args:
+            to: (k,).
+            of: Whose text begins so, (k,).
+            lengths: Tokens of each beginning, (k,).
+        """
+        for which, target, source in beginnings(self._slots.head, self.lengths[of], lengths):
+            for layer in self._rows:
+                layer.copy(to[which], target, of[which], source)
+        self.lengths[to] = lengths
 
     def taken(self, rows: Tensor) -> tuple[DynamicCache, Tensor]:
         """Returns a copy of some rows that a model can write on to.

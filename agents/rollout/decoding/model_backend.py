@@ -63,6 +63,11 @@ class ModelBackend:
             lengths = self._cache.lengths[lines] + tokens.shape[1]
             self._read_into(lines, lengths, tokens, attention_mask, cache)
 
+    def share(self, to: Tensor, of: Tensor, lengths: Tensor) -> None:
+        """Gives lines (k,) the first tokens, so many (k,), that other lines (k,) have read."""
+        with self._stopwatch("prefill"):
+            self._cache.share(to, of, lengths)
+
     def clear(self, lines: Sequence[int]) -> None:
         """Forgets the texts of `lines`, which go on writing at the head like all others."""
         self._cache.clear(lines)
