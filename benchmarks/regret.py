@@ -54,7 +54,7 @@ LEARNERS = (
             "learning_rate": 3e-3,
             "n_episodes": 512,
             "replay_size": 40,
-            "replay_ratio": 8,
+            "replay_ratio": 24,
             "target_kl": 1.0,
         },
         group_size=32,
