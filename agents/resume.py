@@ -1,4 +1,4 @@
-"""Go on with a stopped run: `python -m agents.resume runs/NAME`.
+"""Go on with a stopped run, or take its policy: `python -m agents.resume runs/NAME`.
 
 Reads the command line and nothing more; torch is imported once it is known what to do.
 """
@@ -22,6 +22,13 @@ def main() -> None:
         help="run the code that the config names (reward, environment, wrappers) as it is now, "
         "though it was not run from here before, or was changed since the run began",
     )
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="FOLDER",
+        help="write the policy of the last checkpoint into this new folder, and do not go on; one "
+        "process does it, whatever the number that learn",
+    )
     asked = parser.parse_args()
     folder = asked.folder
 
@@ -29,9 +36,12 @@ def main() -> None:
     from agents.loop import pipeline as loop
     from agents.loop.options import PRESET
     from agents.runs import offline_pipeline, pipeline
+    from agents.runs.exporting import export
     from agents.runs.saved_config import read_learner, read_preset
 
-    if read_preset(folder) == PRESET:
+    if asked.export is not None:
+        export(folder, asked.export)
+    elif read_preset(folder) == PRESET:
         loop.resume(folder, trust_code=asked.trust_code)
     elif read_learner(folder) in OFFLINE_ALGORITHMS:
         if asked.trust_code:

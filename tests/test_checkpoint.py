@@ -522,15 +522,6 @@ def test_environments_without_a_state_are_refused_by_name(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_sharded_parameters_are_refused_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    agent = fresh(gpt2())
-    monkeypatch.setattr(checkpoint, "DTensor", torch.nn.Parameter)  # as if each were a share
-    with pytest.raises(ValueError, match=r"got a share of model\.transformer\.wte"):
-        agent.save(tmp_path / "saved")
-
-
 class Foreign(VectorWrapper):
     pass
 

@@ -95,6 +95,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python -m agents.train dialogue --algorithm rloo --help": "",
         "python -m agents.train dialogue": NAMED,
         "python -m agents.resume runs/NAME": "",
+        "python -m agents.resume runs/NAME --export FOLDER": "",
         "python -m agents.chat runs/NAME": "--device cpu --threads 1",
         "python -m agents.compare RUN RUN": "--help",
         # What it uploads is tried in tests/test_pushing.py.
@@ -228,6 +229,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
 IN_PROCESSES: dict[str, dict[str, str]] = {
     "torchrun": {
         "torchrun --nproc_per_node 2 -m agents.train dialogue": NAMED,
+        "torchrun --nproc_per_node 2 -m agents.train dialogue --policy.sharded": SMALL,
         "torchrun --nproc_per_node 2 -m agents.resume runs/NAME": "",
     },
     "make": {"make train": "READY= BIN={folder}/bin"},

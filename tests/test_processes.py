@@ -211,3 +211,12 @@ def test_one_process_where_several_were_asked_for_is_refused(
         processes.init(use_cpu=True)
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "1")
     assert processes.init(use_cpu=True).type == "cpu"
+
+
+@pytest.mark.parametrize("engine", ["DEEPSPEED", "FSDP", "MEGATRON_LM", "PARALLELISM_CONFIG"])
+def test_a_launchers_section_that_has_no_effect_is_refused(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
+    with pytest.raises(ValueError, match=rf"ACCELERATE_USE_{engine}=true.*--policy.sharded"):
+        processes.init(use_cpu=True)

@@ -53,6 +53,7 @@ class ACER(PolicyGradient[ACERConfig]):
     """
 
     config_class = ACERConfig
+    shards = False
     takes_writer = False  # needs to know how likely every token was, and not only the written one
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:

@@ -21,6 +21,7 @@ from agents.algorithms.trainable import require_learning, require_reference
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
 from agents.distributed import processes
+from agents.distributed.sharding import shard
 from agents.objectives.kl_controller import kl_controller
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.prediction import next_tokens
@@ -60,6 +61,8 @@ class EpisodicLearner(Learner[C, CausalLMPolicy]):
     config_class: ClassVar[type[PolicyGradientConfig]]
     takes_writer: ClassVar[bool] = True
     """Whether it can learn from texts of which only the written tokens' log-probs are known."""
+    shards: ClassVar[bool] = True
+    """Whether it can move a policy of which each process has a share."""
     envs: VectorEnv[Any, Any, Any]
     reference: CausalLMPolicy
 
@@ -84,13 +87,19 @@ class EpisodicLearner(Learner[C, CausalLMPolicy]):
         _require_share(settings.n_episodes, envs.num_envs)
         _require_values(type(self).__name__, settings, policy)
         require_learning(policy)
+        processes.broadcast_from_main(policy.trainable_parameters().values())
+        self._reference_is_start = reference is None
+        self.reference = policy.frozen_copy() if reference is None else reference
+        require_reference(self.reference, policy, text_length(envs))
+        if policy.options.sharded:
+            self._require_shards(settings, writer)
+            shard(policy)
+            shard(self.reference)
         super().__init__(policy, settings, callbacks)
         self.envs = envs
         self.writer = writer
         self._collect_rollout = partial(collect_dictated, writer) if writer else collect_rollout
         self._vocabulary_mask = vocabulary_mask(envs)
-        self.reference = policy.frozen_copy() if reference is None else reference
-        require_reference(self.reference, policy, text_length(envs))
         self.kl_controller = kl_controller(
             settings.kl_coef, settings.kl_target, settings.kl_horizon
         )
@@ -100,8 +109,24 @@ class EpisodicLearner(Learner[C, CausalLMPolicy]):
         self.shuffling = torch.Generator().manual_seed(seeds[1])
         self.predicting = torch.Generator(policy.device).manual_seed(seeds[2])
         self.timer = Timer(policy.device)
-        self._reference_is_start = reference is None
         self._has_reset = False
+
+    def _require_shards(self, config: C, writer: TextWriter | None) -> None:
+        """Refuses what cannot be with a policy that is shared out."""
+        name, n = type(self).__name__, processes.world_size()
+        if not self.shards:
+            raise ValueError(f"policy.sharded must be False for {name}, got True")
+        if writer is not None:
+            raise ValueError(
+                "writer must be None where policy.sharded is True, for no engine finds the shares, "
+                f"got {type(writer).__name__}"
+            )
+        if config.n_episodes % config.batch_size or config.batch_size % n:
+            raise ValueError(
+                "config.n_episodes must be a multiple of batch_size, and that of the number of "
+                f"processes, {n}, where policy.sharded is True, got {config.n_episodes} and "
+                f"{config.batch_size}"
+            )
 
     def predict(
         self,

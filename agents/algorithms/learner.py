@@ -19,7 +19,6 @@ from agents.algorithms.configs.steps import StepsConfig
 from agents.algorithms.weight_average import WeightAverage
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
-from agents.distributed import processes
 from agents.objectives.schedules import SCHEDULES
 from agents.policy.causal_lm import CausalLMPolicy
 
@@ -31,7 +30,7 @@ class Learner(ABC, Generic[C, M]):
     """Keeps what learning changes, and goes on from where it was saved.
 
     Args:
-        policy: The policy to train, or whatever else learns, in place.
+        policy: The policy to train, or whatever else learns, in place; the same in all processes.
         config: The hyperparameters.
         callbacks: Called at fixed points.
 
@@ -52,7 +51,6 @@ class Learner(ABC, Generic[C, M]):
         self.policy = policy
         self.callbacks = list(callbacks)
         learning = policy.trainable_parameters()
-        processes.broadcast_from_main(learning.values())
         self._parameters = self.optimized_parameters()
         self.optimizer = torch.optim.Adam(
             self._parameters, lr=config.learning_rate, eps=config.adam_epsilon, fused=True

@@ -69,6 +69,10 @@ class Offline(Learner[C, M], Generic[C, E, M]):
         if len(examples) < 1:
             raise ValueError("examples must hold at least one example, got none")
         require_learning(policy)
+        if policy.options.sharded:
+            name = type(self).__name__
+            raise ValueError(f"policy.sharded must be False for {name}, got True")
+        processes.broadcast_from_main(policy.trainable_parameters().values())
         super().__init__(policy, settings, callbacks)
         self.examples = examples
         self.heldout = heldout

@@ -60,6 +60,7 @@ class TRPO(PolicyGradient[TRPOConfig]):
     """
 
     config_class = TRPOConfig
+    shards = False
 
     def optimized_parameters(self) -> list[nn.Parameter]:
         """Returns those of the value function; the policy's move in `update`."""

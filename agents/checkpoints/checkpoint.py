@@ -9,6 +9,8 @@ A checkpoint is a folder, written by `agents.checkpoints.folder`:
 - `optimizer.safetensors`: the optimiser's state of each, by name;
 - `tensors.safetensors`: what else the algorithm and callbacks keep, such as averaged weights; often
   nothing;
+- of a policy that is shared out over processes, in the place of these three files, folders
+  `parameters/`, `optimizer/` and `tensors/` of what each of them holds;
 - where asked for, `policy/` and, if there is one, `reference/`, which plain `transformers` reads,
   and, of a policy with adapters, which are merged into `policy/`, the model without them as
   `base/`.
@@ -27,7 +29,7 @@ import json
 import platform
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,12 +39,16 @@ import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from agents.agent import Agent, Resumable, Trained
 from agents.callbacks import Callback
 from agents.checkpoints.env_state import get_env_state, set_env_state
-from agents.checkpoints.folder import CheckpointError, require_whole, write_folder
+from agents.checkpoints.folder import (
+    CheckpointError,
+    require_whole,
+    sealed_folder,
+    write_folder,
+)
 from agents.checkpoints.learning_state import (
     optimizer_state_of,
     parameters_of,
@@ -52,7 +58,9 @@ from agents.checkpoints.learning_state import (
     restore_parameters,
 )
 from agents.checkpoints.plain_values import plain, require_form
+from agents.checkpoints.shares import read_shares, write_shares
 from agents.distributed import processes
+from agents.distributed.sharding import is_sharded, whole
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.config import PolicyConfig
 
@@ -61,7 +69,9 @@ TENSORS = ("parameters", "optimizer", "tensors")
 
 
 def save(agent: Resumable, folder: Path, *, models: bool = True) -> None:
-    """Writes a checkpoint, whole or not at all. All processes call it, rank 0 writes.
+    """Writes a checkpoint, whole or not at all. All processes call it; rank 0 writes.
+
+    Of a policy that is shared out, each of them writes its shares, into a folder that they all see.
 
     Args:
         agent: Between updates.
@@ -74,40 +84,57 @@ def save(agent: Resumable, folder: Path, *, models: bool = True) -> None:
     """
     require_possible(agent)
     by_rank = processes.all_gather_object(_of_process(agent))
+    tensors = _tensors(agent)
+    policy = whole(agent.policy) if models else None
+    reference = whole(agent.reference) if models and agent.reference is not None else None
 
     def fill(partial: Path) -> None:
-        tensors = _tensors(agent)
         _write_json(partial / "agent.json", _description(agent, list(tensors["optimizer"])))
         _write_json(partial / "processes.json", by_rank)
+        if policy is not None:
+            _save_models(partial, policy, reference)
+
+    def fill_alone(partial: Path) -> None:
+        fill(partial)
         for name, part in tensors.items():
             save_file(part, partial / f"{name}.safetensors")
-        if models:
-            agent.policy.save_pretrained(partial / "policy")
-            if agent.policy.options.lora_rank:
-                agent.policy.save_pretrained(partial / "base", merge=False)
-            if agent.reference is not None:
-                agent.reference.save_pretrained(partial / "reference")
 
-    if processes.is_main():
-        write_folder(folder, fill)
+    if is_sharded(agent.policy):
+        _write_together(folder, tensors, fill)
+    elif processes.is_main():
+        write_folder(folder, fill_alone)
+
+
+def _write_together(
+    folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], fill: Callable[[Path], None]
+) -> None:
+    """Writes a folder into which each process writes its shares of tensors, and rank 0 the rest."""
+    with ExitStack() as leaving:
+        partial = processes.from_main(lambda: leaving.enter_context(sealed_folder(folder)))
+        for name, part in tensors.items():
+            write_shares(partial / name, part)
+        processes.from_main(lambda: fill(partial))
+        processes.from_main(leaving.close)
+
+
+def _save_models(folder: Path, policy: Trained, reference: CausalLMPolicy | None) -> None:
+    policy.save_pretrained(folder / "policy")
+    if policy.options.lora_rank:
+        policy.save_pretrained(folder / "base", merge=False)
+    if reference is not None:
+        reference.save_pretrained(folder / "reference")
 
 
 def require_possible(agent: Agent) -> Resumable:
     """Refuses an agent that could not be saved later, and returns any other.
 
     Raises:
-        ValueError: If it cannot be resumed at all, a layer of the environments cannot give its
-            state, or the parameters are shared out over processes.
+        ValueError: If it cannot be resumed at all, or a layer of the environments cannot give its
+            state.
     """
     if not isinstance(agent, Resumable):
         raise ValueError(f"agent must be one that can be resumed, got {type(agent).__name__}")
     get_env_state(agent.envs)
-    for name, parameter in agent.policy.trainable_parameters().items():
-        if isinstance(parameter, DTensor):
-            raise ValueError(
-                "policy must have its parameters whole in every process for a checkpoint, got a "
-                f"share of {name}; agents.distributed.sharding.full_state_dict gathers them"
-            )
     return agent
 
 
@@ -123,12 +150,24 @@ def _tensors(agent: Resumable) -> dict[str, dict[str, Tensor]]:
 
 
 def _tensors_of_callbacks(callbacks: Sequence[Callback]) -> dict[str, Tensor]:
-    """Returns their tensors, each named after the place of its callback."""
+    """Returns their tensors, each named after the place of its callback in the first process."""
     return {
         f"{_prefix(place)}{name}": tensor
-        for place, callback in enumerate(callbacks)
+        for place, callback in zip(_places(callbacks), callbacks, strict=True)
+        if place is not None
         for name, tensor in callback.tensors().items()
     }
+
+
+def _places(callbacks: Sequence[Callback]) -> list[int | None]:
+    """Returns where each stands among those of the first process, which may have more."""
+    names = [type(callback).__name__ for callback in callbacks]
+    left = dict(enumerate(processes.all_gather_object(names)[0]))
+    places: list[int | None] = []
+    for name in names:
+        places.append(next((place for place, one in left.items() if one == name), None))
+        left.pop(places[-1], None)  # type: ignore[arg-type]  # None is no place
+    return places
 
 
 def _prefix(place: int) -> str:
@@ -150,8 +189,8 @@ def restore(agent: Resumable, folder: Path) -> None:
     require_whole(folder)
     description = _read_json(folder, "agent.json", _form(agent))
     by_rank = _read_json(folder, "processes.json", [_FORM_OF_PROCESS])
-    tensors = {name: _read_tensors(folder, name) for name in TENSORS}
     _require_same(agent, description)
+    tensors = {name: _read_tensors(folder, name, agent.policy) for name in TENSORS}
     require_parameters(agent.policy, tensors["parameters"])
     with _blaming(folder, "optimizer.safetensors", ValueError):
         require_optimizer_state(agent.policy, tensors["optimizer"], description["optimizer"])
@@ -172,6 +211,24 @@ def restore(agent: Resumable, folder: Path) -> None:
     with _blaming(folder, "agent.json"):
         agent.load_state_dict(description["state"])
         _restore_callbacks(agent.callbacks, description["callbacks"], of_callbacks)
+
+
+def restore_policy(policy: Trained, folder: Path) -> None:
+    """Gives a policy the parameters that a checkpoint holds, however many processes saved it.
+
+    Args:
+        policy: Built as the one that was saved; whole, in one process.
+        folder: Of the checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is no checkpoint.
+        CheckpointError: If it is damaged, and which file is to blame.
+        ValueError: If the policy is not built so; the message names the difference.
+    """
+    require_whole(folder)
+    parameters = _read_tensors(folder, "parameters", policy)
+    require_parameters(policy, parameters)
+    restore_parameters(policy, parameters)
 
 
 def callback_state(folder: Path, callback: type[Callback]) -> Any:
@@ -262,6 +319,8 @@ def _form(agent: Resumable) -> dict[str, Any]:
     }
 
 
+_EARLIER: Mapping[str, Mapping[str, Any]] = {"config": {}, "policy": {"sharded": False}}
+"""What the first checkpoints did not say, and what is true of them."""
 _FORM_OF_PROCESS = {"streams": {}, "envs": [{"layer": "", "state": None}]}
 
 
@@ -283,7 +342,7 @@ def _require_same(agent: Resumable, description: Mapping[str, Any]) -> None:
     """Refuses what cannot go on; warns of what goes on, but not bit for bit."""
     own = {"config": dataclasses.asdict(agent.config), "policy": _policy_options(agent.policy)}
     for part, values in own.items():
-        saved = description[part]
+        saved = _EARLIER[part] | description[part]
         for name, value in plain(values, part).items():
             if value != saved.get(name):
                 raise ValueError(
@@ -294,7 +353,8 @@ def _require_same(agent: Resumable, description: Mapping[str, Any]) -> None:
     if now["processes"] != then["processes"]:
         raise ValueError(
             f"a checkpoint of {then['processes']} process(es) must be resumed by as many, got "
-            f"{now['processes']}"
+            f"{now['processes']}: it holds random streams and environments of each; the policy "
+            "alone is had by `python -m agents.resume runs/NAME --export FOLDER`"
         )
     changes = [f"{name} {then[name]} -> {now[name]}" for name in now if now[name] != then[name]]
     if changes:
@@ -406,8 +466,17 @@ def _blaming(folder: Path, name: str, *errors: type[Exception]) -> Iterator[None
         ) from error
 
 
-def _read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
+def _is_shared_out(folder: Path) -> bool:
+    """Tells whether each process wrote its shares into a checkpoint."""
+    return (folder / "parameters").is_dir()
+
+
+def _read_tensors(folder: Path, name: str, policy: Trained) -> dict[str, Tensor]:
+    """Returns tensors of a checkpoint, shared out as the policy is."""
     try:
+        if _is_shared_out(folder):
+            shared = policy.trainable_parameters() if is_sharded(policy) else {}
+            return read_shares(folder / name, shared)
         return dict(load_file(folder / f"{name}.safetensors"))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(

@@ -16,7 +16,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +33,32 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Writes a folder so that, whenever the process is killed, it is there in whole or not.
 
     Args:
+        folder: Its place; see `sealed_folder`.
+        fill: Writes the files into the folder it is given.
+
+    Raises:
+        FileExistsError: If there is something else at `folder`, or files of others within.
+    """
+    with sealed_folder(folder) as partial:
+        fill(partial)
+
+
+@contextmanager
+def sealed_folder(folder: Path) -> Iterator[Path]:
+    """Yields a folder to be filled, which then appears at its place, whole and with a manifest.
+
+    Args:
         folder: Its place. What stands there is replaced, if it is an empty folder or a checkpoint.
             A link is followed.
-        fill: Writes the files into the folder it is given.
 
     Raises:
         FileExistsError: If there is something else at `folder`, or files of others within.
     """
     folder = folder.resolve()
     _require_replaceable(folder)
-
-    def fill_and_seal(partial: Path) -> None:
-        fill(partial)
+    with _replacing(folder) as partial:
+        yield partial
         _seal(partial)
-
-    replace_folder(folder, fill_and_seal)
 
 
 def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -58,12 +70,18 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         folder: Its place, which must be the caller's own.
         fill: Writes the files into the folder it is given.
     """
+    with _replacing(folder) as partial:
+        fill(partial)
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
     partial, replaced = _beside(folder, "partial"), _beside(folder, "replaced")
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove(partial)
     partial.mkdir()
     try:
-        fill(partial)
+        yield partial
         for path in (*partial.rglob("*"), partial):
             _sync(path)
     except BaseException:

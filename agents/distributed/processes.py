@@ -20,6 +20,15 @@ _SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE
 """Where launchers tell a process how many they started: torchrun, and kinds of mpirun."""
 
 
+_ENGINES = {
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "parallelism",
+}
+"""Where `accelerate launch` says of which engine its configuration has a section."""
+
+
 def init(*, use_cpu: bool = False) -> torch.device:
     """Joins the processes that were started together, if they were, and returns this one's device.
 
@@ -28,8 +37,10 @@ def init(*, use_cpu: bool = False) -> torch.device:
 
     Raises:
         ImportError: If there are several processes and accelerate is missing; names the extra.
-        ValueError: If several were asked for and one was started.
+        ValueError: If several were asked for and one was started, or the launcher's configuration
+            asks for what has no effect here.
     """
+    _require_plain_launch()
     use_cpu = use_cpu or not torch.cuda.is_available()
     if _number_started() == 1:
         return torch.device("cpu" if use_cpu else "cuda")
@@ -166,6 +177,17 @@ def _split(
     for parameter in parameters:
         both[not isinstance(parameter, DTensor)].append(parameter)
     return both
+
+
+def _require_plain_launch() -> None:
+    for name, engine in _ENGINES.items():
+        if os.environ.get(name) == "true":
+            raise ValueError(
+                f"the configuration of `accelerate launch` must have no section of {engine}, which "
+                "acts on what is given to Accelerator.prepare and has no effect here, got "
+                f"{name}=true: leave it out (--config_file, --use_...), and share parameters out "
+                "by --policy.sharded"
+            )
 
 
 def _number_started() -> int:

@@ -12,6 +12,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
+from agents.distributed.sharding import reshard
 from agents.evaluation.metrics import Evaluation
 from agents.objectives.kl import sequence_kl
 from agents.objectives.masked import masked_sum
@@ -50,7 +51,9 @@ def evaluate(
     warn_of_unheeded_ends(policy, envs)
     generator = torch.Generator(policy.device).manual_seed(seed)
     rollout = collect_rollout(policy, envs, n_episodes, generator, seed=seed).to(policy.device)
-    return describe(rollout, own_log_probs(policy, rollout), reference, kl_coef)
+    log_probs = own_log_probs(policy, rollout)
+    reshard(policy)
+    return describe(rollout, log_probs, reference, kl_coef)
 
 
 def own_log_probs(policy: CausalLMPolicy, rollout: Rollout) -> Tensor:

@@ -53,6 +53,11 @@ class PolicyConfig:
     """Whether blocks compute their activations again in the backward pass instead of keeping them
     (Chen et al. 2016, arXiv:1604.06174): a third more work for far less memory."""
 
+    sharded: bool = False
+    """Whether parameters, gradients and optimiser state are shared out over processes, by PyTorch's
+    FSDP2 (Zhao et al. 2023, arXiv:2304.11277), once something learns: for models that are too large
+    for one device. TRPO and ACER refuse it."""
+
     def __post_init__(self) -> None:
         """Checks every field against its rule."""
         self._require("temperature", "above 0", self.temperature > 0)

@@ -24,6 +24,7 @@ from agents.algorithms.trajectory_balance import TrajectoryBalance
 from agents.algorithms.trpo import TRPO
 from agents.applications.fine_tuning import FineTuning
 from agents.distributed import processes
+from agents.distributed.sharding import whole
 from agents.evaluation.evaluate import describe, evaluate
 from agents.evaluation.metrics import Evaluation
 from agents.policy.causal_lm import CausalLMPolicy
@@ -42,7 +43,7 @@ class Learner(NamedTuple):
         build: Policy to start from, environments to learn in and others for evaluation, config →
             the agent.
         evaluate: Agent, environments, config → what its policy writes.
-        save: Agent, tokenizer, path → its policy there.
+        save: Agent, tokenizer, path → its policy there; all processes call it, the first writes.
         resumable: Whether it has checkpoints, and a run that was stopped goes on from the last.
     """
 
@@ -83,7 +84,9 @@ def _evaluate_own(agent: PolicyGradient[Any], envs: Envs, config: FineTuning) ->
 
 
 def _save_own(agent: PolicyGradient[Any], tokenizer: Any, path: Path) -> None:
-    save_model(agent.policy, tokenizer, path)
+    policy = whole(agent.policy)
+    if policy is not None:
+        save_model(policy, tokenizer, path)
 
 
 def _build_sb3(start: CausalLMPolicy, envs: Envs, eval_envs: Envs, config: FineTuning) -> Any:

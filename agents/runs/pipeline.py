@@ -24,7 +24,7 @@ from agents.applications.split import Split
 from agents.callbacks import BestScore
 from agents.checkpoints.series import Checkpoints
 from agents.command_line.threads import number_of_threads
-from agents.distributed import processes
+from agents.distributed import processes, sharding
 from agents.evaluation.metrics import Evaluation
 from agents.monitoring.monitor import Monitor
 from agents.policy.precision import settled
@@ -158,7 +158,7 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
     torch.set_num_threads(threads)
     transformers_logging.disable_progress_bar()
     num_envs = processes.share_of(config.num_envs, "num_envs")
-    rows = processes.rows_of(config.eval_episodes, "eval_episodes")
+    rows = _eval_rows(config)
     quiet = run_console(quiet=not processes.is_main())
     split = load_prompts(config.prompts, quiet, config.eval_prompts)
     policy, tokenizer = load_policy(config)
@@ -191,6 +191,14 @@ def _load(config: FineTuning, device: torch.device) -> _Loaded:
     return _Loaded(
         threads, split, start, tokenizer, timed, envs, eval_envs, learner, agent, monitor
     )
+
+
+def _eval_rows(config: FineTuning) -> range:
+    """Returns which of the texts that are evaluated are this process's."""
+    if config.policy.sharded:  # all processes take part in every forward pass of the reference
+        sharding.require_several()
+        processes.share_of(config.eval_episodes, "eval_episodes")
+    return processes.rows_of(config.eval_episodes, "eval_episodes")
 
 
 def _carry_out(
@@ -263,8 +271,8 @@ def _evaluated_and_saved(
         selected = loaded.monitor.best_in_place(agent.policy)
     for when, name in final_policies(agent.average, selected):
         evaluated[when] = _evaluated(loaded, config, when)
+        learner.save(agent, loaded.tokenizer, folder / name)
         if processes.is_main():
-            learner.save(agent, loaded.tokenizer, folder / name)
             compared = {"before": before, when: evaluated[when]}
             _write_card(preset, config, loaded, folder / name, compared)
     return evaluated

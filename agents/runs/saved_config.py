@@ -53,6 +53,7 @@ _LATER = {
     "max_turns",
     "responder",
     "response_template",
+    "sharded",
     "track",
     "wrappers",
     "writer",

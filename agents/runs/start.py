@@ -94,10 +94,7 @@ class Start:
         ]
         for name in differing:
             if name not in _CODE or not code_may_differ:
-                raise ValueError(
-                    f"a run must go on with what it started from, but {name} has changed since: "
-                    f"SHA-256 {getattr(self, name)[:12]}… where {path} has {saved[name][:12]}…"
-                )
+                raise ValueError(_changed(name, getattr(self, name), path, saved[name]))
         changed = tuple(sorted({*saved.get("changed", ()), *differing}))
         found = dataclasses.replace(self, changed=changed)
         return found if differing else found.evaluated(saved["evaluation"])
@@ -122,6 +119,20 @@ class Start:
     def evaluated(self, evaluation: Evaluation) -> Self:
         """Returns this start with an evaluation."""
         return dataclasses.replace(self, evaluation=evaluation)
+
+
+def require_model(folder: Path, policy: nn.Module) -> None:
+    """Raises ValueError unless a run started from these parameters, or does not say."""
+    path, digest = folder / FILE, digest_of_parameters(policy)
+    if path.is_file() and (saved := _read(path)["model"]) != digest:
+        raise ValueError(_changed("model", digest, path, saved))
+
+
+def _changed(name: str, now: str, path: Path, then: str) -> str:
+    return (
+        f"a run must go on with what it started from, but {name} has changed since: SHA-256 "
+        f"{now[:12]}… where {path} has {then[:12]}…"
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
