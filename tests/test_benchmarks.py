@@ -7,6 +7,7 @@ bookkeeping shows.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import json
 import math
@@ -31,6 +32,7 @@ from benchmarks import (
     family,
     floor,
     gpu,
+    growth,
     human_ratings,
     memory,
     offline_family,
@@ -62,6 +64,7 @@ SCRIPTS = (
     "exact_solver",
     "family",
     "gpu",
+    "growth",
     "human_ratings",
     "memory",
     "offline_family",
@@ -441,6 +444,56 @@ def test_the_models_have_the_sizes_they_are_called_by(name: str) -> None:
         model = AutoModelForCausalLM.from_config(gpu.config_of(name))
     millions = {"GPT-2 124M": 124.44, "Llama 135M": 134.52}[name]
     assert round(model.num_parameters() / 1e6, 2) == millions
+
+
+# Growth
+
+
+def test_what_grows_is_measured_once_and_drawn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    small = growth.Shape(length=growth.PROMPT + 2, layers=1, width=8, heads=1, rows=2)
+    wider = dataclasses.replace(small, vocab_size=100)
+    monkeypatch.setattr(growth, "AXES", {"vocabulary": (small, wider)})
+    monkeypatch.setattr(growth, "measure_peaks", lambda **clock: floor.Peaks(1e9, 1e9))
+    monkeypatch.setattr(growth, "_measure_bytes_elsewhere", lambda: None)
+    held = {"rollout": 2**20, "update": 2**21}
+    monkeypatch.setattr(growth, "bytes_above", lambda shape: held)
+    picture = tmp_path / "growth.png"
+    options = ["--repeats", "1", "--output", str(tmp_path), "--picture", str(picture)]
+    monkeypatch.setattr(sys, "argv", ["growth.py", *options])
+    growth.main()
+    (result,) = read_results(tmp_path)
+    names = [one["name"] for one in result["figures"]]
+    assert names[:2] == ["vocabulary 64: rollout", "vocabulary 64: rollout, memory"]
+    assert len(names) == 2 * 2 * 2
+    assert picture.exists()
+    assert picture.with_stem("growth-dark").exists()
+    monkeypatch.setattr(growth, "seconds", lambda *known: pytest.fail("measured again"))
+    growth.main()
+
+
+def test_growth_reaches_what_it_says() -> None:
+    largest = {axis: growth.SIZE_OF[axis](shapes[-1]) for axis, shapes in growth.AXES.items()}
+    assert largest == {
+        "tokens of a text": 2048,
+        "parameters": 134_479_872,
+        "texts side by side": 4096,
+        "vocabulary": 150_000,
+    }
+
+
+def test_a_token_costs_what_its_rollout_took_over_the_new_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shape = growth.Shape(length=growth.PROMPT + 5, layers=1, width=8, heads=1, rows=2)
+    peaks, rounds = floor.Peaks(1e9, 1e9), iter([(1.0, 2.0), (10.0, 30.0), (20.0, 40.0)])
+    monkeypatch.setattr(growth, "_round", lambda agent: next(rounds))
+    found = growth.seconds(shape, 2, peaks)
+    assert (found["rollout"], found["update"]) == ([1.0, 2.0], [3.0, 4.0])
+    monkeypatch.setattr(growth, "_round", lambda agent: (50.0, 60.0))
+    found = growth.seconds(shape, 2, peaks)
+    assert (found["rollout"], found["update"]) == ([5.0], [6.0])  # long enough, the first counts
 
 
 # Updates
