@@ -129,10 +129,10 @@ def grouped_cases(seed: int) -> tuple[Case, Case]:
     model, tokenizer = plain_model(policy), Numbers(VOCAB_SIZE)
     prompts = random_prompts(ROWS, VOCAB_SIZE, LONG_PROMPT, seed)
     ids = [tokenizer.encode(prompt) for prompt in prompts]
-    task = {"tokenizer": tokenizer, "reward_function": _no_reward, "max_new_tokens": FIXED}
+    task: dict[str, Any] = {"tokenizer": tokenizer, "reward_function": _no_reward}
 
     def case(name: str, prompts: Any) -> Case:
-        envs = make_envs(ROWS, ends=False, prompts=prompts, **task)
+        envs = make_envs(ROWS, ends=False, max_new_tokens=FIXED, prompts=prompts, **task)
         return Case(name, policy, model, envs, ids, FIXED, (), ROWS)
 
     return (

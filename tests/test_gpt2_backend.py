@@ -89,6 +89,26 @@ def test_a_prompt_longer_than_all_texts_so_far_reads_no_uninitialised_memory() -
 
 
 @pytest.mark.usefixtures("uninitialised_memory_is_nan")
+@pytest.mark.parametrize("dropped_after", [0, 21])  # well before the cache starts over, and just
+def test_rows_that_are_kept_read_no_uninitialised_memory(dropped_after: int) -> None:
+    policy = gpt2()
+    short, long = torch.tensor([1, 2]), torch.arange(1, 11).repeat(2)
+    decoder = Decoder(policy, {row: short for row in range(4)}, L)
+    for step in range(dropped_after):
+        ended = [0, 1] if step % 2 == 0 else [2, 3]
+        decoder.advance(torch.full((4,), 3), ended, {row: short for row in ended})
+    decoder.advance(torch.full((4,), 3), [2, 3], {})
+    assert decoder.rows == [0, 1]
+    for _ in range(3):
+        decoder.advance(torch.tensor([3, 3]), [0], {0: short})
+    decoder.advance(torch.tensor([3, 3]), [0], {0: long})
+    decoder.advance(torch.tensor([2, 4]), [], {})
+    for line, text in enumerate(([*long, 2], [1, 2, *[3] * 5, 4])):
+        expected = policy.model(torch.tensor([text])).logits[0, -1]
+        assert_close(decoder.logits()[line], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.usefixtures("uninitialised_memory_is_nan")
 @pytest.mark.parametrize("who", [(0, 1, 2), (2, 0, 1), (1,), (2, 0)])
 @pytest.mark.parametrize("n_read", [0, 3, 22])
 def test_what_others_add_is_read_as_the_module_reads_it(who: tuple[int, ...], n_read: int) -> None:

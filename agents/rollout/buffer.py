@@ -172,6 +172,7 @@ class RolloutBuffer:
             infos: Of the reset.
         """
         prompts = {}
+        reported = _of_rows(infos, rows)
         for row in rows:
             episode = self._n_started
             length = int(observations["attention_mask"][row].sum())
@@ -179,7 +180,7 @@ class RolloutBuffer:
             self._episode_of[row] = episode
             self._input_ids[episode, :length] = prompt
             self._lengths[episode] = length
-            self._infos[episode] = _of_row(infos, row)
+            self._infos[episode] = reported[row]
             self._n_started += 1
             prompts[row] = torch.from_numpy(prompt.copy())
         return prompts
@@ -245,7 +246,7 @@ class RolloutBuffer:
                 was added.
         """
         ended = np.flatnonzero((terminations | truncations) & (self._episode_of >= 0)).tolist()
-        last_infos = infos.get("final_info", infos)
+        reported = _of_rows(infos.get("final_info", infos), ended)
         for row in ended:
             episode = self._episode_of[row]
             final = (
@@ -260,7 +261,7 @@ class RolloutBuffer:
                     f"{self._input_ids[episode].tolist()}"
                 )
             self._truncated[episode] = truncations[row] and not terminations[row]
-            self._infos[episode] |= _of_row(last_infos, row)
+            self._infos[episode] |= reported[row]
         self._episode_of[ended] = -1
         return list(ended)
 
@@ -290,13 +291,18 @@ class RolloutBuffer:
         return torch.tensor([int(info["group_id"]) for info in self._infos])
 
 
-def _of_row(infos: dict[str, Any], row: int) -> dict[str, Any]:
-    """Returns one row's infos out of Gymnasium's arrays; what has no `_key` mask is all rows'."""
-    return {
-        key: _of_row(value, row) if isinstance(value, dict) else value[row]
-        for key, value in infos.items()
-        if not key.startswith("_")
-        and not key.startswith("final_")  # of the episode before this one in its row
-        and key != "action_mask"  # kept by `MaskTable`; a row of it would keep all rows
-        and (f"_{key}" not in infos or infos[f"_{key}"][row])
-    }
+def _of_rows(infos: dict[str, Any], rows: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Returns rows' infos out of Gymnasium's arrays; what has no `_key` mask is all rows'."""
+    if not rows:
+        return {}
+    taken: dict[int, dict[str, Any]] = {row: {} for row in rows}
+    for key, value in infos.items():
+        if key.startswith(("_", "final_")) or key == "action_mask":
+            # A mask of another key; the episode before; kept by `MaskTable`, and of all rows.
+            continue
+        inner = _of_rows(value, rows) if isinstance(value, dict) else value
+        present = infos.get(f"_{key}")
+        for row in rows:
+            if present is None or present[row]:
+                taken[row][key] = inner[row]
+    return taken

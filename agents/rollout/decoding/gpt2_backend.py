@@ -230,9 +230,11 @@ class GPT2Backend:
 
     def keep(self, lines: Tensor) -> None:
         """Drops all lines but these, which are renumbered in the order given."""
-        self._caches = [cache[:, lines] for cache in self._caches]
         self._bias, self._lengths = self._bias[lines], self._lengths[lines]
         self.hidden = self.hidden[lines]
+        self._first_written = self._head - int(self._lengths.max())
+        written = slice(self._first_written, self._head)
+        self._caches = [_kept(cache, lines, written) for cache in self._caches]
 
     def _states(self, states: Tensor, attended: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Returns the last hidden states (N, H) of N embedded tokens.
@@ -314,8 +316,15 @@ class GPT2Backend:
             self._bias[..., :half] = self._bias[..., half:]
             self._bias[..., half:] = 0
             self._head = half
-            self._first_written = 0
+            self._first_written = max(0, self._first_written - half)
         self._head += 1
+
+
+def _kept(cache: Tensor, lines: Tensor, written: slice) -> Tensor:
+    """Returns some lines of a cache, with only the slots that are written already."""
+    kept = cache.new_empty(2, len(lines), *cache.shape[2:])
+    kept[:, :, :, written] = cache[:, lines, :, written]
+    return kept
 
 
 def _layer(block: Any) -> _Layer:
