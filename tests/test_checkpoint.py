@@ -448,6 +448,11 @@ def test_another_number_of_processes_is_refused(saved: Path) -> None:
         fresh(gpt2()).restore(resealed(saved))
 
 
+def test_a_checkpoint_from_before_policies_could_be_shared_out_goes_on(saved: Path) -> None:
+    edit_json(saved, "agent.json", lambda content: content["policy"].pop("sharded"))
+    assert fresh(gpt2()).restore(resealed(saved)).n_updates > 0
+
+
 def edit(saved: Path, name: str, value: Any) -> None:
     description = json.loads((saved / "agent.json").read_text())
     description["made_with"][name] = value

@@ -212,6 +212,12 @@ def test_a_policy_with_values_and_no_examples_are_refused(make: Any) -> None:
 
 
 @both
+def test_a_policy_that_is_to_be_shared_out_is_refused(make: Any) -> None:
+    with pytest.raises(ValueError, match=r"policy.sharded must be False for (SFT|DPO), got True"):
+        make(policy(sharded=True))
+
+
+@both
 def test_a_loss_that_is_no_number_moves_nothing(make: Any) -> None:
     model = policy()
     broken = model.head.weight.detach().clone()

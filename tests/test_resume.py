@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 from torch import distributed
+from torch.testing import assert_close
 
 from agents import resume as command
 from agents.algorithms.health_checks import TrainingStopped
@@ -549,6 +550,34 @@ def test_two_processes_stop_together_and_go_on_together(
     policy = one / ("policy-last" if sharded else "policy")
     weights = [folder / "model.safetensors" for folder in (tmp_path / "last", policy)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+# Its policy
+
+
+def test_the_policy_of_a_stopped_run_is_exported(stopped: Path, tmp_path: Path) -> None:
+    to = tmp_path / "exported"
+    export(stopped, to)
+    checkpoint = latest(stopped / "checkpoints")
+    assert checkpoint is not None
+    saved = load_file(checkpoint / "parameters.safetensors")
+    policy = CausalLMPolicy.from_pretrained(to)
+    assert saved.keys() == dict(policy.named_parameters()).keys()
+    for name, parameter in policy.named_parameters():
+        assert_close(parameter.detach(), saved[name], rtol=0, atol=0)
+    with pytest.raises(FileExistsError, match=r"--export must name a new folder, got .*exported"):
+        export(stopped, to)
+
+
+def test_no_policy_is_exported_that_was_none_of_the_run(
+    stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.applications.toy.EOS_PROBABILITY", 0.3)
+    with pytest.raises(ValueError, match="must go on with what it started from, but model has"):
+        export(stopped, tmp_path / "exported")
+    shutil.rmtree(stopped / "checkpoints")
+    with pytest.raises(FileNotFoundError, match="folder must be of a run with a checkpoint, got"):
+        export(stopped, tmp_path / "exported")
 
 
 # Stopped by a guard

@@ -13,7 +13,7 @@ from transformers import GPT2Config
 from agents.distributed import processes
 from agents.evaluation.metrics import Evaluation
 from agents.policy.causal_lm import CausalLMPolicy
-from agents.runs.shared_evaluation import OwnRows, evaluate_together
+from agents.runs.shared_evaluation import OwnRows, evaluate_together, rescored_together
 from text_gym import CharTokenizer
 from text_gym.prompt_sources import EpochPrompts
 
@@ -76,6 +76,26 @@ def test_each_process_judges_only_what_it_wrote_with_random_numbers_of_its_own(
     assert (first, second) == (3, 4)
     assert mine == theirs
     assert mine.completions[:3] != mine.completions[3:6]
+
+
+def test_another_reward_is_asked_about_each_text_by_one_process(
+    in_two_processes: Callable[[Callable[[], Any]], list[Any]],
+) -> None:
+    def work() -> tuple[int, list[float], list[str]]:
+        asked: list[int] = []
+
+        def length(episodes: Any) -> list[float]:
+            asked.append(len(episodes))
+            return [float(len(one.completion)) for one in episodes]
+
+        found = evaluated(["a"], 1.0)
+        lengths = rescored_together(length, found)
+        return sum(asked), lengths, list(found.completions)
+
+    results = in_two_processes(work)
+    assert [n for n, _, _ in results] == [3, 4]
+    for _, lengths, completions in results:
+        assert lengths == [len(one) for one in completions]
 
 
 def test_a_process_without_a_text_is_refused(

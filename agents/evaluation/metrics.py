@@ -75,6 +75,14 @@ class Evaluation:
 
         return cls(**{one.name: all_of(one.name) for one in fields(cls)})
 
+    def of_rows(self, rows: range) -> Evaluation:
+        """Returns an evaluation of some of the texts, those from `rows.start` to `rows.stop`."""
+        own = {
+            name: value[rows.start : rows.stop] if isinstance(value, Sequence) else value
+            for name, value in ((one.name, getattr(self, one.name)) for one in fields(self))
+        }
+        return type(self)(**own)
+
     @property
     def objectives(self) -> list[float] | None:
         """R - β log π(y)/π_ref(y) of each text, whose mean estimates E[R] - β KL(π ‖ π_ref)."""

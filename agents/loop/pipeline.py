@@ -83,11 +83,13 @@ def _settled(config: Loop) -> Loop:
     """Returns a config that means the same on another day, in another folder.
 
     Raises:
-        ValueError: If several processes were started.
+        ValueError: If several processes were started, or a policy is to be shared out over some.
     """
     device = processes.init(use_cpu=config.device == "cpu")
     if processes.world_size() > 1:
         raise ValueError(f"a loop must be one process, got {processes.world_size()}")
+    if config.policy.sharded:
+        raise ValueError("policy.sharded must be False in a loop, which is one process, got True")
     policy, threads = settled(config.policy, device), number_of_threads(config.threads)
     return anchored(dataclasses.replace(config, policy=policy, threads=threads))
 

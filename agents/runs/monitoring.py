@@ -18,8 +18,9 @@ from agents.callbacks import Callback
 from agents.evaluation.metrics import COMPARED, METRICS, Evaluation
 from agents.monitoring.monitor import Measure, Monitor
 from agents.runs.learners import Learner
-from agents.runs.rewards import load_reward, rescored
+from agents.runs.rewards import load_reward
 from agents.runs.run_folder import RunFolder
+from agents.runs.shared_evaluation import rescored_together
 
 FILE = "monitor.json"
 _STREAM = 1
@@ -41,7 +42,7 @@ def make_measure(name: str, device: torch.device | str = "cpu") -> Measure:
         raise ValueError(
             f"monitor and select_by must be one of {COMPARED}, or what reward may name: {error}"
         ) from error
-    return partial(rescored, reward)
+    return partial(rescored_together, reward)
 
 
 def make_monitor(

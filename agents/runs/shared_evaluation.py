@@ -15,7 +15,9 @@ from agents.distributed import processes
 from agents.evaluation.evaluate import evaluate
 from agents.evaluation.metrics import Evaluation
 from agents.policy.causal_lm import CausalLMPolicy
+from agents.runs.rewards import rescored
 from text_gym import TextGenVectorEnv
+from text_gym.rewards import RewardFunction
 
 Envs = VectorEnv[Any, Any, Any]
 
@@ -85,3 +87,18 @@ def evaluate_together(
     seed += rows.start
     own = evaluate(policy, reference, envs, len(rows), seed=seed, kl_coef=kl_coef)
     return Evaluation.joined(processes.all_gather_object(own))
+
+
+def rescored_together(reward: RewardFunction, evaluation: Evaluation) -> list[float]:
+    """Returns what another reward says of texts; each process asks it about some of them.
+
+    Args:
+        reward: The reward.
+        evaluation: Of the texts of the whole job, which every process has.
+
+    Raises:
+        ValueError: As `rescored`.
+    """
+    rows = processes.rows_of(len(evaluation.scores), "n_episodes")
+    own = rescored(reward, evaluation.of_rows(rows))
+    return [score for part in processes.all_gather_object(own) for score in part]
