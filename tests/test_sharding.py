@@ -20,6 +20,7 @@ from agents.checkpoints import checkpoint
 from agents.checkpoints.folder import require_whole
 from agents.distributed import processes
 from agents.distributed.sharding import shard, whole
+from agents.evaluation.evaluate import evaluate
 from agents.rollout.writers.continuous_batching import TransformersWriter
 from tests.members import MEMBERS, Member
 
@@ -108,6 +109,27 @@ def test_other_algorithms_move_it_as_they_move_a_whole_one(
             assert_learns_the_same(BY_NAME[name])
 
     in_two_processes(work)
+
+
+def test_what_is_put_in_its_place_after_an_evaluation_is_evaluated_next(
+    in_two_processes: InTwoProcesses,
+) -> None:
+    def log_ratios(agent: Any) -> Any:
+        envs = PPO_AVERAGED.environments()
+        return evaluate(agent.policy, agent.reference, envs, 4, seed=0).log_ratios
+
+    def work() -> list[tuple[Any, Any]]:
+        both = []
+        for agent in (PPO_AVERAGED.agent().learn(32), sharded().learn(32)):
+            last = log_ratios(agent)
+            with agent.average.in_place():
+                both.append((last, log_ratios(agent)))
+        return both
+
+    for whole_one, shared_out in in_two_processes(work):
+        assert whole_one[0] != whole_one[1]
+        assert shared_out[0] == pytest.approx(whole_one[0], abs=1e-10)
+        assert shared_out[1] == pytest.approx(whole_one[1], abs=1e-10)
 
 
 class Log(Callback):
