@@ -77,7 +77,7 @@ class Evaluation:
 
     def of_rows(self, rows: range) -> Evaluation:
         """Returns an evaluation of some of the texts, those from `rows.start` to `rows.stop`."""
-        own = {
+        own: dict[str, Any] = {
             name: value[rows.start : rows.stop] if isinstance(value, Sequence) else value
             for name, value in ((one.name, getattr(self, one.name)) for one in fields(self))
         }
