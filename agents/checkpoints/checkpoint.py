@@ -175,7 +175,7 @@ def _prefix(place: int) -> str:
 
 
 def restore(agent: Resumable, folder: Path) -> None:
-    """Makes an agent go on from a checkpoint.
+    """Makes an agent go on from a checkpoint; all processes call it.
 
     Args:
         agent: Built as the one that was saved: the same config, model and environments.
@@ -186,7 +186,7 @@ def restore(agent: Resumable, folder: Path) -> None:
         CheckpointError: If it is damaged, and which file is to blame.
         ValueError: If the agent is not built so; the message names the difference.
     """
-    require_whole(folder)
+    processes.from_main(lambda: require_whole(folder))
     description = _read_json(folder, "agent.json", _form(agent))
     by_rank = _read_json(folder, "processes.json", [_FORM_OF_PROCESS])
     _require_same(agent, description)
