@@ -84,7 +84,11 @@ def gpt2_cases(n_ragged: int, seed: int) -> list[Case]:
     )
     end_with_probability(policy, 1 / MEAN)
     model = plain_model(policy)
-    task = {"prompts": prompts, "tokenizer": Numbers(VOCAB_SIZE), "reward_function": _no_reward}
+    task: dict[str, Any] = {
+        "prompts": prompts,
+        "tokenizer": Numbers(VOCAB_SIZE),
+        "reward_function": _no_reward,
+    }
     ids = [Numbers(VOCAB_SIZE).encode(prompt) for prompt in prompts]
     fixed = make_envs(ROWS, ends=False, max_new_tokens=FIXED, **task)
     ragged = make_envs(ROWS, max_new_tokens=LIMIT, **task)
@@ -111,7 +115,11 @@ def smollm2_cases(folder: Path, n_ragged: int) -> list[Case]:
     tokenizer = HuggingFaceTokenizer.from_pretrained(folder, vocab_size=policy.vocab_size)
     marks = sorted({tokenizer.encode(mark)[0] for mark in MARKS})
     prompts = [REVIEWS[row % len(REVIEWS)] for row in range(ROWS)]
-    task = {"prompts": prompts, "tokenizer": tokenizer, "reward_function": _no_reward}
+    task: dict[str, Any] = {
+        "prompts": prompts,
+        "tokenizer": tokenizer,
+        "reward_function": _no_reward,
+    }
     ids = [tokenizer.encode(prompt) for prompt in prompts]
     fixed = make_envs(ROWS, ends=False, max_new_tokens=SMOLLM2_FIXED, **task)
     ragged = make_envs(ROWS, max_new_tokens=LIMIT, stop_token_ids=marks, **task)
