@@ -6,6 +6,7 @@ memory alone would take. Once on white and once on black. Knows numbers, not how
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -62,7 +63,7 @@ def _draw(found: Curves, path: Path, theme: Theme) -> None:
             floors = [1e6 * point.floor(part) for point in points]
             time.plot(sizes, costs, "o-", color=colour, markersize=4, label=part)
             time.plot(sizes, floors, "--", color=colour, linewidth=1, label=f"{part}, floor")
-            mebibytes = [point.bytes[part] / 2**20 for point in points]
+            mebibytes = [point.bytes[part] / 2**20 or math.nan for point in points]
             memory.plot(sizes, mebibytes, "o-", color=colour, markersize=4)
         memory.set_xlabel(axis, color=theme.ink)
         for axes in (time, memory):
