@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from agents.agent import Trained
 from agents.algorithms.configs.steps import StepsConfig
+from agents.algorithms.kept_memory import keep_freed_memory
 from agents.algorithms.weight_average import WeightAverage
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
@@ -47,6 +48,7 @@ class Learner(ABC, Generic[C, M]):
     reference: CausalLMPolicy | None
 
     def __init__(self, policy: M, config: C, callbacks: Sequence[Callback]) -> None:
+        keep_freed_memory()
         self.config = config
         self.policy = policy
         self.callbacks = list(callbacks)

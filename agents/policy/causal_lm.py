@@ -21,11 +21,11 @@ from agents.policy import categorical, value_files
 from agents.policy.action_masks import ActionMasks
 from agents.policy.config import PolicyConfig
 from agents.policy.model import lora
-from agents.policy.model.blocks import blocks_of, recomputed
 from agents.policy.model.learning import let_learn
 from agents.policy.model.module_copy import copy_sharing_fixed
 from agents.policy.model.output_layer import log_probs_and_entropies
 from agents.policy.model.pretrained import end_of_text_ids, fuse_activations, load_model, new_model
+from agents.policy.model.reading import states_at
 from agents.policy.model.supported_model import linear_head, longest_text, require_supported
 from agents.policy.precision import settled
 from agents.policy.token_batch import TokenBatch, stacked
@@ -227,7 +227,10 @@ class CausalLMPolicy(nn.Module):
 
     def hidden_states(self, input_ids: Tensor, attention_mask: Tensor, **kwargs: Any) -> Tensor:
         """Returns the last hidden states (B, T, H); keyword arguments go to the model's trunk."""
-        return self._read(self.trunk, input_ids, attention_mask, **kwargs)
+        with self.autocasting():
+            output = self.trunk(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
+        hidden: Tensor = output.last_hidden_state
+        return hidden
 
     def logits(self, hidden: Tensor, action_mask: Tensor | None = None) -> Tensor:
         """Returns the logits (N, V) at the policy's temperature, in float32 at least.
@@ -264,10 +267,10 @@ class CausalLMPolicy(nn.Module):
             distributions: Whether whole distributions are wanted too, and with them action values,
                 of batches whose logits fit in memory.
         """
-        hidden = self._read_texts(self.trunk, texts)
         mask = texts.completion_mask
         chosen = mask.flatten().nonzero().squeeze(1)
-        states, masks = _states(hidden, chosen), _masks(texts, chosen)
+        states, last = self._read_texts(self.trunk, texts, chosen)
+        masks = _masks(texts, chosen)
         log_probs, entropies = log_probs_and_entropies(
             states,
             self.head.weight,
@@ -284,12 +287,12 @@ class CausalLMPolicy(nn.Module):
             outputs = outputs._replace(distributions=self._distributions(states, masks))
         if self.value_head is None or (self.options.action_values and not distributions):
             return outputs
-        return outputs._replace(**self._values(texts, hidden, states, chosen))
+        return outputs._replace(**self._values(texts, states, last, chosen))
 
     def distributions(self, texts: TokenBatch) -> Tensor:
         """Returns the `distributions` of `PolicyOutputs` alone, (N, V)."""
         chosen = texts.completion_mask.flatten().nonzero().squeeze(1)
-        states = _states(self._read_texts(self.trunk, texts), chosen)
+        states, _ = self._read_texts(self.trunk, texts, chosen)
         return self._distributions(states, _masks(texts, chosen))
 
     def _distributions(self, states: Tensor, masks: ActionMasks | None) -> Tensor:
@@ -297,43 +300,35 @@ class CausalLMPolicy(nn.Module):
         return self.logits(states, allowed).log_softmax(dim=-1)
 
     def _values(
-        self, texts: TokenBatch, hidden: Tensor, states: Tensor, chosen: Tensor
+        self, texts: TokenBatch, states: Tensor, last: Tensor, chosen: Tensor
     ) -> dict[str, Tensor]:
         """Returns values of the states (N, H) of choices and after the last token, by name."""
-        valued = hidden
+        own = (states, last)
         if self.value_trunk is not None:
-            valued = self._read_texts(self.value_trunk, texts)
-            states = _states(valued, chosen)
-        last = texts.attention_mask.sum(dim=1) - 1
-        rows = torch.arange(len(last), device=last.device)
+            own = self._read_texts(self.value_trunk, texts, chosen)
+        values, final = (self.values(part) for part in own)
         if not self.options.action_values:
-            return {
-                "values": _placed(self.values(states), chosen, texts.completion_mask.shape),
-                "bootstrap_values": self.values(valued[rows, last]),
-            }
+            placed = _placed(values, chosen, texts.completion_mask.shape)
+            return {"values": placed, "bootstrap_values": final}
         with torch.no_grad():
-            probs = self.logits(hidden[rows, last]).softmax(dim=-1)
-            final = (probs * self.values(valued[rows, last])).sum(dim=-1)
-        return {"action_values": self.values(states), "bootstrap_values": final}
+            final = (self.logits(last).softmax(dim=-1) * final).sum(dim=-1)
+        return {"action_values": values, "bootstrap_values": final}
 
-    def _read(
-        self, trunk: PreTrainedModel, input_ids: Tensor, mask: Tensor, **kwargs: Any
-    ) -> Tensor:
-        with self.autocasting():
-            output = trunk(input_ids=input_ids, attention_mask=mask, **kwargs)
-        hidden: Tensor = output.last_hidden_state
-        return hidden
+    def _read_texts(
+        self, trunk: PreTrainedModel, texts: TokenBatch, chosen: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Returns hidden states (N, H) before N chosen tokens, and (B, H) after the last of B.
 
-    def _read_texts(self, trunk: PreTrainedModel, texts: TokenBatch) -> Tensor:
-        """Returns hidden states (B, T, H), those of padding meaningless.
-
-        Padding stands on the right and attention looks to the left, so that no mask is needed for
-        it: attention may then take its fastest path.
+        The latter are read whether or not they are wanted: how many rows a product has may change
+        its last bits, and policies with values must equal those without.
         """
-        no_mask = torch.ones_like(texts.input_ids)
-        recompute = self.options.gradient_checkpointing and torch.is_grad_enabled()
-        with recomputed(blocks_of(trunk) if recompute else ()):
-            return self._read(trunk, texts.input_ids, no_mask, use_cache=False)
+        lengths, width = texts.attention_mask.sum(dim=1), texts.input_ids.shape[1]
+        ends = lengths - 1 + width * torch.arange(len(lengths), device=lengths.device)
+        wanted = torch.cat([chosen - 1, ends])  # position 0 is never chosen
+        recompute = self.options.gradient_checkpointing
+        with self.autocasting():
+            states = states_at(trunk, texts.input_ids, wanted, recompute=recompute)
+        return states[: len(chosen)], states[len(chosen) :]
 
 
 @torch.no_grad()
@@ -349,11 +344,6 @@ def _widened(values: Tensor, width: int) -> Tensor:
     """Returns a tensor (B,) as it is, and one (B, T) padded with 0 to `width`."""
     missing = 0 if values.ndim == 1 else width - values.shape[1]
     return functional.pad(values, (0, missing)) if missing else values
-
-
-def _states(hidden: Tensor, chosen: Tensor) -> Tensor:
-    """Returns what N tokens were chosen in, (N, H): the hidden state before each, in its row."""
-    return hidden.flatten(0, 1).index_select(0, chosen - 1)  # never position 0
 
 
 def _masks(texts: TokenBatch, chosen: Tensor) -> ActionMasks | None:

@@ -1,0 +1,96 @@
+"""GPT-2 read whole, without the library's calls around its arithmetic.
+
+A small model on a CPU spends a third of a forward pass on the way to its products: masks that mask
+nothing, outputs that hold one tensor, hooks that nobody set. Here are the operations of
+`transformers`' GPT-2 in their order, on its own modules (adapters included), so that hidden states
+are equal to the last bit. The last layer is computed only where its states are wanted, in float32.
+
+Knows one architecture, and nothing of policies.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import GPT2Model
+
+
+def is_plain(trunk: nn.Module) -> TypeGuard[GPT2Model]:
+    """Tells whether a trunk is a GPT-2 that does nothing beside its arithmetic.
+
+    Attention must be torch's own, and modules that are passed by must be as they were made: no hook
+    (of sharding, of whoever looks on), no other `forward` (which recomputes activations), no
+    dropout.
+    """
+    if type(trunk) is not GPT2Model:
+        return False
+    config = trunk.config
+    passed_by = [trunk, trunk.drop]
+    for block in trunk.h:
+        attention: Any = block.attn
+        dropouts = (attention.attn_dropout, attention.resid_dropout, block.mlp.dropout)
+        passed_by += [block, attention, block.mlp, *dropouts]
+    return (
+        config._attn_implementation == "sdpa"
+        and config.scale_attn_weights
+        and not config.scale_attn_by_inverse_layer_idx
+        and not config.reorder_and_upcast_attn
+        and not any(map(_does_more, passed_by))
+    )
+
+
+def states_at(trunk: GPT2Model, input_ids: Tensor, positions: Tensor) -> Tensor:
+    """Returns last hidden states (N, H) of texts that nothing pads on the left.
+
+    Args:
+        trunk: One that `is_plain`.
+        input_ids: (B, T).
+        positions: Where in the flattened texts, (N,).
+    """
+    embedded = trunk.wte(input_ids) + trunk.wpe.weight[: input_ids.shape[1]]
+    states = embedded.flatten(0, 1)
+    early = _takes_any_number_of_rows(states)
+    last: Any = trunk.h[-1]
+    for block in trunk.h:
+        attended = _attended(block, states, input_ids.shape)
+        if early and block is last:
+            attended, states = (part.index_select(0, positions) for part in (attended, states))
+        states = block.attn.c_proj(attended) + states
+        inner: Any = block.mlp
+        states = states + inner.c_proj(inner.act(inner.c_fc(block.ln_2(states))))
+    normalised: Tensor = trunk.ln_f(states)
+    return normalised if early else normalised.index_select(0, positions)
+
+
+def _attended(block: Any, states: Tensor, shape: torch.Size) -> Tensor:
+    """Returns what each token finds in its text, (B T, H), before it is projected."""
+    projected = block.attn.c_attn(block.ln_1(states)).view(*shape, -1)
+    queries, keys, values = (
+        part.unflatten(-1, (block.attn.num_heads, -1)).transpose(1, 2)
+        for part in projected.chunk(3, dim=-1)
+    )
+    found = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+    return found.transpose(1, 2).reshape(states.shape)
+
+
+def _takes_any_number_of_rows(states: Tensor) -> bool:
+    """Tells whether products are in float32 at least.
+
+    In bfloat16 on a CPU, a product is compiled when a number of rows is met for the first time,
+    which takes longer than fewer rows save.
+    """
+    return states.dtype.itemsize >= 4 and not torch.is_autocast_enabled(states.device.type)
+
+
+def _does_more(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in vars(module)
+        or (isinstance(module, nn.Dropout) and module.p)
+    )
