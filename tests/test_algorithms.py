@@ -114,9 +114,10 @@ def test_the_gradient_of_two_processes_is_that_of_one(
 def test_micro_batches_add_up(member: Member) -> None:
     whole, parts = member.agent(n_epochs=1).learn(16), member.agent(n_epochs=1, micro_batch_size=3)
     parts.learn(16)
+    # TRPO's equations are solved by iterations that amplify rounding.
+    tolerance = 1e-5 if member.algorithm == "TRPO" else 1e-6
     for name, tensor in parameters(whole).items():
-        # TRPO's equations are solved by iterations that amplify rounding.
-        assert_close(parameters(parts)[name], tensor, rtol=0, atol=1e-6)
+        assert_close(parameters(parts)[name], tensor, rtol=0, atol=tolerance)
 
 
 @every_member
