@@ -112,7 +112,8 @@ def test_whoever_hangs_on_a_module_is_not_passed_by() -> None:
 @pytest.mark.parametrize("part", ["drop", "h.0.attn.attn_dropout", "h.1.mlp.dropout"])
 def test_dropout_is_left_to_the_module(part: str) -> None:
     trunk = gpt2().trunk
-    trunk.get_submodule(part).p = 0.1
+    dropout: Any = trunk.get_submodule(part)
+    dropout.p = 0.1
     assert not gpt2_trunk.is_plain(trunk)
 
 
@@ -131,6 +132,10 @@ def test_unusual_attention_is_left_to_the_module(changes: dict[str, Any]) -> Non
 
 
 def test_other_models_are_left_to_their_modules() -> None:
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+    }
     config = LlamaConfig(vocab_size=V, num_attention_heads=2, **sizes)
     assert not gpt2_trunk.is_plain(CausalLMPolicy.from_config(config).trunk)

@@ -10,7 +10,7 @@ Knows one architecture, and nothing of policies.
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +28,10 @@ def is_plain(trunk: nn.Module) -> TypeGuard[GPT2Model]:
     if type(trunk) is not GPT2Model:
         return False
     config = trunk.config
-    passed_by = [trunk, trunk.drop]
-    for block in trunk.h:
-        attention: Any = block.attn
-        dropouts = (attention.attn_dropout, attention.resid_dropout, block.mlp.dropout)
-        passed_by += [block, attention, block.mlp, *dropouts]
+    passed_by: list[nn.Module] = [trunk, trunk.drop]
+    for block in cast("Any", trunk.h):
+        passed_by += [block, block.attn, block.attn.attn_dropout, block.attn.resid_dropout]
+        passed_by += [block.mlp, block.mlp.dropout]
     return (
         config._attn_implementation == "sdpa"
         and config.scale_attn_weights
@@ -50,17 +49,17 @@ def states_at(trunk: GPT2Model, input_ids: Tensor, positions: Tensor) -> Tensor:
         input_ids: (B, T).
         positions: Where in the flattened texts, (N,).
     """
-    embedded = trunk.wte(input_ids) + trunk.wpe.weight[: input_ids.shape[1]]
-    states = embedded.flatten(0, 1)
+    places = torch.arange(input_ids.shape[1], device=input_ids.device)
+    states = (trunk.wte(input_ids) + trunk.wpe(places)).flatten(0, 1)
     early = _takes_any_number_of_rows(states)
-    last: Any = trunk.h[-1]
-    for block in trunk.h:
+    blocks: Any = trunk.h
+    for block in blocks:
         attended = _attended(block, states, input_ids.shape)
-        if early and block is last:
+        if early and block is blocks[-1]:
             attended, states = (part.index_select(0, positions) for part in (attended, states))
         states = block.attn.c_proj(attended) + states
-        inner: Any = block.mlp
-        states = states + inner.c_proj(inner.act(inner.c_fc(block.ln_2(states))))
+        inner = block.mlp.act(block.mlp.c_fc(block.ln_2(states)))
+        states = states + block.mlp.c_proj(inner)
     normalised: Tensor = trunk.ln_f(states)
     return normalised if early else normalised.index_select(0, positions)
 
