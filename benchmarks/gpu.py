@@ -5,8 +5,9 @@ Untrained models of three sizes: GPT-2 of 4 layers × 128 with V = 64; GPT-2 as 
 many new ones as it may.
 
 Rollouts, 64 and 512 rows side by side, are held against `transformers.generate` with a dynamic and
-a static cache, with parameters in float32 and in bfloat16; `generate` compiled is tried for 64 rows
-of the two larger models in bfloat16. A whole PPO update (writing, judging, four epochs) is measured
+a static cache, with parameters in float32 and in bfloat16, and against themselves without recorded
+steps (`agents.rollout.decoding.step_graph`); `generate` compiled is tried for 64 rows of the two
+larger models in bfloat16. A whole PPO update (writing, judging, four epochs) is measured
 in float32 and under autocast, with the peak of the memory that torch holds. *Waits* are the times
 that the processor stops in a step of writing until the GPU has told it something, as torch counts
 them (`torch.cuda.set_sync_debug_mode`).
@@ -22,6 +23,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from transformers import GPT2Config, LlamaConfig, PreTrainedConfig
@@ -31,6 +33,10 @@ from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.ppo import PPO
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.config import PolicyConfig
+from agents.rollout.decoding import model_backend
+from agents.rollout.decoding.decoder import backend_for
+from agents.rollout.decoding.model_backend import ModelBackend
+from agents.rollout.timer import Timer
 from benchmarks import command_line
 from benchmarks.figures import Figure, figure, write_result
 from benchmarks.floor import (
@@ -161,10 +167,20 @@ def _samples(
     case: Case, others: Mapping[str, Mapping[str, Any]], repeats: int, warmups: int = 1
 ) -> Samples:
     ways = {"rollout": collected(case, judged=False)}
+    if type(backend_for(case.policy, 1, 2, Timer())) is ModelBackend:
+        ways["rollout, not recorded"] = _not_recorded(ways["rollout"])
     ways |= {name: generated(case, **options) for name, options in others.items()}
     clock = clock_of(case.policy.device)
     speeds = {name: tokens_per_second(work, clock) for name, work in ways.items()}
     return interleaved(speeds, repeats, warmups=warmups)
+
+
+def _not_recorded(work: Callable[[], int]) -> Callable[[], int]:
+    def without_graphs() -> int:
+        with patch.object(model_backend, "can_be_recorded", return_value=False):
+            return work()
+
+    return without_graphs
 
 
 def _beside(name: str, samples: Samples) -> Iterator[Figure]:

@@ -409,6 +409,9 @@ def test_what_is_measured_on_a_gpu_is_rehearsed_without_one(
             assert found[name]["value"] > 0
     for precision in ("float32", "autocast"):
         assert found[f"GPT-2 4 × 128, {precision}: PPO"]["unit"] == "tokens/s"
+    recorded = [name for name in found if "not recorded" in name]
+    assert [name for name in recorded if "float32" in name] == []  # GPT-2 has code of its own
+    assert len(recorded) == 2 * 2
     assert not any("waits" in name or "memory" in name for name in found)
 
 

@@ -15,8 +15,11 @@ from agents.algorithms.ppo import PPO
 from agents.evaluation.evaluate import evaluate
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.config import PolicyConfig
+from agents.rollout.decoding import model_backend
+from agents.rollout.decoding.gpt2_backend import GPT2Backend
+from agents.rollout.decoding.step_graph import FixedStep, StepGraph
 from agents.rollout.writers.continuous_batching import TransformersWriter
-from tests import test_offline
+from tests import test_offline, test_step_graph
 from tests.members import MEMBERS, Member
 from tests.test_turns import task
 from text_gym import CharTokenizer, TextGenVectorEnv
@@ -39,11 +42,12 @@ LLAMA = LlamaConfig(
     bos_token_id=0,
     eos_token_id=0,
 )
+LORA = PolicyConfig(lora_rank=2)
 OPTIONS = {
     "plain": PolicyConfig(),
     "bfloat16": PolicyConfig(autocast="bfloat16"),
     "separate": PolicyConfig(value_network="separate"),
-    "lora": PolicyConfig(lora_rank=2),
+    "lora": LORA,
     "frozen": PolicyConfig(frozen_blocks=1),
     "checkpointing": PolicyConfig(gradient_checkpointing=True),
 }
@@ -160,3 +164,36 @@ def test_what_others_add_is_read(config: PreTrainedConfig) -> None:
 def test_an_engine_writes() -> None:
     one = agent(GPT2, PolicyConfig(), CUDA, writer=TransformersWriter())
     assert one.learn(12).n_updates == 1
+
+
+class Counted(StepGraph):
+    recorded = 0
+
+    def __init__(self, step: FixedStep) -> None:
+        Counted.recorded += 1
+        super().__init__(step)
+
+
+@pytest.fixture
+def recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Counted, "recorded", 0)
+    monkeypatch.setattr(model_backend, "StepGraph", Counted)
+    monkeypatch.setattr(GPT2Backend, "supports", staticmethod(lambda policy: False))
+
+
+@test_step_graph.every_model
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [(PolicyConfig(), 1e-4), (PolicyConfig(autocast="bfloat16"), 0.1), (LORA, 1e-4)],
+    ids=["float32", "autocast", "lora"],
+)
+@pytest.mark.parametrize("ends", [True, False], ids=["ragged", "fixed"])
+@pytest.mark.usefixtures("recording")
+def test_recorded_steps_read_what_the_training_forward_reads(
+    config: PreTrainedConfig, options: PolicyConfig, most: float, ends: bool
+) -> None:
+    one, error = test_step_graph.written(config, options, ends=ends, device=CUDA)
+    other, _ = test_step_graph.written(config, options, ends=ends, device=CUDA)
+    assert Counted.recorded > 2
+    assert error < most
+    assert torch.equal(one.texts.input_ids, other.texts.input_ids)

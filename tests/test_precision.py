@@ -12,7 +12,7 @@ from transformers import GPT2Config
 
 from agents import CausalLMPolicy, PolicyConfig
 from agents.applications.registry import PRESETS
-from agents.policy.precision import multiplies_bfloat16, settled
+from agents.policy.precision import gains_by_bfloat16, settled
 from agents.runs import pipeline
 
 CPU = torch.device("cpu")
@@ -32,13 +32,14 @@ def test_what_a_processor_says_decides(
     capabilities: dict[str, bool], fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert multiplies_bfloat16(CPU) is fast
+    assert gains_by_bfloat16(CPU) is fast
     expected = "bfloat16" if fast else None
     assert settled(PolicyConfig(autocast="auto"), CPU).autocast == expected
 
 
-def test_an_unknown_device_is_left_alone() -> None:
-    assert not multiplies_bfloat16(torch.device("meta"))
+@pytest.mark.parametrize("device", ["cuda", "meta"])
+def test_other_devices_are_left_alone(device: str) -> None:
+    assert not gains_by_bfloat16(torch.device(device))
 
 
 @pytest.mark.parametrize("autocast", [None, "bfloat16"])
@@ -50,8 +51,8 @@ def test_what_was_asked_for_stays(autocast: str | None) -> None:
 def test_a_policy_has_settled_options() -> None:
     sizes = {"n_embd": 8, "n_layer": 1, "n_head": 1, "n_positions": 8, "vocab_size": 5}
     policy = CausalLMPolicy.from_config(GPT2Config(**sizes), PolicyConfig(autocast="auto"))
-    assert policy.options.autocast == ("bfloat16" if multiplies_bfloat16(CPU) else None)
-    assert (policy.autocast is not None) == multiplies_bfloat16(CPU)
+    assert policy.options.autocast == ("bfloat16" if gains_by_bfloat16(CPU) else None)
+    assert (policy.autocast is not None) == gains_by_bfloat16(CPU)
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -12,12 +12,27 @@ This module knows nothing of policies, sampling or environments.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import CacheLayerMixin
+
+
+class Window(NamedTuple):
+    """Slots that a step attends to wherever the head is among them, so that its shapes stay.
+
+    Attributes:
+        first: The first of them.
+        stop: The one after the last.
+        head: Where the step writes, (1,), on the device.
+    """
+
+    first: int
+    stop: int
+    head: Tensor
 
 
 class _Slots:
@@ -26,6 +41,7 @@ class _Slots:
     def __init__(self, head: int) -> None:
         self.first = head
         self.head = head
+        self.window: Window | None = None
 
 
 class _RowLayer(CacheLayerMixin):
@@ -52,8 +68,12 @@ class _RowLayer(CacheLayerMixin):
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Writes one token per row at the head and returns the slots in use."""
-        first, head = self._slots.first, self._slots.head
+        first, head, window = self._slots.first, self._slots.head, self._slots.window
         keys, values = self._buffers
+        if window is not None:
+            keys.index_copy_(2, window.head, key_states.to(keys.dtype))
+            values.index_copy_(2, window.head, value_states.to(values.dtype))
+            return keys[:, :, window.first : window.stop], values[:, :, window.first : window.stop]
         keys[:, :, head : head + 1] = key_states
         values[:, :, head : head + 1] = value_states
         return keys[:, :, first : head + 1], values[:, :, first : head + 1]
@@ -195,6 +215,31 @@ class RowCache(Cache):
         in_use = self._slots.head - self._slots.first
         distance = torch.arange(in_use, -1, -1, device=self.lengths.device)
         return distance <= self.lengths[:, None]
+
+    def window(self, n_steps: int) -> Window:
+        """Returns the slots in use and those of the next steps."""
+        stop = min(self._slots.head + n_steps, 2 * self._max_length)
+        head = torch.full((1,), self._slots.head, device=self.lengths.device)
+        return Window(self._slots.first, stop, head)
+
+    def reaches(self, window: Window) -> bool:
+        """Tells whether all slots in use, and the next, are among those of a window."""
+        return window.first <= self._slots.first and self._slots.head < window.stop
+
+    def aim(self, window: Window) -> None:
+        """Makes a window write at the head."""
+        window.head.fill_(self._slots.head)
+
+    @contextmanager
+    def within(self, window: Window) -> Iterator[Tensor]:
+        """Lets a step read and write in a window; yields its mask, (B, 1, 1, S)."""
+        distance = window.head - torch.arange(window.first, window.stop, device=window.head.device)
+        mask = (distance >= 0) & (distance <= self.lengths[:, None])
+        self._slots.window = window
+        try:
+            yield mask[:, None, None]
+        finally:
+            self._slots.window = None
 
     def advance(self) -> None:
         """Counts the token that every row has just written."""

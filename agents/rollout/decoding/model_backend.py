@@ -15,6 +15,7 @@ from transformers import DynamicCache
 
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.decoding.kv_cache import RowCache
+from agents.rollout.decoding.step_graph import FixedStep, StepGraph, can_be_recorded
 from agents.rollout.timer import Timer
 
 
@@ -36,6 +37,9 @@ class ModelBackend:
         self._stopwatch = timer
         n_layers = int(policy.model.config.get_text_config(decoder=True).num_hidden_layers)
         self._cache = RowCache(n_layers, n_rows, max_length, policy.device)
+        self._records = can_be_recorded(policy)
+        self._graph: StepGraph | None = None
+        self._stepped = 0
         weight = policy.head.weight
         self.hidden = torch.zeros(n_rows, weight.shape[1], dtype=weight.dtype, device=policy.device)
 
@@ -78,14 +82,27 @@ class ModelBackend:
         self.hidden = self.hidden[lines]
 
     def _append(self, tokens: Tensor) -> None:
-        self.hidden = self._policy.hidden_states(
+        self.hidden = self._replayed(tokens) if self._records else self._step(tokens)
+        self._cache.advance()
+
+    def _step(self, tokens: Tensor) -> Tensor:
+        return self._policy.hidden_states(
             tokens[:, None],
             self._cache.attention_mask(),
             position_ids=self._cache.lengths[:, None],
             past_key_values=self._cache,
             use_cache=True,
         )[:, -1]
-        self._cache.advance()
+
+    def _replayed(self, tokens: Tensor) -> Tensor:
+        """Returns a step by a graph, recorded where as many rows have taken one without."""
+        if self._graph is None or not self._graph.fits():
+            self._graph = None
+            if self._stepped != len(tokens):
+                self._stepped = len(tokens)
+                return self._step(tokens)
+            self._graph = StepGraph(FixedStep(self._policy, self._cache))
+        return self._graph(tokens)
 
     def _start(self, prompts: Mapping[int, Tensor]) -> None:
         """Reads whole prompts, left-padded so that all end at the cache's head."""
