@@ -148,7 +148,7 @@ def main() -> None:
         "verse",
         [
             *figures(found),
-            figure("tuning", [one["processor"] for one in minutes], "processor minutes"),
+            *tuning_figure([one["processor"] for one in minutes]),
             *(tiny_figure(name, each) for name, each in tiny.items()),
         ],
         seed=options.seed,
@@ -231,24 +231,24 @@ def folder_of(form: Form, config: FineTuning, seed: int, runs: Path) -> Path:
     return runs / f"{form.name}-episodes{config.total_episodes}-seed{seed}"
 
 
-def train(form: Form, config: FineTuning, seed: int, runs: Path) -> float:
+def train(form: Form, config: FineTuning, seed: int, runs: Path) -> float | None:
     """Lets the preset learn with a seed, or go on, unless it has.
 
     Returns:
-        Minutes of processor time, of this call alone.
+        Minutes of processor time; None if a run went on, of which they are not known.
     """
     folder, start = folder_of(form, config, seed, runs), process_time()
     if folder.exists():
         pipeline.resume(folder)
-    else:
-        run = dataclasses.replace(
-            of_form(form, config),
-            algorithm=dataclasses.replace(config.algorithm, seed=seed),
-            output=runs,
-            name=folder.name,
-            threads=torch.get_num_threads(),
-        )
-        pipeline.run(VERSE.name, run)
+        return None
+    run = dataclasses.replace(
+        of_form(form, config),
+        algorithm=dataclasses.replace(config.algorithm, seed=seed),
+        output=runs,
+        name=folder.name,
+        threads=torch.get_num_threads(),
+    )
+    pipeline.run(VERSE.name, run)
     return (process_time() - start) / 60
 
 
@@ -330,6 +330,12 @@ def ratios(tuned: Sequence[Mapping[str, Any]], start: Sequence[Mapping[str, Any]
             at_most=0.0,
         ),
     ]
+
+
+def tuning_figure(minutes: Sequence[float | None]) -> list[Figure]:
+    """Returns how long the runs took that were not interrupted, if there are any."""
+    known = [each for each in minutes if each is not None]
+    return [figure("tuning", known, "processor minutes")] if known else []
 
 
 def tiny_figure(name: str, each: Sequence[Mapping[str, float]]) -> Figure:

@@ -54,12 +54,12 @@ VERSE = Application(
         reward="haiku",
         prompt_template="haiku {prompt} :",
         max_new_tokens=20,
-        total_episodes=16_384,
+        total_episodes=65_536,
         eval_episodes=512,
         # Between a poem that keeps the form and one that just fails to lie 0.2 of reward, which
         # at this price are 7 nats.
         algorithm=TrajectoryBalanceConfig(
-            learning_rate=1e-4, micro_batch_size=64, kl_coef=0.03, replay_ratio=0
+            learning_rate=2e-4, micro_batch_size=64, kl_coef=0.03, replay_ratio=0
         ),
     ),
     prompts={"verse-subjects": verse_subjects},
