@@ -48,7 +48,7 @@ VOCAB_SIZE, PROMPT = 64, 4
 FIXED, LIMIT, MEAN = 32, 64, 8
 SMOLLM2_FIXED = 24
 GROUP, LONG_PROMPT = 8, 256
-GPT2_GOALS, SMOLLM2_GOALS = (1.5, 4.0), (1.0, 2.0)
+GPT2_GOALS, SMOLLM2_GOALS = (2.0, 5.0), (1.0, 2.0)
 """Of a rollout over `generate`: fixed lengths, ragged lengths."""
 LEAN_GOAL = 0.85
 """Of a rollout over the lean loop."""

@@ -43,6 +43,7 @@ EXACT: dict[str, PolicyConfig] = {
     "frozen": PolicyConfig(frozen_blocks=1),
     "frozen and separate": PolicyConfig(frozen_blocks=2, value_network="separate"),
     "checkpointing": PolicyConfig(gradient_checkpointing=True),
+    "to be shared out": PolicyConfig(sharded=True),
 }
 """Options under which the very parameters that learn are saved."""
 MERGED: dict[str, PolicyConfig] = {
