@@ -25,8 +25,8 @@ class PolicyConfig:
     which stay in float32."""
     autocast: Literal["auto", "bfloat16"] | None = None
     """Precision of the products of the trunk in every forward pass: sampling, scoring and updating
-    alike. Pays on CPUs with AMX or AVX-512 for bfloat16, and on GPUs from some hundred million
-    parameters on. Parameters and the output layer stay as they are. `"auto"` is bfloat16 on such a
+    alike. Pays on CPUs with AMX or AVX-512 for bfloat16; on a GPU it was seen to pay for learning alone,
+    from some hundred million parameters on. Parameters and the output layer stay as they are. `"auto"` is bfloat16 on such a
     CPU and None elsewhere, settled when a policy is made or a run starts, which writes it down."""
     value_network: Literal["shared", "separate", "none"] = "shared"
     """Whether the value head sits on the policy's own trunk (Ziegler et al. 2019,
