@@ -25,9 +25,10 @@ class PolicyConfig:
     which stay in float32."""
     autocast: Literal["auto", "bfloat16"] | None = None
     """Precision of the products of the trunk in every forward pass: sampling, scoring and updating
-    alike. Pays on CPUs with AMX or AVX-512 for bfloat16; on a GPU it was seen to pay for learning alone,
-    from some hundred million parameters on. Parameters and the output layer stay as they are. `"auto"` is bfloat16 on such a
-    CPU and None elsewhere, settled when a policy is made or a run starts, which writes it down."""
+    alike. Pays on CPUs with AMX or AVX-512 for bfloat16; on a GPU it was seen to pay for learning
+    alone, from some hundred million parameters on. Parameters and the output layer stay as they
+    are. `"auto"` is bfloat16 on such a CPU and None elsewhere, settled when a policy is made or a
+    run starts, which writes it down."""
     value_network: Literal["shared", "separate", "none"] = "shared"
     """Whether the value head sits on the policy's own trunk (Ziegler et al. 2019,
     arXiv:1909.08593), or on one of its own that starts as a copy (InstructGPT, arXiv:2203.02155)
