@@ -13,7 +13,7 @@ from agents.command_line.command import command
 
 @command("resume")
 def main() -> None:
-    """Takes a run up again from its last checkpoint, and finishes it."""
+    """Takes a run up again from its last checkpoint, and finishes it; or exports its policy."""
     parser = argparse.ArgumentParser(prog="python -m agents.resume", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="of the run, which holds its config.json")
     parser.add_argument(
@@ -26,8 +26,8 @@ def main() -> None:
         "--export",
         type=Path,
         metavar="FOLDER",
-        help="write the policy of the last checkpoint into this new folder, and do not go on; one "
-        "process does it, whatever the number that learn",
+        help="write the policy of the last checkpoint of a run of agents.train into this new "
+        "folder, and do not go on; one process does it, whatever the number that learn",
     )
     asked = parser.parse_args()
     folder = asked.folder
@@ -39,11 +39,17 @@ def main() -> None:
     from agents.runs.exporting import export
     from agents.runs.saved_config import read_learner, read_preset
 
+    preset, learner = read_preset(folder), read_learner(folder)
     if asked.export is not None:
-        export(folder, asked.export)
-    elif read_preset(folder) == PRESET:
+        if preset == PRESET or learner in OFFLINE_ALGORITHMS:
+            raise ValueError(
+                f"--export takes runs of agents.train, got {folder}, one of agents."
+                f"{preset.replace('-', '_')}"
+            )
+        export(folder, asked.export, trust_code=asked.trust_code)
+    elif preset == PRESET:
         loop.resume(folder, trust_code=asked.trust_code)
-    elif read_learner(folder) in OFFLINE_ALGORITHMS:
+    elif learner in OFFLINE_ALGORITHMS:
         if asked.trust_code:
             raise ValueError(
                 f"--trust-code must be left out, as {folder} learns from a file and names no code"

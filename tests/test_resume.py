@@ -565,8 +565,65 @@ def test_the_policy_of_a_stopped_run_is_exported(stopped: Path, tmp_path: Path) 
     assert saved.keys() == dict(policy.named_parameters()).keys()
     for name, parameter in policy.named_parameters():
         assert_close(parameter.detach(), saved[name], rtol=0, atol=0)
-    with pytest.raises(FileExistsError, match=r"--export must name a new folder, got .*exported"):
+    with pytest.raises(FileExistsError, match=r"to must be a new folder, got .*exported"):
         export(stopped, to)
+    file = stopped / "config.json"
+    with pytest.raises(NotADirectoryError, match=rf"to must be within a folder, .*{file} is none"):
+        export(stopped, file / "one" / "other")
+
+
+def test_no_policy_is_exported_of_a_run_that_goes_on(stopped: Path, tmp_path: Path) -> None:
+    with owned(stopped), pytest.raises(FolderInUse):
+        export(stopped, tmp_path / "exported")
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *line: str) -> str:
+    """What the command says as it ends with status 1."""
+    monkeypatch.setattr(sys, "argv", ["resume", *line])
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="1"):
+        command.main()
+    return capsys.readouterr().err
+
+
+def test_a_policy_is_exported_without_the_code_that_its_run_names(
+    stopped: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    theirs, path = tmp_path / "theirs.py", stopped / "config.json"
+    theirs.write_text("raise AssertionError\n")
+    said = json.loads(path.read_text()) | {"reward": f"{theirs}:reward"}
+    path.write_text(json.dumps(said))
+    export(stopped, tmp_path / "exported")
+    CausalLMPolicy.from_pretrained(tmp_path / "exported")
+    asked = (str(stopped), "--export", str(tmp_path / "other"), "--trust-code")
+    assert refusal(monkeypatch, capsys, *asked) == (
+        f"--trust-code must be left out beside --export, which runs no code that {stopped} names\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("preset", "learner", "module"),
+    [
+        ("sft", "sft", "sft"),
+        ("reward-model", "reward-model", "reward_model"),
+        ("rlhf", "ppo", "rlhf"),
+    ],
+)
+def test_nothing_is_exported_of_a_run_of_another_command(
+    preset: str,
+    learner: str,
+    module: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"preset": preset, "learner": learner}))
+    rule = f"--export takes runs of agents.train, got {tmp_path}, one of agents.{module}\n"
+    asked = (str(tmp_path), "--export", str(tmp_path / "exported"))
+    assert refusal(monkeypatch, capsys, *asked) == rule
 
 
 def test_no_policy_is_exported_that_was_none_of_the_run(
@@ -576,7 +633,7 @@ def test_no_policy_is_exported_that_was_none_of_the_run(
     with pytest.raises(ValueError, match="must go on with what it started from, but model has"):
         export(stopped, tmp_path / "exported")
     shutil.rmtree(stopped / "checkpoints")
-    with pytest.raises(FileNotFoundError, match="folder must be of a run with a checkpoint, got"):
+    with pytest.raises(FileNotFoundError, match="run must be a folder with a checkpoint, got"):
         export(stopped, tmp_path / "exported")
 
 
@@ -861,19 +918,12 @@ def test_a_finished_run_is_left_alone(finished: Path, capsys: pytest.CaptureFixt
 def test_what_cannot_be_gone_on_with_is_said_in_one_line(
     stopped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def line_of(folder: Path) -> str:
-        monkeypatch.setattr(sys, "argv", ["resume", str(folder)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit, match="1"):
-            command.main()
-        return capsys.readouterr().err
-
-    assert line_of(stopped.parent) == (
+    assert refusal(monkeypatch, capsys, str(stopped.parent)) == (
         f"the folder of a run must hold config.json, got {stopped.parent}\n"
     )
     for path in (stopped / "checkpoints").glob("*/agent.json"):
         path.unlink()
-    assert line_of(stopped).startswith("none of the 3 checkpoints in ")
+    assert refusal(monkeypatch, capsys, str(stopped)).startswith("none of the 3 checkpoints in ")
 
 
 def test_help_is_shown_without_loading_torch() -> None:

@@ -19,6 +19,7 @@ from agents.applications.registry import APPLICATIONS
 from agents.runs import chatting, evaluating, inspecting, pipeline, sampling
 from agents.runs.chatting_options import Chatting
 from agents.runs.evaluating_options import Evaluating
+from agents.runs.exporting import export
 from agents.runs.inspecting_options import Inspecting
 from agents.runs.own_code import load_object
 from agents.runs.sampling_options import Sampling
@@ -97,8 +98,9 @@ def test_code_is_refused_before_any_of_it_runs(
         lambda run: evaluating.run(Evaluating(models=(str(run),), output=run / "evaluation")),
         lambda run: inspecting.run(Inspecting(run=run)),
         lambda run: sampling.run(Sampling(model=str(run), prompts="Hi", output=run / "items")),
+        lambda run: export(run, run / "exported"),
     ],
-    ids=["resume", "chat", "evaluate", "inspect", "sample"],
+    ids=["resume", "chat", "evaluate", "inspect", "sample", "export"],
 )
 def test_every_command_that_reads_a_run_refuses(
     tmp_path: Path, code: Path, command: Callable[[Path], Any]
@@ -108,6 +110,15 @@ def test_every_command_that_reads_a_run_refuses(
     with pytest.raises(ValueError, match=r"config.json names code .* give --trust-code too"):
         command(folder)
     assert not (tmp_path / "trace").exists()
+
+
+def test_an_untrained_policy_is_exported_if_its_environment_is_trusted(
+    tmp_path: Path, code: Path
+) -> None:
+    folder = folder_of(tmp_path, env_id=f"{code}:Theirs-v0")
+    with pytest.raises(FileNotFoundError, match="run must be a folder with a checkpoint"):
+        export(folder, tmp_path / "exported", trust_code=True)
+    assert read_config(folder)
 
 
 @pytest.mark.parametrize("env_id", ["text_gym:TextGen-v0", "agents.applications:TextGen-v0"])

@@ -153,6 +153,11 @@ def read_as(kind: type[F], folder: Path) -> SavedConfig[F]:
     return _config(folder, kind, ALGORITHMS)
 
 
+def read_unrun(folder: Path) -> SavedConfig[FineTuning]:
+    """Reads as `read_config`, for whoever runs none of the code that is named: any may be."""
+    return _unrun(folder, FineTuning, ALGORITHMS)
+
+
 def read_offline_config(folder: Path) -> SavedConfig[OfflineRun]:
     """Reads what to run from the folder of a run that learns from a file; see `read_config`."""
     kind = OFFLINE_RUNS.get(read_learner(folder), OfflineRun)
@@ -160,12 +165,17 @@ def read_offline_config(folder: Path) -> SavedConfig[OfflineRun]:
 
 
 def _config(folder: Path, kind: type[S], algorithms: Mapping[str, type]) -> SavedConfig[S]:
+    saved = _unrun(folder, kind, algorithms)
+    require_trusted(vars(saved.config), folder / "config.json")
+    return saved
+
+
+def _unrun(folder: Path, kind: type[S], algorithms: Mapping[str, type]) -> SavedConfig[S]:
     preset, learner, values = _read(folder)
     path = folder / "config.json"
     if learner not in algorithms:
         raise ValueError(f"{path} must have as learner one of {[*algorithms]}, got {learner!r}")
     config: Any = rebuilt(kind, values, f"{path}: ", {"algorithm": algorithms[learner]})
-    require_trusted(values, path)
     return SavedConfig(preset, dataclasses.replace(config, output=folder.parent, name=folder.name))
 
 
