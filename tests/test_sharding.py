@@ -18,6 +18,7 @@ from agents.algorithms.ppo import PPO
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
 from agents.checkpoints.folder import require_whole
+from agents.checkpoints.shares import read_shares, write_shares
 from agents.distributed import processes
 from agents.distributed.sharding import shard, whole
 from agents.evaluation.evaluate import evaluate
@@ -32,6 +33,7 @@ pytestmark = [
 InTwoProcesses = Callable[[Callable[[], Any]], list[Any]]
 BY_NAME = {member.name: member for member in MEMBERS}
 PPO_AVERAGED = BY_NAME["PPO averaged"]
+OTHERS = ("REINFORCE", "RLOO", "GRPO", "CISPO", "expert iteration", "trajectory balance")
 LLAMA = LlamaConfig(
     vocab_size=3,
     hidden_size=16,
@@ -105,7 +107,7 @@ def test_other_algorithms_move_it_as_they_move_a_whole_one(
     in_two_processes: InTwoProcesses,
 ) -> None:
     def work() -> None:
-        for name in ("CISPO", "trajectory balance"):
+        for name in OTHERS:
             assert_learns_the_same(BY_NAME[name])
 
     in_two_processes(work)
@@ -203,6 +205,20 @@ def test_what_fails_in_one_process_leaves_the_earlier_checkpoint(
     assert in_two_processes(work) == ["[Errno 28] No space left on device"] * 2
     require_whole(folder)
     assert not list(tmp_path.glob(".checkpoint.*"))
+
+
+def test_one_process_may_have_something_to_save_where_another_has_nothing(
+    tmp_path: Path, in_two_processes: InTwoProcesses
+) -> None:
+    def work() -> tuple[dict[str, Tensor], bool]:
+        own = {"a": torch.ones(2)} if processes.is_main() else {}
+        write_shares(tmp_path / "some", own)
+        write_shares(tmp_path / "none", {})
+        return read_shares(tmp_path / "some", {}), (tmp_path / "none").exists()
+
+    for read, none in in_two_processes(work):
+        assert_close(read, {"a": torch.ones(2)}, rtol=0, atol=0)
+        assert not none
 
 
 def test_it_is_whole_in_the_first_process_only(in_two_processes: InTwoProcesses) -> None:

@@ -29,10 +29,12 @@ from agents.distributed import processes
 def write_shares(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes tensors; all processes call it. Rank 0 writes those that are not shared out.
 
+    Where no process has any, no folder is made.
+
     Raises:
         Exception: In all of them, what failed in one.
     """
-    if tensors:
+    if any(processes.all_gather_object(bool(tensors))):
         writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
         planner = DefaultSavePlanner(dedup_save_to_lowest_rank=True)  # else whoever has least
         with _raising_the_first():
