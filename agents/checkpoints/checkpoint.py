@@ -28,7 +28,7 @@ import dataclasses
 import json
 import platform
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -150,24 +150,31 @@ def _tensors(agent: Resumable) -> dict[str, dict[str, Tensor]]:
 
 
 def _tensors_of_callbacks(callbacks: Sequence[Callback]) -> dict[str, Tensor]:
-    """Returns their tensors, each named after the place of its callback in the first process."""
+    """Returns their tensors, each named after its callback's place in the first process.
+
+    That process may have more callbacks than this one.
+    """
+    names = processes.all_gather_object([type(callback).__name__ for callback in callbacks])[0]
     return {
         f"{_prefix(place)}{name}": tensor
-        for place, callback in zip(_places(callbacks), callbacks, strict=True)
-        if place is not None
+        for place, callback in _places(callbacks, names)
         for name, tensor in callback.tensors().items()
     }
 
 
-def _places(callbacks: Sequence[Callback]) -> list[int | None]:
-    """Returns where each stands among those of the first process, which may have more."""
-    names = [type(callback).__name__ for callback in callbacks]
-    left = dict(enumerate(processes.all_gather_object(names)[0]))
-    places: list[int | None] = []
-    for name in names:
-        places.append(next((place for place, one in left.items() if one == name), None))
-        left.pop(places[-1], None)  # type: ignore[arg-type]  # None is no place
-    return places
+def _places(callbacks: Sequence[Callback], names: Iterable[str]) -> list[tuple[int, Callback]]:
+    """Returns callbacks, each with the first place of its class's name that none before it took.
+
+    A callback for which there is none left is left out.
+    """
+    left, placed = dict(enumerate(names)), []
+    for callback in callbacks:
+        name = type(callback).__name__
+        place = next((place for place, one in left.items() if one == name), None)
+        if place is not None:
+            del left[place]
+            placed.append((place, callback))
+    return placed
 
 
 def _prefix(place: int) -> str:
@@ -405,20 +412,16 @@ def _restore_callbacks(
     saved: Sequence[Mapping[str, Any]],
     tensors: Mapping[str, Tensor],
 ) -> None:
-    """Gives each callback the first state of its class that none before it took, with its tensors.
+    """Gives each callback its state, by `_places`, and its tensors.
 
     Other callbacks may watch the rest of a training than watched its beginning.
     """
-    left = dict(enumerate(saved))
-    for callback in callbacks:
-        name = type(callback).__name__
-        place = next((place for place, one in left.items() if one["callback"] == name), None)
-        if place is not None:
-            callback.set_state(left.pop(place)["state"])
-            prefix = _prefix(place)
-            own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-            if own:
-                callback.load_tensors(own)
+    for place, callback in _places(callbacks, [one["callback"] for one in saved]):
+        callback.set_state(saved[place]["state"])
+        prefix = _prefix(place)
+        own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        if own:
+            callback.load_tensors(own)
 
 
 def _write_json(path: Path, content: Any) -> None:
