@@ -91,10 +91,7 @@ class EpisodicLearner(Learner[C, CausalLMPolicy]):
         self._reference_is_start = reference is None
         self.reference = policy.frozen_copy() if reference is None else reference
         require_reference(self.reference, policy, text_length(envs))
-        if policy.options.sharded:
-            self._require_shards(settings, writer)
-            shard(policy)
-            shard(self.reference)
+        self._share_out(policy, settings, writer)
         super().__init__(policy, settings, callbacks)
         self.envs = envs
         self.writer = writer
@@ -110,6 +107,13 @@ class EpisodicLearner(Learner[C, CausalLMPolicy]):
         self.predicting = torch.Generator(policy.device).manual_seed(seeds[2])
         self.timer = Timer(policy.device)
         self._has_reset = False
+
+    def _share_out(self, policy: CausalLMPolicy, config: C, writer: TextWriter | None) -> None:
+        """Shares policy and reference out over processes, where the policy's options ask for it."""
+        if policy.options.sharded:
+            self._require_shards(config, writer)
+            shard(policy)
+            shard(self.reference)
 
     def _require_shards(self, config: C, writer: TextWriter | None) -> None:
         """Refuses what cannot be with a policy that is shared out."""
