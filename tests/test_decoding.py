@@ -16,14 +16,17 @@ from transformers import (
     GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
+    OPTConfig,
     PreTrainedConfig,
 )
 
 from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.config import PolicyConfig
 from agents.rollout.decoding.decoder import Decoder
 from agents.rollout.decoding.gpt2_backend import GPT2Backend
 from agents.rollout.decoding.kv_cache import RowCache
 from agents.rollout.decoding.model_backend import ModelBackend
+from agents.rollout.decoding.probe import decoding_tolerance, require_exact_decoding
 
 V, L = 9, 10
 SIZES = {
@@ -151,6 +154,17 @@ def test_single_precision_is_close_to_the_full_forward(name: str) -> None:
     policy = CausalLMPolicy.from_config(CONFIGS[name](), temperature=0.7)
     schedule = Schedule(1, end_rate=0.1, restart_rate=0.9)
     assert assert_decoding_equals_full_forward(policy, schedule, 5, 40, 2e-5)
+
+
+@pytest.mark.parametrize("n_prompts", [0, 2], ids=["", "shared"])
+def test_states_that_a_model_projects_may_be_of_another_dtype(n_prompts: int) -> None:
+    """A product comes last, which autocast computes in bfloat16, before a float32 output layer."""
+    config = OPTConfig(**SIZES, ffn_dim=24, word_embed_proj_dim=8, init_std=0.3)
+    policy = CausalLMPolicy.from_config(config, PolicyConfig(autocast="bfloat16"))
+    require_exact_decoding(policy, L)
+    schedule = Schedule(3, end_rate=0.2, restart_rate=1.0, n_prompts=n_prompts)
+    tolerance = decoding_tolerance(policy.rounding)
+    assert assert_decoding_equals_full_forward(policy, schedule, 4, 30, tolerance) == 120
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])

@@ -216,15 +216,15 @@ def test_faults_of_one_moment_only_are_found(
 
     def spoiled(self: Any, tokens: Any, ended: Any, prompts: Any) -> None:
         advance(self, tokens, ended, prompts)
-        lengths = getattr(self._reader, "_lengths", None)
-        lengths = self._reader._cache.lengths if lengths is None else lengths
+        lengths = getattr(self._backend, "_lengths", None)
+        lengths = self._backend._cache.lengths if lengths is None else lengths
         moments = {
             "restart": bool(prompts),
             "growth": not prompts,
             "limit": int(lengths.max()) == L - 1,
         }
         if moments[fault]:
-            self._reader.hidden = self._reader.hidden * 1.01
+            self._backend.hidden = self._backend.hidden * 1.01
 
     monkeypatch.setattr(Decoder, "advance", spoiled)
     with pytest.raises(ValueError, match="must decode as it is trained"):

@@ -47,8 +47,8 @@ class Decoder:
         self.rows = list(prompts)
         self._ended: set[int] = set()
         self._prompts: dict[int, tuple[int, ...]] = {}  # of the rows in use
-        self._reader = backend_for(policy, len(prompts), max_length, timer or Timer())
-        self._prompt_states = torch.zeros_like(self._reader.hidden)  # last hidden ones, by line
+        self._backend = backend_for(policy, len(prompts), max_length, timer or Timer())
+        self._prompt_states = torch.zeros_like(self._backend.hidden)  # last hidden ones, by line
         self._begin(None, prompts)
 
     @torch.no_grad()
@@ -58,7 +58,7 @@ class Decoder:
         Args:
             action_mask: (len(rows), V) bool, True = allowed.
         """
-        return self._policy.logits(self._reader.hidden, action_mask)
+        return self._policy.logits(self._backend.hidden, action_mask)
 
     def advance(
         self,
@@ -81,20 +81,20 @@ class Decoder:
 
     def _extend(self, continued: Mapping[int, tuple[Tensor, int]]) -> None:
         """Reads what others added, in one pass for all texts that got equally many tokens."""
-        device = self._reader.hidden.device
+        device = self._backend.hidden.device
         for count in sorted({count for _, count in continued.values()}):
             rows = [row for row, (_, added) in continued.items() if added == count]
             lines = torch.tensor([self.rows.index(row) for row in rows], device=device)
             tokens = torch.stack([continued[row][0][-count:] for row in rows])
-            self._reader.extend(lines, tokens.to(device))
+            self._backend.extend(lines, tokens.to(device))
 
     def _read(self, tokens: Tensor, ended: Collection[int], prompts: Mapping[int, Tensor]) -> None:
         if not ended and not self._ended:
-            self._reader.read(tokens, {})
+            self._backend.read(tokens, {})
             return
         if ended:
             self._ended |= set(ended)
-            self._reader.clear([i for i, row in enumerate(self.rows) if row in self._ended])
+            self._backend.clear([i for i, row in enumerate(self.rows) if row in self._ended])
             for row in ended:
                 self._prompts.pop(row)
         in_use = [i for i, row in enumerate(self.rows) if row not in self._ended or row in prompts]
@@ -113,10 +113,10 @@ class Decoder:
         lines = {row: line for line, row in enumerate(self.rows)}
         sources = self._sources(prompts)
         new = {lines[row]: prompts[row] for row, source in sources.items() if row == source}
-        self._reader.read(tokens, new)
+        self._backend.read(tokens, new)
         if new:
-            read = torch.tensor(list(new), device=self._reader.hidden.device)
-            self._prompt_states[read] = self._reader.hidden[read]
+            read = torch.tensor(list(new), device=self._backend.hidden.device)
+            self._prompt_states[read] = self._backend.hidden[read]
         self._share({lines[row]: lines[source] for row, source in sources.items() if row != source})
 
     def _sources(self, prompts: Mapping[int, Tensor]) -> dict[int, int]:
@@ -131,21 +131,21 @@ class Decoder:
             return
         lengths = [len(self._prompts[self.rows[line]]) for line in sources]
         to, of, read = torch.tensor(
-            [list(sources), list(sources.values()), lengths], device=self._reader.hidden.device
+            [list(sources), list(sources.values()), lengths], device=self._backend.hidden.device
         )
-        self._reader.share(to, of, read)
-        self._reader.hidden[to] = self._prompt_states[to] = self._prompt_states[of]
+        self._backend.share(to, of, read)
+        self._backend.hidden[to] = self._prompt_states[to] = self._prompt_states[of]
 
     def _keep(self, lines: Sequence[int]) -> None:
         self.rows = [self.rows[i] for i in lines]
-        kept = torch.tensor(lines, device=self._reader.hidden.device)
-        self._reader.keep(kept)
+        kept = torch.tensor(lines, device=self._backend.hidden.device)
+        self._backend.keep(kept)
         self._prompt_states = self._prompt_states[kept]
 
 
 def backend_for(
     policy: CausalLMPolicy, n_rows: int, max_length: int, timer: Timer
 ) -> GPT2Backend | ModelBackend:
-    """Returns the leanest reader that computes what the policy's model computes."""
-    reader = GPT2Backend if GPT2Backend.supports(policy) else ModelBackend
-    return reader(policy, n_rows, max_length, timer)
+    """Returns the leanest backend that computes what the policy's model computes."""
+    backend = GPT2Backend if GPT2Backend.supports(policy) else ModelBackend
+    return backend(policy, n_rows, max_length, timer)

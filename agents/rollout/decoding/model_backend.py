@@ -29,7 +29,7 @@ class ModelBackend:
         timer: Learns how long prompts (`prefill`) and single tokens (`decode`) took.
 
     Attributes:
-        hidden: Last hidden state of each line, (n, H).
+        hidden: Last hidden state of each line, (n, H), in the output layer's dtype.
     """
 
     def __init__(self, policy: CausalLMPolicy, n_rows: int, max_length: int, timer: Timer) -> None:
@@ -82,7 +82,8 @@ class ModelBackend:
         self.hidden = self.hidden[lines]
 
     def _append(self, tokens: Tensor) -> None:
-        self.hidden = self._replayed(tokens) if self._records else self._step(tokens)
+        hidden = self._replayed(tokens) if self._records else self._step(tokens)
+        self.hidden = hidden.to(self.hidden.dtype)
         self._cache.advance()
 
     def _step(self, tokens: Tensor) -> Tensor:
