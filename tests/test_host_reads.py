@@ -6,6 +6,7 @@ What would be asked there shows on the CPU as well, by the operations that have 
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributed.fsdp import FSDPModule
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import GPT2Config, LlamaConfig, PreTrainedConfig
 
@@ -20,6 +22,8 @@ from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.ppo import PPO
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.collect import collect_rollout
+from agents.rollout.decoding.kv_cache import RowCache
+from agents.rollout.decoding.step_graph import FixedStep, asks_nothing
 from benchmarks.tasks import LargeNumbers, Numbers, make_envs, random_prompts
 
 ASKING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "unique_dim")
@@ -120,6 +124,52 @@ def test_a_step_of_writing_asks_for_no_more_than_it_did(
 
     short, long = asked_in(8), asked_in(24)
     assert long - short <= most * (24 - 8)
+
+
+def llama_with(rope_type: str, **parameters: Any) -> LlamaConfig:
+    config = copy.deepcopy(LLAMA)
+    config.rope_parameters = {"rope_type": rope_type, "rope_theta": 10_000.0, **parameters}
+    return config
+
+
+SCALED: dict[str, Any] = {"factor": 2.0, "original_max_position_embeddings": 32}
+FREQUENCIES = {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
+FACTORS = {"long_factor": [2.0] * 4, "short_factor": [1.0] * 4}
+
+
+@pytest.mark.parametrize(
+    ("config", "nothing"),
+    [
+        (GPT2, True),
+        (LLAMA, True),
+        (llama_with("linear", factor=2.0), True),
+        (llama_with("yarn", **SCALED), True),
+        (llama_with("llama3", **SCALED, **FREQUENCIES), True),
+        (llama_with("longrope", **SCALED, **FACTORS), False),
+        (llama_with("dynamic", factor=2.0), False),
+    ],
+    ids=["gpt2", "llama", "linear", "yarn", "llama3", "longrope", "dynamic"],
+)
+def test_a_step_to_be_recorded_asks_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, config: PreTrainedConfig, nothing: bool
+) -> None:
+    policy = CausalLMPolicy.from_config(config)
+    cache = RowCache(n_layers=2, n_rows=ROWS, max_length=8)
+    states = [(torch.zeros(ROWS, 2, 3, 8),) * 2] * 2
+    cache.insert(torch.arange(ROWS), states, torch.full((ROWS,), 3))
+    step = FixedStep(policy, cache)
+    step.prepare(torch.arange(ROWS))
+    with torch.no_grad():
+        n_asked = counted(monkeypatch, step.hidden)
+    assert asks_nothing(policy) == nothing
+    assert n_asked == 0 or not nothing
+
+
+def test_a_step_of_a_policy_shared_out_asks_other_processes() -> None:
+    policy = CausalLMPolicy.from_config(LLAMA)
+    assert asks_nothing(policy)
+    policy.__class__ = type("Sharded", (FSDPModule, CausalLMPolicy), {})  # as sharding does
+    assert not asks_nothing(policy)
 
 
 @pytest.mark.parametrize("config", [GPT2, LLAMA], ids=["gpt2", "llama"])

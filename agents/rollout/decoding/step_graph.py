@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel, LlamaForCausalLM
 
+from agents.distributed.sharding import is_sharded
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.decoding.kv_cache import RowCache
 
@@ -21,13 +22,23 @@ N_STEPS = 64
 """Steps that a graph is recorded for."""
 
 
+_BY_LENGTH = ("dynamic", "longrope")
+"""Rotary embeddings that look at positions in every step, to choose their frequencies."""
+
+
 def can_be_recorded(policy: CausalLMPolicy) -> bool:
     """Tells whether a policy is on a GPU, and of a kind whose step asks the device for nothing."""
+    return policy.device.type == "cuda" and asks_nothing(policy)
+
+
+def asks_nothing(policy: CausalLMPolicy) -> bool:
+    """Tells whether a step computes by itself: for no number on the way, and no other process."""
     config: Any = policy.model.config
     return (
-        policy.device.type == "cuda"
-        and type(policy.model) in (GPT2LMHeadModel, LlamaForCausalLM)
+        type(policy.model) in (GPT2LMHeadModel, LlamaForCausalLM)
         and config._attn_implementation == "sdpa"
+        and getattr(config, "rope_parameters", {}).get("rope_type") not in _BY_LENGTH
+        and not is_sharded(policy)
     )
 
 
