@@ -16,5 +16,9 @@ _LARGEST_LEARNT_FROM = 32 * 2**20 - 2**16
 
 
 def keep_freed_memory() -> None:
-    """Lets the process keep 64 MiB that it has freed; where malloc is not glibc's, nothing."""
+    """Lets the process keep 64 MiB that it has freed.
+
+    Nothing changes where malloc is not glibc's, nor where the environment sets
+    `MALLOC_TRIM_THRESHOLD_` or `MALLOC_MMAP_THRESHOLD_`, with which glibc learns no more.
+    """
     torch.empty(_LARGEST_LEARNT_FROM, dtype=torch.uint8)  # freed at once
