@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules import module as hooks
 from torch.testing import assert_close
 from transformers import GPT2Config, LlamaConfig
+from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2Block
 
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.config import PolicyConfig
 from agents.policy.model import gpt2_trunk
 from agents.policy.model.blocks import blocks_of, recomputed
+from agents.rollout.decoding.gpt2_backend import GPT2Backend
 
 V, B, T = 11, 5, 7
 EVERYWHERE = torch.arange(B * T)
@@ -107,6 +110,54 @@ def test_whoever_hangs_on_a_module_is_not_passed_by() -> None:
             assert gpt2_trunk.is_plain(policy.trunk)
         with recomputed([module]):
             assert not gpt2_trunk.is_plain(policy.trunk)
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        hooks.register_module_forward_hook,
+        hooks.register_module_forward_pre_hook,
+        hooks.register_module_full_backward_hook,
+        hooks.register_module_full_backward_pre_hook,
+    ],
+    ids=lambda register: register.__name__,
+)
+def test_whoever_hangs_on_all_modules_is_not_passed_by(register: Any) -> None:
+    policy = gpt2()
+    handle = register(lambda *_: None)
+    try:
+        assert not gpt2_trunk.is_plain(policy.trunk)
+    finally:
+        handle.remove()
+    assert gpt2_trunk.is_plain(policy.trunk)
+
+
+class OwnBlock(GPT2Block):
+    pass
+
+
+class OwnAttention(GPT2Attention):
+    pass
+
+
+class OwnMLP(GPT2MLP):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [("h.1", OwnBlock), ("h.2.attn", OwnAttention), ("h.0.mlp", OwnMLP)],
+    ids=["block", "attention", "mlp"],
+)
+def test_parts_of_another_class_are_neither_trained_nor_decoded_as_gpt2(
+    part: str, kind: type[nn.Module]
+) -> None:
+    policy = gpt2()
+    assert gpt2_trunk.is_plain(policy.trunk)
+    assert GPT2Backend.supports(policy)
+    policy.trunk.get_submodule(part).__class__ = kind
+    assert not gpt2_trunk.is_plain(policy.trunk)
+    assert not GPT2Backend.supports(policy)
 
 
 @pytest.mark.parametrize("part", ["drop", "h.0.attn.attn_dropout", "h.1.mlp.dropout"])

@@ -15,17 +15,29 @@ from typing import Any, TypeGuard, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.module import _has_any_global_hook
 from transformers import GPT2Model
+from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2Block
+
+
+def is_gpt2(trunk: nn.Module) -> TypeGuard[GPT2Model]:
+    """Tells whether a trunk is the library's GPT-2, and no block, attention or MLP a subclass."""
+    return type(trunk) is GPT2Model and all(
+        type(block) is GPT2Block
+        and type(block.attn) is GPT2Attention
+        and type(block.mlp) is GPT2MLP
+        for block in cast("Any", trunk.h)
+    )
 
 
 def is_plain(trunk: nn.Module) -> TypeGuard[GPT2Model]:
     """Tells whether a trunk is a GPT-2 that does nothing beside its arithmetic.
 
     Attention must be torch's own, and modules that are passed by must be as they were made: no hook
-    (of sharding, of whoever looks on), no other `forward` (which recomputes activations), no
-    dropout.
+    (of sharding, of whoever looks on, of all modules), no other `forward` (which recomputes
+    activations), no dropout.
     """
-    if type(trunk) is not GPT2Model:
+    if not is_gpt2(trunk) or _has_any_global_hook():
         return False
     config = trunk.config
     passed_by: list[nn.Module] = [trunk, trunk.drop]

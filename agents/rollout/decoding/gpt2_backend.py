@@ -20,6 +20,7 @@ from transformers import GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
 from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.model.gpt2_trunk import is_gpt2
 from agents.rollout.decoding.kv_cache import beginnings
 from agents.rollout.timer import Timer
 
@@ -101,16 +102,17 @@ class GPT2Backend:
     def supports(policy: CausalLMPolicy) -> bool:
         """Tells whether a policy is plain GPT-2: no adapters, no autocast, not sharded."""
         model: Any = policy.model
-        if type(model) is not GPT2LMHeadModel or policy.autocast is not None:
+        if type(model) is not GPT2LMHeadModel or not is_gpt2(model.transformer):
             return False
-        config, trunk = model.config, cast("Any", model.transformer)
+        config, blocks = model.config, cast("Any", model.transformer.h)
         products = [
             product
-            for block in trunk.h
+            for block in blocks
             for product in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj)
         ]
         return (
-            config.activation_function in _ACTIVATIONS
+            policy.autocast is None
+            and config.activation_function in _ACTIVATIONS
             and config.scale_attn_weights
             and not config.scale_attn_by_inverse_layer_idx
             and not config.reorder_and_upcast_attn
