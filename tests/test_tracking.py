@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -203,6 +204,7 @@ def test_wandb_offline_keeps_one_run_in_two_parts(
     for name, value in {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}.items():
         monkeypatch.setenv(name, value)
     for part in range(2):
+        time.sleep(1.1 * part)  # W&B names a part's folder after the second in which it begins
         tracker = Tracker("wandb", tmp_path, {"reward": "word_count"})
         tracker.on_update_end(agent(part), {"rollout/kl": 0.5})
         tracker.on_outcome({"reward_after": 1.5}, REPLIES)
