@@ -18,7 +18,7 @@ from agents.algorithms.health_checks import TrainingWarning
 from agents.applications.fine_tuning import FineTuning, with_algorithm
 from agents.applications.registry import PRESETS, REWARDS
 from agents.callbacks import Callback
-from agents.checkpoints import checkpoint
+from agents.checkpoints.callback_states import restore_callbacks, tensors_of_callbacks
 from agents.evaluation.metrics import Evaluation
 from agents.monitoring.monitor import Monitor
 from agents.monitoring.parting import ERROR_RATE, level_of, p_of_parting, p_of_rise
@@ -381,10 +381,10 @@ class Keeper(Callback):
 
 def test_each_callback_has_its_own_tensors_back() -> None:
     saved = [Keeper(1.0), Callback(), Keeper(2.0)]
-    tensors = checkpoint._tensors_of_callbacks(saved)
+    tensors = tensors_of_callbacks(saved)
     states = [{"callback": type(one).__name__, "state": {}} for one in saved]
     restored = [Callback(), Keeper(0.0), Keeper(0.0)]
-    checkpoint._restore_callbacks(restored, states, tensors)
+    restore_callbacks(restored, states, tensors)
     assert [one.kept.item() for one in restored[1:]] == [1.0, 2.0]  # type: ignore[attr-defined]
 
 

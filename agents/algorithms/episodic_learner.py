@@ -19,7 +19,7 @@ from agents.algorithms.configs.policy_gradient import PolicyGradientConfig
 from agents.algorithms.learner import Learner
 from agents.algorithms.trainable import require_learning, require_reference
 from agents.callbacks import Callback
-from agents.checkpoints import checkpoint
+from agents.checkpoints.models import load_models
 from agents.distributed import processes
 from agents.distributed.sharding import shard
 from agents.objectives.kl_controller import kl_controller
@@ -171,7 +171,7 @@ class EpisodicLearner(Learner[C, CausalLMPolicy]):
         writer: TextWriter | None = None,
     ) -> Self:
         """Loads what `save` wrote; `learn` goes on from there."""
-        saved = checkpoint.load_models(Path(path), cls.config_class)
+        saved = load_models(Path(path), cls.config_class)
         agent = cls(
             saved.policy,
             envs,

@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 from agents.algorithms.offline import C, E, Offline
 from agents.algorithms.trainable import require_reference
 from agents.callbacks import Callback
-from agents.checkpoints import checkpoint
+from agents.checkpoints.models import load_models
 from agents.policy.causal_lm import CausalLMPolicy
 
 
@@ -71,7 +71,7 @@ class OfflinePolicy(Offline[C, E, CausalLMPolicy]):
         callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Loads what `save` wrote; `learn` goes on from there, with the same examples."""
-        saved = checkpoint.load_models(Path(path), cls.config_class)
+        saved = load_models(Path(path), cls.config_class)
         agent = cls(
             saved.policy,
             examples,
