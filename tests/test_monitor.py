@@ -273,14 +273,14 @@ class KilledAt(Callback):
 def test_killed_and_resumed_it_selects_the_same(
     at: int, runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = pipeline._load
+    load = pipeline.load
 
     def load_to_be_killed(*arguments: Any) -> Any:
         loaded = load(*arguments)
         loaded.agent.callbacks.append(KilledAt(at))
         return loaded
 
-    monkeypatch.setattr(pipeline, "_load", load_to_be_killed)
+    monkeypatch.setattr(pipeline, "load", load_to_be_killed)
     with pytest.raises(Killed):
         run("toy", small(tmp_path, "killed", select_by="five_words"))
     monkeypatch.undo()
