@@ -23,9 +23,9 @@ from agents.runs import evaluating, inspecting, pipeline, sampling
 from agents.runs.environments import make_envs
 from agents.runs.evaluating_options import Evaluating
 from agents.runs.inspecting_options import Inspecting
+from agents.runs.named_models import manner_of
 from agents.runs.sampling_options import Sampling
 from agents.runs.saved_config import read_config
-from agents.runs.writers import manner_of
 from text_gym import Episode, Prompt
 from text_gym.constraints import Constraint, MinimumLength
 from text_gym.feedback import read_items

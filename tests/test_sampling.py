@@ -12,11 +12,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agents.runs import sampling
+from agents.runs.named_models import Manner
 from agents.runs.offline_presets import SFTRun
 from agents.runs.sampling_options import Sampling
 from agents.runs.saved_config import described
 from agents.runs.start import digest_of_tokenizer
-from agents.runs.writers import Manner
 from agents.supervised.from_scratch import new_gpt2, train_tokenizer
 from text_gym import HuggingFaceTokenizer
 from text_gym.feedback import Item, StudyConfig, create_study, open_study, read_items

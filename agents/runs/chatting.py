@@ -23,6 +23,7 @@ from agents.runs.chatting_options import Chatting
 from agents.runs.console import printable, run_console
 from agents.runs.environments import make_envs, unjudged
 from agents.runs.models import load_policy
+from agents.runs.named_models import Manner, load_named_model, manner_of
 from agents.runs.rewards import load_reward
 from agents.runs.saved_config import (
     is_run,
@@ -31,7 +32,6 @@ from agents.runs.saved_config import (
     read_offline_config,
     trust_runs,
 )
-from agents.runs.writers import Manner, load_writer, manner_of
 from text_gym import Episode, HuggingFaceTokenizer
 from text_gym.prompts import as_prompt
 from text_gym.rewards import RewardError, RewardFunction
@@ -113,10 +113,10 @@ def _speaker(name: str, config: Chatting, device: torch.device) -> Speaker:
     """Returns who is called so."""
     manner, run = _manner(name, config), Path(name.removesuffix(_BEFORE))
     if not name.endswith(_BEFORE):
-        policy, tokenizer = load_writer(name, manner.temperature)
+        policy, tokenizer = load_named_model(name, manner.temperature)
     elif read_learner(run) in OFFLINE_ALGORITHMS:
         model = read_offline_config(run).config.model
-        policy, tokenizer = load_writer(model, manner.temperature)
+        policy, tokenizer = load_named_model(model, manner.temperature)
     else:
         policy, tokenizer = load_policy(read_config(run).config)
     return Speaker(policy.to(device), tokenizer, manner, config.seed)

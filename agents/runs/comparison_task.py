@@ -16,10 +16,10 @@ from agents.algorithms.configs.names import OFFLINE_ALGORITHMS
 from agents.applications.registry import PROMPTS
 from agents.runs.evaluating_options import Evaluating
 from agents.runs.listed_prompts import read_listed
+from agents.runs.named_models import Manner, manner_of
 from agents.runs.prompts import load_prompts
 from agents.runs.rewards import load_reward
 from agents.runs.saved_config import is_run, read_config, read_learner
-from agents.runs.writers import Manner, manner_of
 from text_gym import Prompt
 from text_gym.rewards import RewardFunction
 

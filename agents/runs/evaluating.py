@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +25,6 @@ from agents.evaluation.evaluate import evaluate
 from agents.evaluation.metrics import Evaluation
 from agents.evaluation.perplexity import perplexity
 from agents.evaluation.sampled_optimum import Scores
-from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.token_batch import TokenBatch
 from agents.rollout.collect import collect_rollout
 from agents.runs.blind_study import win_rates_by_people
@@ -36,23 +35,15 @@ from agents.runs.console import printable, run_console
 from agents.runs.environments import listed_prompts, load_responder, make_envs
 from agents.runs.evaluating_options import Evaluating
 from agents.runs.going_on import SUMMARY
+from agents.runs.named_models import NamedModel, load_named_model
 from agents.runs.rewards import load_reward, rescored
 from agents.runs.saved_config import is_run, read_learner, trust_runs
 from agents.runs.start import digest_of_tokenizer
-from agents.runs.writers import load_writer
 from agents.runs.writing_bar import writing_bar
 from agents.supervised.sequences import collate, encode_pair
-from text_gym import HuggingFaceTokenizer
 
 _ENVS = 256
 """Texts that are written side by side, at most."""
-
-
-class Writer(NamedTuple):
-    """Holds a model that writes."""
-
-    policy: CausalLMPolicy
-    tokenizer: HuggingFaceTokenizer | None
 
 
 def run(config: Evaluating) -> Comparison:
@@ -92,12 +83,12 @@ def run(config: Evaluating) -> Comparison:
     return found
 
 
-def _load(name: str, task: Task, device: torch.device) -> Writer:
-    policy, tokenizer = load_writer(name, task.manner.temperature)
-    return Writer(policy.to(device), tokenizer)
+def _load(name: str, task: Task, device: torch.device) -> NamedModel:
+    model = load_named_model(name, task.manner.temperature)
+    return model._replace(policy=model.policy.to(device))
 
 
-def _with_prompts(task: Task, reference: Writer) -> Task:
+def _with_prompts(task: Task, reference: NamedModel) -> Task:
     """Returns a task with the prompts of its environment, where that is named and lists them."""
     if task.prompts or task.manner.env_id is None:
         return task
@@ -106,14 +97,14 @@ def _with_prompts(task: Task, reference: Writer) -> Task:
 
 
 def _evaluated(
-    config: Evaluating, task: Task, reference: Writer, device: torch.device
+    config: Evaluating, task: Task, reference: NamedModel, device: torch.device
 ) -> dict[str, Evaluation]:
     """Lets every model write, one after the other; only the reference stays in memory."""
     first, *others = config.named
     found = {first: _evaluate(reference, reference, task, config)}
     for name in others:
-        writer = _load(config.named[name], task, device)
-        found[name] = _evaluate(writer, reference, task, config)
+        model = _load(config.named[name], task, device)
+        found[name] = _evaluate(model, reference, task, config)
     if config.best_of is not None:
         best = BestOfN(reference.policy, config.best_of)
         n = config.eval_episodes
@@ -125,13 +116,15 @@ def _evaluated(
     return found
 
 
-def _evaluate(writer: Writer, reference: Writer, task: Task, config: Evaluating) -> Evaluation:
+def _evaluate(
+    model: NamedModel, reference: NamedModel, task: Task, config: Evaluating
+) -> Evaluation:
     """Evaluates one model; KL is that from the reference where they share a vocabulary."""
-    digests = {digest_of_tokenizer(one.tokenizer) for one in (writer, reference)}
+    digests = {digest_of_tokenizer(one.tokenizer) for one in (model, reference)}
     n = config.eval_episodes
-    with writing_bar(_envs(writer, task, config), n, "evaluating") as envs:
+    with writing_bar(_envs(model, task, config), n, "evaluating") as envs:
         return evaluate(
-            writer.policy,
+            model.policy,
             reference.policy if len(digests) == 1 else None,
             envs,
             n,
@@ -140,20 +133,20 @@ def _evaluate(writer: Writer, reference: Writer, task: Task, config: Evaluating)
         )
 
 
-def _envs(writer: Writer, task: Task, config: Evaluating, group_size: int = 1) -> Any:
+def _envs(model: NamedModel, task: Task, config: Evaluating, group_size: int = 1) -> Any:
     return make_envs(
         task.manner,
         task.prompts,
-        writer.tokenizer,
-        writer.policy.end_of_text_ids,
+        model.tokenizer,
+        model.policy.end_of_text_ids,
         min(_ENVS, config.eval_episodes * group_size),
         task.reward_function,
-        responder=load_responder(task.manner.responder, writer.policy.device),
+        responder=load_responder(task.manner.responder, model.policy.device),
         group_size=group_size,
     )
 
 
-def _reference_scores(config: Evaluating, task: Task, reference: Writer) -> Scores | None:
+def _reference_scores(config: Evaluating, task: Task, reference: NamedModel) -> Scores | None:
     """Returns rewards of more texts of the reference to the prompts evaluated, (P, N)."""
     n_texts = config.optimum_texts
     if n_texts is None:
@@ -187,25 +180,25 @@ def _independent(
     """Returns the perplexity of each model's texts under one that had no part in them."""
     if config.independent is None:
         return {}
-    writer = _load(config.independent, task, device)
+    model = _load(config.independent, task, device)
     template = task.manner.prompt_template
-    if template is None or writer.tokenizer is None:
+    if template is None or model.tokenizer is None:
         raise ValueError(
             f"independent must be None where an environment that is named spells the texts, got "
             f"{config.independent!r}"
         )
     return {
-        name: perplexity(writer.policy, _encoded(writer, template, one).to(device))
+        name: perplexity(model.policy, _encoded(model, template, one).to(device))
         for name, one in evaluated.items()
     }
 
 
-def _encoded(writer: Writer, template: str, evaluation: Evaluation) -> TokenBatch:
+def _encoded(model: NamedModel, template: str, evaluation: Evaluation) -> TokenBatch:
     """Returns what somebody wrote as a model reads it, texts left out that are too long for it."""
     pairs = zip(evaluation.prompts, evaluation.completions, strict=True)
-    assert writer.tokenizer is not None
-    encoded = [encode_pair(writer.tokenizer, template, *pair) for pair in pairs]
-    most = writer.policy.max_length or sys.maxsize
+    assert model.tokenizer is not None
+    encoded = [encode_pair(model.tokenizer, template, *pair) for pair in pairs]
+    most = model.policy.max_length or sys.maxsize
     return TokenBatch(*collate([one for one in encoded if len(one.ids) <= most]))
 
 

@@ -12,7 +12,7 @@ import torch
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.collect import collect_rollout
 from agents.runs.environments import make_envs, unjudged
-from agents.runs.writers import Manner
+from agents.runs.named_models import Manner
 from text_gym import HuggingFaceTokenizer, Prompt
 
 TOKENS = 32

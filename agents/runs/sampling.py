@@ -31,11 +31,11 @@ from agents.rollout.fit import require_fit
 from agents.runs.console import printable, run_console
 from agents.runs.environments import load_responder, make_envs, unjudged
 from agents.runs.listed_prompts import read_listed
+from agents.runs.named_models import Manner, load_named_model, manner_of
 from agents.runs.prompts import load_prompts
 from agents.runs.sampling_options import Sampling
 from agents.runs.saved_config import trust_runs
 from agents.runs.start import digest_of_parameters, digest_of_prompts, digest_of_tokenizer
-from agents.runs.writers import Manner, load_writer, manner_of
 from agents.runs.writing_bar import writing_bar
 from text_gym import Episode, HuggingFaceTokenizer, Prompt
 from text_gym.feedback import Completion, Item, StudyConfig, create_study, open_study
@@ -64,7 +64,7 @@ def run(config: Sampling) -> None:
     transformers_logging.disable_progress_bar()
     console = run_console()
     prompts = _prompts(config.prompts, console)
-    policy, tokenizer = load_writer(config.model, manner.temperature)
+    policy, tokenizer = load_named_model(config.model, manner.temperature)
     items = sample(policy.to(device), tokenizer, prompts, config, manner)
     kept = [item for item in items if len(item.completions) >= (2 if _is_relative(mode) else 1)]
     for line in _keep(kept, config):

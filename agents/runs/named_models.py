@@ -38,6 +38,18 @@ class Manner(NamedTuple):
     wrappers: str | None = None
 
 
+class NamedModel(NamedTuple):
+    """Holds a model that writes.
+
+    Attributes:
+        policy: As it writes.
+        tokenizer: None where a run's environment has its own.
+    """
+
+    policy: CausalLMPolicy
+    tokenizer: HuggingFaceTokenizer | None
+
+
 def source_of(model: str) -> str:
     """Returns where the model of a name is found: of a finished run, its policy's folder.
 
@@ -69,12 +81,8 @@ def manner_of(model: str) -> Manner:
     return Manner(**own, temperature=tuned.policy.temperature)
 
 
-def load_writer(
-    model: str, temperature: float
-) -> tuple[CausalLMPolicy, HuggingFaceTokenizer | None]:
-    """Returns the policy of a name as it writes, with its tokenizer.
-
-    The tokenizer is None where a run's environment has its own.
+def load_named_model(model: str, temperature: float) -> NamedModel:
+    """Returns the model of a name.
 
     Raises:
         FileNotFoundError: As `source_of`.
@@ -83,8 +91,8 @@ def load_writer(
     options = PolicyConfig(value_network="none", temperature=temperature)
     source = source_of(model)
     if _began_untrained(Path(model)):
-        return CausalLMPolicy.from_pretrained(source, options), None
-    return load_language_model(source, options)
+        return NamedModel(CausalLMPolicy.from_pretrained(source, options), None)
+    return NamedModel(*load_language_model(source, options))
 
 
 def _began_untrained(folder: Path) -> bool:
