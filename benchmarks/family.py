@@ -54,7 +54,6 @@ REACHED = 0.95
 """Of the optimum: what every learner should reach."""
 SHARED: Mapping[str, Any] = {"n_episodes": 256, "batch_size": 64, "kl_coef": 0.0}
 
-
 _ONE_STEP = {
     "learning_rate": 3e-3,
     "lr_schedule": "constant",

@@ -136,7 +136,6 @@ def figures_of(
 
 CEILING = "How often the held-out answers agree with the sentiment; no model can do better."
 
-
 COUNTED = "Logistic regression, with the penalty that is best on the held-out answers themselves."
 
 

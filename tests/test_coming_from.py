@@ -21,7 +21,6 @@ ROWS = [
 ]
 NAME = re.compile(r"[A-Za-z_]+")
 
-
 NO_IMPORTS = {"check", "datasets", "evaluate_policy", "torchrun", "transformers"}
 """A command of ours, and names that other libraries have."""
 

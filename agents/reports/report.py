@@ -129,7 +129,6 @@ _PAGE = Markup("""<!doctype html>
 </html>
 """)
 
-
 _POLICY = Markup("default-src 'none'; style-src 'unsafe-inline'")
 _CURRENT = Markup("""\
 <p><label><input type="checkbox" id="current" checked> Load anew every {} seconds</label></p>

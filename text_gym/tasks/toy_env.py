@@ -24,7 +24,6 @@ TOY_TASKS: Mapping[str, Callable[..., Arguments]] = {
 }
 """What makes the task of each `TextGen/<name>-v0`; its docstring is the task's page."""
 
-
 OPTIMAL_RETURN = 1.0
 """What the best completion of every prompt of every toy task is paid, whatever the parameters."""
 

@@ -21,7 +21,6 @@ from agents.rollout.decoding.kv_cache import RowCache
 N_STEPS = 64
 """Steps that a graph is recorded for."""
 
-
 _BY_LENGTH = ("dynamic", "longrope")
 """Rotary embeddings that look at positions in every step, to choose their frequencies."""
 

@@ -31,7 +31,6 @@ BOOKS: Mapping[Split, tuple[str, ...]] = {
 """Held out: a story, a prophet, a gospel and a letter at least in each; the others are in training.
 """
 
-
 _NO_LETTERS = re.compile(r"[\W_]+")
 
 
