@@ -16,6 +16,7 @@ from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.config import PolicyConfig
 from agents.policy.model import gpt2_trunk
 from agents.policy.model.blocks import blocks_of, recomputed
+from agents.rollout.decoding.decoder import Decoder
 from agents.rollout.decoding.gpt2_backend import GPT2Backend
 
 V, B, T = 11, 5, 7
@@ -106,8 +107,10 @@ def test_whoever_hangs_on_a_module_is_not_passed_by() -> None:
         ):
             handle = register(lambda *_: None)
             assert not gpt2_trunk.is_plain(policy.trunk)
+            assert not GPT2Backend.supports(policy)
             handle.remove()
             assert gpt2_trunk.is_plain(policy.trunk)
+            assert GPT2Backend.supports(policy)
         with recomputed([module]):
             assert not gpt2_trunk.is_plain(policy.trunk)
 
@@ -127,9 +130,20 @@ def test_whoever_hangs_on_all_modules_is_not_passed_by(register: Any) -> None:
     handle = register(lambda *_: None)
     try:
         assert not gpt2_trunk.is_plain(policy.trunk)
+        assert not GPT2Backend.supports(policy)
     finally:
         handle.remove()
     assert gpt2_trunk.is_plain(policy.trunk)
+    assert GPT2Backend.supports(policy)
+
+
+@pytest.mark.parametrize("part", ["wte", "h.0.ln_1", "h.1.attn.c_proj", "h.2.mlp.act", "ln_f"])
+def test_whoever_looks_on_sees_what_is_decoded(part: str) -> None:
+    policy, seen = gpt2(), []
+    policy.trunk.get_submodule(part).register_forward_hook(lambda *call: seen.append(call[2]))
+    decoder = Decoder(policy, {0: torch.tensor([1, 2])}, T)
+    decoder.advance(torch.tensor([3]), [], {})
+    assert len(seen) == 2
 
 
 class OwnBlock(GPT2Block):

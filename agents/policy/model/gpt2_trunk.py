@@ -10,6 +10,7 @@ Knows one architecture, and nothing of policies.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypeGuard, cast
 
 import torch
@@ -21,36 +22,42 @@ from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2B
 
 
 def is_gpt2(trunk: nn.Module) -> TypeGuard[GPT2Model]:
-    """Tells whether a trunk is the library's GPT-2, and no block, attention or MLP a subclass."""
-    return type(trunk) is GPT2Model and all(
-        type(block) is GPT2Block
-        and type(block.attn) is GPT2Attention
-        and type(block.mlp) is GPT2MLP
-        for block in cast("Any", trunk.h)
+    """Tells whether a trunk is the library's GPT-2, no block, attention or MLP being a subclass.
+
+    GPT-2 scales the products of queries and keys by the root of their size, and in no other way.
+    """
+    return (
+        type(trunk) is GPT2Model
+        and all(
+            type(block) is GPT2Block
+            and type(block.attn) is GPT2Attention
+            and type(block.mlp) is GPT2MLP
+            for block in cast("Any", trunk.h)
+        )
+        and trunk.config.scale_attn_weights
+        and not trunk.config.scale_attn_by_inverse_layer_idx
+        and not trunk.config.reorder_and_upcast_attn
     )
 
 
-def is_plain(trunk: nn.Module) -> TypeGuard[GPT2Model]:
-    """Tells whether a trunk is a GPT-2 that does nothing beside its arithmetic.
+def may_be_passed_by(modules: Iterable[nn.Module]) -> bool:
+    """Tells whether modules do nothing beside their arithmetic, so that nobody need call them.
 
-    Attention must be torch's own, and modules that are passed by must be as they were made: no hook
-    (of sharding, of whoever looks on, of all modules), no other `forward` (which recomputes
-    activations), no dropout.
+    They must be as they were made: no hook (of sharding, of whoever looks on, of all modules), no
+    other `forward` (which recomputes activations), no dropout.
     """
-    if not is_gpt2(trunk) or _has_any_global_hook():
+    return not (_has_any_global_hook() or any(map(_does_more, modules)))
+
+
+def is_plain(trunk: nn.Module) -> TypeGuard[GPT2Model]:
+    """Tells whether `states_at` computes what a trunk does: a GPT-2, with torch's own attention."""
+    if not is_gpt2(trunk) or trunk.config._attn_implementation != "sdpa":
         return False
-    config = trunk.config
     passed_by: list[nn.Module] = [trunk, trunk.drop]
     for block in cast("Any", trunk.h):
         passed_by += [block, block.attn, block.attn.attn_dropout, block.attn.resid_dropout]
         passed_by += [block.mlp, block.mlp.dropout]
-    return (
-        config._attn_implementation == "sdpa"
-        and config.scale_attn_weights
-        and not config.scale_attn_by_inverse_layer_idx
-        and not config.reorder_and_upcast_attn
-        and not any(map(_does_more, passed_by))
-    )
+    return may_be_passed_by(passed_by)
 
 
 def states_at(trunk: GPT2Model, input_ids: Tensor, positions: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from transformers import GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
 from agents.policy.causal_lm import CausalLMPolicy
-from agents.policy.model.gpt2_trunk import is_gpt2
+from agents.policy.model.gpt2_trunk import is_gpt2, may_be_passed_by
 from agents.rollout.decoding.kv_cache import beginnings
 from agents.rollout.timer import Timer
 
@@ -100,7 +100,7 @@ class GPT2Backend:
 
     @staticmethod
     def supports(policy: CausalLMPolicy) -> bool:
-        """Tells whether a policy is plain GPT-2: no adapters, no autocast, not sharded."""
+        """Tells whether a policy is plain GPT-2: no adapters, autocast, shards, hooks."""
         model: Any = policy.model
         if type(model) is not GPT2LMHeadModel or not is_gpt2(model.transformer):
             return False
@@ -113,13 +113,11 @@ class GPT2Backend:
         return (
             policy.autocast is None
             and config.activation_function in _ACTIVATIONS
-            and config.scale_attn_weights
-            and not config.scale_attn_by_inverse_layer_idx
-            and not config.reorder_and_upcast_attn
             and not config.add_cross_attention
             and model.dtype.itemsize >= 4
             and all(type(product) is Conv1D for product in products)
             and not any(isinstance(product.weight, DTensor) for product in products)
+            and may_be_passed_by(model.transformer.modules())
         )
 
     @torch.no_grad()
