@@ -1,34 +1,26 @@
 """GPT-2 read one token at a time, without the library's calls around its arithmetic.
 
-A small model on a CPU spends more time on the way to its matrix products than in them. The backend
-computes what `transformers`' GPT-2 computes, on the same parameters, with the fewest calls: the new
-token of every row and all prompts that start pass through a layer's products together, and only
-attention treats them apart. It knows one architecture and nothing of sampling or environments.
+The backend computes what `transformers`' GPT-2 computes, on the same parameters. The new token of
+every row and all prompts that start pass through the layers together, as `gpt2_layers` has them;
+here is what they attend to. It knows nothing of sampling or environments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 from torch.nn import functional
-from transformers import GPT2LMHeadModel
-from transformers.pytorch_utils import Conv1D
+from transformers import GPT2LMHeadModel, GPT2Model
 
 from agents.policy.causal_lm import CausalLMPolicy
-from agents.policy.model.gpt2_trunk import is_gpt2, may_be_passed_by
+from agents.rollout.decoding.gpt2_layers import GPT2Layers
 from agents.rollout.decoding.kv_cache import beginnings
 from agents.rollout.timer import Timer
 
-_ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "gelu_new": partial(functional.gelu, approximate="tanh"),
-    "gelu": functional.gelu,
-    "relu": functional.relu,
-}
 _FEWEST_SLOTS = 16
 """Attended to, though masked: batched products of a row with fewer take a path that is slower."""
 
@@ -49,19 +41,6 @@ class _Prompts(NamedTuple):
     attention_mask: Tensor | None
 
 
-class _Layer(NamedTuple):
-    """The parameters of one layer, taken out of their modules once."""
-
-    size: list[int]
-    norm_1: Sequence[Tensor]
-    attention: Sequence[Tensor]
-    attention_out: Sequence[Tensor]
-    norm_2: Sequence[Tensor]
-    inner: Sequence[Tensor]
-    outer: Sequence[Tensor]
-    epsilon: float
-
-
 class GPT2Backend:
     """Keeps keys, values and last hidden states of texts that GPT-2 reads side by side.
 
@@ -80,44 +59,28 @@ class GPT2Backend:
     """
 
     def __init__(self, policy: CausalLMPolicy, n_rows: int, max_length: int, timer: Timer) -> None:
-        self._trunk = cast("Any", policy.trunk)
-        self._layers = [_layer(block) for block in self._trunk.h]
+        self._layers = layers = GPT2Layers(cast("GPT2Model", policy.trunk))
+        self._n_heads, self._head_size = layers.n_heads, layers.head_size
         self._stopwatch = timer
-        config: Any = policy.model.config
-        self._activation = _ACTIVATIONS[config.activation_function]
-        self._n_heads = int(config.n_head)
-        self._head_size = int(config.n_embd) // self._n_heads
         self._max_length = max_length
         weight = policy.head.weight
         shape = (2, n_rows, self._n_heads, 2 * max_length, self._head_size)
         # Keys and values, uninitialised below `_first_written`.
-        self._caches = [weight.new_empty(shape) for _ in self._layers]
+        self._caches = [weight.new_empty(shape) for _ in range(len(layers))]
         self._first_written = max_length
         self._bias = weight.new_zeros(n_rows, self._n_heads, 1, 2 * max_length)
         self._lengths = torch.zeros(n_rows, dtype=torch.long, device=weight.device)
         self._head = max_length
-        self.hidden = weight.new_zeros(n_rows, int(config.n_embd))
+        self.hidden = weight.new_zeros(n_rows, layers.width)
 
     @staticmethod
     def supports(policy: CausalLMPolicy) -> bool:
         """Tells whether a policy is plain GPT-2: no adapters, autocast, shards, hooks."""
-        model: Any = policy.model
-        if type(model) is not GPT2LMHeadModel or not is_gpt2(model.transformer):
-            return False
-        config, blocks = model.config, cast("Any", model.transformer.h)
-        products = [
-            product
-            for block in blocks
-            for product in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj)
-        ]
         return (
-            policy.autocast is None
-            and config.activation_function in _ACTIVATIONS
-            and not config.add_cross_attention
-            and model.dtype.itemsize >= 4
-            and all(type(product) is Conv1D for product in products)
-            and not any(isinstance(product.weight, DTensor) for product in products)
-            and may_be_passed_by(model.transformer.modules())
+            type(policy.model) is GPT2LMHeadModel
+            and policy.autocast is None
+            and policy.model.dtype.itemsize >= 4
+            and GPT2Layers.supports(policy.trunk)
         )
 
     @torch.no_grad()
@@ -136,7 +99,7 @@ class GPT2Backend:
         parts = []
         if tokens is not None:
             n_tokens = len(tokens)
-            parts.append(self._embedded(tokens, self._lengths))
+            parts.append(self._layers.embedded(tokens, self._lengths))
             self._lengths += 1
             self._advance_head()
         starting = self._padded(prompts) if prompts else None
@@ -144,7 +107,7 @@ class GPT2Backend:
             width = starting.input_ids.shape[1]
             offsets = torch.arange(-width, 0, device=starting.lengths.device)
             positions = (offsets + starting.lengths[:, None]).clamp_min(0)
-            parts.append(self._embedded(starting.input_ids.flatten(), positions.flatten()))
+            parts.append(self._layers.embedded(starting.input_ids.flatten(), positions.flatten()))
             self._set_lengths(starting.lines, starting.lengths)
         n_slots = max(int(self._lengths.max()), min(_FEWEST_SLOTS, self._head))
         window = slice(self._head - n_slots, self._head)
@@ -159,7 +122,8 @@ class GPT2Backend:
                 parts.append(self._attended_in_prompts(cache, projected[n_tokens:], starting))
             return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-        states = self._states(parts[0] if len(parts) == 1 else torch.cat(parts), attended)
+        embedded = parts[0] if len(parts) == 1 else torch.cat(parts)
+        states = self._layers.states(embedded, self._caches, attended)
         if tokens is not None:
             self.hidden = states[:n_tokens]
         if starting is not None:
@@ -188,8 +152,10 @@ class GPT2Backend:
         attended = partial(
             self._attended_after, at=at, window=window, bias=self._causal(at, window, count)
         )
-        embedded = self._embedded(tokens.to(read.device).flatten(), positions.flatten())
-        self.hidden[at] = self._states(embedded, attended).view(k, count, -1)[:, -1]
+        embedded = self._layers.embedded(tokens.to(read.device).flatten(), positions.flatten())
+        self.hidden[at] = self._layers.states(embedded, self._caches, attended).view(k, count, -1)[
+            :, -1
+        ]
 
     def _causal(self, at: Any, window: slice, count: int) -> Tensor:
         """Returns the bias of the last tokens of each of k lines, (k · heads, count, S)."""
@@ -238,27 +204,6 @@ class GPT2Backend:
         self._first_written = self._head - int(self._lengths.max())
         written = slice(self._first_written, self._head)
         self._caches = [_kept(cache, lines, written) for cache in self._caches]
-
-    def _states(self, states: Tensor, attended: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Returns the last hidden states (N, H) of N embedded tokens.
-
-        Args:
-            states: (N, H).
-            attended: What the tokens attend to, from a layer's cache and projections (N, 3 H).
-        """
-        for layer, cache in zip(self._layers, self._caches, strict=True):
-            projected = _product(layer.attention, _normalised(layer, layer.norm_1, states))
-            states = states + _product(layer.attention_out, attended(cache, projected))
-            inner = _product(layer.inner, _normalised(layer, layer.norm_2, states))
-            states = states + _product(layer.outer, self._activation(inner))
-        norm = self._trunk.ln_f
-        return functional.layer_norm(
-            states, norm.normalized_shape, norm.weight, norm.bias, norm.eps
-        )
-
-    def _embedded(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        embedded: Tensor = functional.embedding(tokens, self._trunk.wte.weight)
-        return embedded + functional.embedding(positions, self._trunk.wpe.weight)
 
     def _attended(self, cache: Tensor, projected: Tensor, bias: Tensor, window: slice) -> Tensor:
         """Writes one token per line at the last slot, and attends from it to the line's text."""
@@ -330,28 +275,6 @@ def _kept(cache: Tensor, lines: Tensor, written: slice) -> Tensor:
     return kept
 
 
-def _layer(block: Any) -> _Layer:
-    return _Layer(
-        size=list(block.ln_1.normalized_shape),
-        norm_1=_weights(block.ln_1),
-        attention=_weights(block.attn.c_attn),
-        attention_out=_weights(block.attn.c_proj),
-        norm_2=_weights(block.ln_2),
-        inner=_weights(block.mlp.c_fc),
-        outer=_weights(block.mlp.c_proj),
-        epsilon=block.ln_1.eps,
-    )
-
-
-def _weights(part: Any) -> tuple[Tensor, Tensor]:
-    return part.weight, part.bias
-
-
-def _normalised(layer: _Layer, norm: Sequence[Tensor], states: Tensor) -> Tensor:
-    weight, bias = norm
-    return torch.layer_norm(states, layer.size, weight, bias, layer.epsilon)
-
-
 def _attended(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     """Returns what q queries (N, q, size) attend to among keys and values of S slots (N, S, size).
 
@@ -363,8 +286,3 @@ def _attended(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Te
     """
     scores = torch.baddbmm(bias, queries, keys.transpose(1, 2), alpha=queries.shape[-1] ** -0.5)
     return torch.bmm(torch.softmax(scores, dim=-1), values)
-
-
-def _product(linear: Sequence[Tensor], states: Tensor) -> Tensor:
-    weight, bias = linear
-    return torch.addmm(bias, states, weight)
