@@ -7,7 +7,8 @@ and its page lie in `training/`, apart from the model in whose folder that is.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from agents.callbacks import Callback
 from agents.command_line.threads import number_of_threads
 from agents.reports.json_file import write_whole
 from agents.reports.model_card import CARD
@@ -23,6 +25,8 @@ from agents.runs.console import printable, run_console
 from agents.runs.page_views import READING
 from agents.runs.run_folder import RunFolder, draw_losses
 from agents.runs.run_page import RunPage
+from agents.runs.tracking import load_trackers
+from agents.runs.watching import Watching, watch
 from agents.supervised.config import PretrainCommand
 from agents.supervised.from_scratch import new_gpt2, save_half_precision
 from agents.supervised.material import Material, Stage
@@ -43,6 +47,7 @@ TRAINING = "training"
 
 def run(command: PretrainCommand) -> None:
     """Carries out the run and writes its results to `command.output`, or where its corpus says."""
+    load_trackers(command.track)
     threads = number_of_threads(command.threads)
     torch.set_num_threads(threads)
     transformers_logging.disable_progress_bar()
@@ -72,11 +77,35 @@ def _carry_out(
     folder: Path,
 ) -> None:
     """Trains, saves and measures the model of a stage."""
-    record = RunFolder.created(folder / TRAINING, dataclasses.asdict(command), draw_losses)
+    with ExitStack() as at_the_end:
+        watching = _watching(command, material, stage, folder / TRAINING, at_the_end)
+        result = _trained(model, stage, watching.callbacks)
+        save_half_precision(model, material.tokenizer, folder)
+        figures, replies = _measured(folder, material, stage, result, command.training.seed)
+        came_of_it = outcome(figures, replies)
+        write_whole(folder / CARD, model_card(material.about, command, came_of_it))
+        watching.page.finish([came_of_it])
+        rows = [{"prompt": prompt, "reply": reply} for prompt, reply in replies.items()]
+        for tracker in watching.trackers:
+            tracker.on_outcome(dataclasses.asdict(figures), rows)
+    run_console().print(f"Written to {printable(str(folder))}/")
+
+
+def _watching(
+    command: PretrainCommand, material: Material, stage: Stage, folder: Path, at_the_end: ExitStack
+) -> Watching:
+    """Returns those who watch a stage, each closed at the end."""
+    said = dataclasses.asdict(command)
+    record = RunFolder.created(folder, said, draw_losses)
     about = {"corpus": command.corpus, "pairs": f"{len(stage.train):,}", **_sizes(command)}
     page = RunPage(record, material.about.title, about, view=READING)
-    counted: Any = _Counted(command.training.seed)
-    for callback in (record, page):
+    return watch(record, page, command, said, at_the_end)
+
+
+def _trained(model: PreTrainedModel, stage: Stage, callbacks: Sequence[Callback]) -> PretrainResult:
+    """Trains a model on a stage, and tells callbacks of every measurement."""
+    counted: Any = _Counted(stage.training.seed)
+    for callback in callbacks:
         callback.on_training_start(counted, 0)
 
     def told(evaluation: Evaluation) -> None:
@@ -86,7 +115,7 @@ def _carry_out(
             "eval/loss": evaluation.heldout_loss,
             "train/epoch": evaluation.epoch,
         }
-        for callback in (record, page):
+        for callback in callbacks:
             callback.on_update_end(counted, metrics)
         run_console().print(
             f"step {evaluation.step}: train loss {evaluation.train_loss:.4f}, "
@@ -96,13 +125,9 @@ def _carry_out(
     result = pretrain(
         model, stage.train, stage.validation, stage.training, on_evaluation=told, progress=True
     )
-    for callback in (record, page):
+    for callback in callbacks:
         callback.on_training_end(counted)
-    save_half_precision(model, material.tokenizer, folder)
-    came_of_it = outcome(*_measured(folder, material, stage, result, command.training.seed))
-    write_whole(folder / CARD, model_card(material.about, command, came_of_it))
-    page.finish([came_of_it])
-    run_console().print(f"Written to {printable(str(folder))}/")
+    return result
 
 
 def _measured(

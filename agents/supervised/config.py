@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from agents.applications.fine_tuning import TrackerName
+
 
 @dataclass(frozen=True)
 class PretrainConfig:
@@ -103,6 +105,9 @@ class PretrainCommand:
     threads: int | None = None
     """Threads of torch; None: `$OMP_NUM_THREADS`, else 2. The result depends on their number in the
     last bits."""
+
+    track: tuple[TrackerName, ...] = ()
+    """Where metrics and replies go besides: Weights & Biases, trackio, or both."""
 
 
 COMMANDS = {

@@ -79,7 +79,7 @@ def model_card(about: About, command: PretrainCommand, came_of_it: Section) -> s
         came_of_it: See `outcome`.
     """
     config = dataclasses.asdict(command)
-    del config["output"]
+    del config["output"], config["track"]
     loading = [
         "from transformers import pipeline",
         "",
