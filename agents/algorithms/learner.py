@@ -20,6 +20,7 @@ from agents.algorithms.kept_memory import keep_freed_memory
 from agents.algorithms.weight_average import WeightAverage
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
+from agents.distributed import processes
 from agents.objectives.schedules import SCHEDULES
 from agents.policy.causal_lm import CausalLMPolicy
 
@@ -121,6 +122,11 @@ class Learner(ABC, Generic[C, M]):
             raise ValueError(
                 f"ema_decay is None, so there must be no tensors, got {sorted(tensors)}"
             )
+
+    def _goes_on(self, metrics: Mapping[str, float]) -> bool:
+        """Calls back after an update; returns whether nobody, in any process, wants to stop."""
+        answers = [callback.on_update_end(self, metrics) for callback in self.callbacks]
+        return all(a is not False for each in processes.all_gather_object(answers) for a in each)
 
     def _set_learning_rate(self, progress_remaining: float) -> float:
         factor = SCHEDULES[self.config.lr_schedule](progress_remaining)

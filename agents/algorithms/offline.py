@@ -127,8 +127,7 @@ class Offline(Learner[C, M], Generic[C, E, M]):
                 "train/epoch": self.n_episodes / len(self.examples),
                 "time/tokens_per_second": batch.n_tokens / (perf_counter() - start),
             }
-            answers = [callback.on_update_end(self, metrics) for callback in self.callbacks]
-            if any(a is False for each in processes.all_gather_object(answers) for a in each):
+            if not self._goes_on(metrics):
                 break
         for callback in self.callbacks:
             callback.on_training_end(self)

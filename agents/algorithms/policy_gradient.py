@@ -158,8 +158,7 @@ class PolicyGradient(EpisodicLearner[C]):
             }
             # Adapt: the price of KL follows what was measured.
             self.kl_controller.update(metrics["rollout/kl"], len(rollout))
-            answers = [callback.on_update_end(self, metrics) for callback in self.callbacks]
-            if any(a is False for each in processes.all_gather_object(answers) for a in each):
+            if not self._goes_on(metrics):
                 break
         for callback in self.callbacks:
             callback.on_training_end(self)
