@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 from agents.algorithms.configs.names import name_of
 from agents.algorithms.offline import Offline
 from agents.applications.split import heldout_texts
+from agents.callbacks import Callback
 from agents.checkpoints.plain_values import require_form
 from agents.checkpoints.series import Checkpoints
 from agents.command_line.threads import number_of_threads
@@ -148,20 +149,10 @@ def _load(config: OfflineRun, device: torch.device) -> _Loaded:
 def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bool) -> Path:
     console = run_console(quiet=not processes.is_main())
     config = dataclasses.replace(config, threads=loaded.threads)
-    kind = KINDS[type(config.algorithm)]
     start = _start(config, loaded.learning.model)
     before = _evaluation(folder, start) if resumed else None
     progress, interruption = ProgressBar(console, {"loss": "train/loss"}), Interruption()
-    checkpoints = Checkpoints(
-        folder / CHECKPOINTS, every=config.checkpoint_every, keep=config.keep_checkpoints
-    )
-    agent = kind.agent(
-        loaded.learning.model,
-        loaded.train,
-        config.algorithm,
-        heldout=loaded.heldout,
-        callbacks=[progress, interruption, checkpoints],
-    )
+    agent = _agent(config, loaded, folder, [progress, interruption])
     about = _header(config, loaded)
     with advice_on_going_on(folder), interruption, ExitStack() as at_the_end:
         at_the_end.callback(progress.close)
@@ -190,6 +181,20 @@ def _carry_out(config: OfflineRun, loaded: _Loaded, folder: Path, *, resumed: bo
             console.print(side_by_side(loaded.evaluated_on, _rows(evaluated)))
             console.print(f"Written to {printable(str(folder))}/")
     return folder
+
+
+def _agent(
+    config: OfflineRun, loaded: _Loaded, folder: Path, callbacks: Sequence[Callback]
+) -> Offline[Any, Any, Any]:
+    """Returns what learns; its last callback saves the state of all."""
+    every, keep = config.checkpoint_every, config.keep_checkpoints
+    return KINDS[type(config.algorithm)].agent(
+        loaded.learning.model,
+        loaded.train,
+        config.algorithm,
+        heldout=loaded.heldout,
+        callbacks=[*callbacks, Checkpoints(folder / CHECKPOINTS, every=every, keep=keep)],
+    )
 
 
 def _evaluated_and_saved(
