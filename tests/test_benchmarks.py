@@ -28,6 +28,7 @@ from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.token_batch import TokenBatch
 from agents.rollout.decoding.gpt2_backend import GPT2Backend
 from benchmarks import (
+    alternatives,
     cost_per_token,
     family,
     floor,
@@ -54,6 +55,7 @@ from text_gym.feedback.simulated.answering import Manner
 ROOT = Path(__file__).parents[1]
 SCRIPTS = (
     "ablations",
+    "alternatives",
     "asking",
     "busy_machine",
     "calculator",
@@ -371,10 +373,10 @@ def test_the_rollout_is_held_against_generate_and_the_lean_loop() -> None:
         "lean loop": [8.0],
     }
     peaks = floor.Peaks(1e9, 1e9)
-    found = rollout.figures(case, samples, peaks, goal=1.5, mean_length=32.0)
+    found = rollout.figures(case, samples, peaks, goals=(1.5, 2.5), mean_length=32.0)
     plain, judged, lean = (one for one in found if one.unit == "×" and "floor" not in one.name)
     assert (plain.value, plain.goal, plain.holds) == (3.0, 1.5, True)
-    assert (judged.value, judged.goal) == (1.5, None)
+    assert (judged.value, judged.goal, judged.holds) == (1.5, 2.5, False)
     assert (lean.value, lean.goal, lean.holds) == (0.75, 0.85, False)
 
 
@@ -593,6 +595,44 @@ def test_ours_and_sb3_are_timed_on_the_same_toy(monkeypatch: pytest.MonkeyPatch)
     first, *_ = whole_ppo_sb3.figures(16, samples, floor.Peaks(1e9, 1e9))
     assert first.goal == whole_ppo_sb3.GOALS[16]
     assert first.value == samples["ours"][0] / samples["SB3's PPO"][0]
+
+
+def test_two_halves_have_the_gradient_of_the_whole() -> None:
+    policy, input_ids = toy.toy_policy(16, seed=0), alternatives.texts_of(16, seed=0)
+    whole = alternatives.gradient(policy, input_ids)
+    halves = alternatives.TwoThreads().gradient(policy, input_ids)
+    for mine, expected in zip(halves, whole, strict=True):
+        torch.testing.assert_close(mine, expected, atol=1e-3, rtol=1e-4)  # of 1,024 tokens' sums
+    assert sum(float(part.abs().sum()) for part in whole) > 0
+
+
+@pytest.mark.parametrize(("compiler", "n_cores"), [(None, 2), ("g++", 1)])
+def test_alternatives_are_tried_where_the_machine_can(
+    compiler: str | None,
+    n_cores: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(alternatives, "PASSES", {16: 1})
+    monkeypatch.setattr(rollout, "ROWS", 4)
+    monkeypatch.setattr(toy, "EPISODES", 4)
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    monkeypatch.setattr(alternatives.shutil, "which", lambda name: compiler)
+    monkeypatch.setattr(alternatives, "cores", lambda: n_cores)
+    options = ["--quick", "--repeats", "1", "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["alternatives.py", *options])
+    alternatives.main()
+    result = json.loads((tmp_path / "alternatives.json").read_text(encoding="utf-8"))
+    check_schema(result)
+    found = {one["name"].split(": ")[-1] for one in result["figures"]}
+    tried = {"compiled / as it is", "compiled", "as it is", "compiling"}
+    others = {"halves / whole", "halves", "whole"}
+    assert found == (others if compiler is None else tried)
+    missing = "a C++ compiler" if compiler is None else "two cores"
+    assert missing in capsys.readouterr().out
+    assert [one["goal"] for one in result["figures"]] == [None] * len(result["figures"])
 
 
 def test_an_update_is_counted_part_by_part() -> None:

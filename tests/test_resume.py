@@ -979,7 +979,7 @@ def test_a_config_of_another_version_is_refused(tmp_path: Path) -> None:
         ("total_episodes", True, "total_episodes must be int, got True"),
         ("prompts", 3, "prompts must be str or None, got 3"),
         ("learner", "cat", r"must have as learner one of .* got 'cat'"),
-        ("threads", 1.5, "threads must be int or None, got 1.5"),
+        ("threads", 1.5, "threads must be int or 'measured' or None, got 1.5"),
         ("policy.lora_targets", [1], r"policy\.lora_targets\[0\] must be str, got 1"),
         ("policy", "large", "policy must be PolicyConfig, got 'large'"),
         ("algorithm.clip_range", None, r"algorithm\.clip_range must be float, got None"),

@@ -33,7 +33,7 @@ def test_threads_are_those_asked_for_else_those_of_the_environment_else_two(
     monkeypatch.delenv("OMP_NUM_THREADS")
     if environment is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", environment)
-    monkeypatch.setattr(threads, "_cores", lambda: cores)
+    monkeypatch.setattr(threads, "cores", lambda: cores)
     assert number_of_threads(asked) == used
 
 

@@ -140,9 +140,10 @@ class FineTuning:
     """Whether to say in the end where the time of an update went."""
     device: Literal["auto", "cpu"] = "auto"
     """Where to compute: on a GPU if there is one, or on the CPU in any case."""
-    threads: int | None = None
-    """Threads of torch; None: `$OMP_NUM_THREADS`, else 2. Results are the same bit for bit only for
-    the same number."""
+    threads: int | Literal["measured"] | None = None
+    """Threads of torch; None: `$OMP_NUM_THREADS`, else 2; `measured`: as many as make it fastest,
+    found by a few updates with several numbers before it begins. Results are the same bit for bit
+    only for the same number, which the run's folder holds."""
 
     def __post_init__(self) -> None:
         """Checks what is said of the environment, of the writer and of the monitor.

@@ -23,7 +23,7 @@ def wait_briefly() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", str(_SPINS))
 
 
-def number_of_threads(asked: int | None) -> int:
+def number_of_threads(asked: int | str | None) -> int:
     """Returns how many threads to use: those asked for, else `$OMP_NUM_THREADS`, else 2.
 
     Without either, the number does not follow the machine, because results depend on it in their
@@ -37,16 +37,16 @@ def number_of_threads(asked: int | None) -> int:
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]  # of a list, by level of nesting
     if first.strip():
         return _at_least_one("OMP_NUM_THREADS", first)
-    return min(DEFAULT_THREADS, _cores())
+    return min(DEFAULT_THREADS, cores())
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _at_least_one(name: str, text: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
         raise ValueError(f"{name} must be a number of at least 1, got {text}")
     return int(text)
-
-
-def _cores() -> int:
-    """Returns how many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

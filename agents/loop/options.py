@@ -51,6 +51,9 @@ class Loop(FineTuning):
     """Replies to each prompt, every two of which are a pair."""
     reward_models: int = 1
     """Reward models of a round, of different seeds; of several the lowest reward counts."""
+    threads: int | None = None
+    """Threads of torch; None: `$OMP_NUM_THREADS`, else 2. Results are the same bit for bit only for
+    the same number."""
     reward_algorithm: RewardModelConfig = field(
         default_factory=lambda: RewardModelConfig(learning_rate=1e-3, n_epochs=2)
     )

@@ -35,6 +35,7 @@ from agents.runs.saved_config import anchored, described, read_config, trust_run
 from agents.runs.start import FILE
 from agents.runs.summary import header, run_name
 from agents.runs.texts_at_hand import texts_at_hand
+from agents.runs.thread_choice import with_fastest_threads
 from agents.runs.tracking import load_trackers
 from agents.runs.trust import trust
 from agents.runs.watching import Watching, watch
@@ -61,6 +62,8 @@ def run(preset: str, config: FineTuning, *, open_page: bool = False) -> Path:
     device = processes.init(use_cpu=config.device == "cpu")
     policy = settled(config.policy, device)
     config = anchored(dataclasses.replace(config, policy=policy))
+    if config.threads == "measured":
+        config = with_fastest_threads(config, lambda one: load(one, device).agent)
     loaded = load(config, device)
     trust(vars(config))
     with new_folder(config.output, config.name, run_name(preset, config.algorithm.seed)) as folder:
