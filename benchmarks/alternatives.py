@@ -123,8 +123,11 @@ def rollout_halves(n_ragged: int, repeats: int, seed: int, threads: TwoThreads) 
     parts = [rollout.gpt2_cases(n_ragged // 2, seed, rows // 2) for _ in range(2)]
     wholes = rollout.gpt2_cases(n_ragged, seed, rows)
     for whole, first, second in zip(wholes, *parts, strict=True):
-        works = [collected(case, judged=False, seed=seed) for case in (first, second)]
-        timed = {
+        works = [
+            collected(case, judged=False, seed=seed + number)
+            for number, case in enumerate((first, second))
+        ]
+        timed: dict[str, Work] = {
             "halves": partial(threads.tokens, *works),
             "whole": _with_two(collected(whole, judged=False, seed=seed)),
         }

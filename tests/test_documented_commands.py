@@ -197,6 +197,7 @@ IN_THIS_PROCESS: dict[str, dict[str, str]] = {
         "python benchmarks/conversation.py": "--help",
         "python benchmarks/conversation.py --sb3": "--help",
         "python benchmarks/ablations.py": "--help",
+        "python benchmarks/alternatives.py": "--help",
         "python benchmarks/gpu.py": "--help",
         "python benchmarks/growth.py": "--help",
         "python benchmarks/architectures.py": "--help",

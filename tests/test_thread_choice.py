@@ -99,14 +99,15 @@ def test_a_run_that_measured_is_the_run_that_was_told(
 
     def preferring(agent: Any, numbers: list[int]) -> dict[int, float]:
         assert all(speed > 0 for speed in measure(agent, numbers).values())
-        return {one: float(one) for one in numbers}
+        return {one: float(one == 1) for one in numbers}
 
     monkeypatch.setattr(thread_choice, "speeds_with", preferring)
     state = torch.get_rng_state()
     measured = pipeline.run("toy", small(tmp_path, "measured", "measured"))
     assert torch.equal(torch.get_rng_state(), state)
-    told = pipeline.run("toy", small(tmp_path, "told", 2))
-    assert json.loads((measured / "config.json").read_text())["threads"] == 2
+    told = pipeline.run("toy", small(tmp_path, "told", 1))
+    for file in ("config.json", "summary.json"):
+        assert json.loads((measured / file).read_text())["threads"] == 1, file
     for file in ("policy/model.safetensors", "samples.jsonl", "replies.json", "start.json"):
         assert (measured / file).read_bytes() == (told / file).read_bytes(), file
 
