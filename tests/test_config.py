@@ -36,6 +36,17 @@ BROKEN = [
     ({"kl_target": 6.0, "kl_horizon": 51.0}, r"kl_horizon must be above 51.2\d*, got 51.0"),
     ({"kl_target": -2.0}, "kl_target must be None or above 0, got -2.0"),
     ({"kl_target": 6.0, "kl_coef": 0.0}, "kl_coef must be above 0 where kl_target is given"),
+    ({"n_epochs": 1.5}, "n_epochs must be an int, got 1.5"),
+    ({"n_episodes": 8.0}, "n_episodes must be an int, got 8.0"),
+    ({"batch_size": True}, "batch_size must be an int, got True"),
+    ({"seed": "a"}, "seed must be an int, got 'a'"),
+    ({"micro_batch_size": 4.5}, "micro_batch_size must be an int or None, got 4.5"),
+    ({"learning_rate": "1e-3"}, "learning_rate must be a float, got '1e-3'"),
+    ({"clip_range": None}, "clip_range must be a float, got None"),
+    ({"kl_coef": False}, "kl_coef must be a float, got False"),
+    ({"target_kl": "low"}, "target_kl must be a float or None, got 'low'"),
+    ({"whiten_rewards": "yes"}, "whiten_rewards must be a bool, got 'yes'"),
+    ({"whiten_rewards": 1}, "whiten_rewards must be a bool, got 1"),
     ({"lr_schedule": "cosine"}, "lr_schedule must be 'constant' or 'linear', got 'cosine'"),
 ]
 

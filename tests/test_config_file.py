@@ -74,9 +74,10 @@ def test_what_is_printed_is_read_again(
         ("preset: nothing", r"must name one of \['dialogue', .*\], got 'nothing'"),
         ("learner: nothing", r"must name one of \['ppo', .*\], got 'nothing'"),
         ("total_episode: 1", "there is no option 'total_episode', only"),
-        ("total_episodes: many", "total_episodes must be int, got 'many'"),
+        ("total_episodes: many", "total_episodes must be an int, got 'many'"),
         ("algorithm: {learning_rat: 1}", "there is no option 'algorithm.learning_rat', only"),
         ("preset: [facts]", r"must name one of .*, got \['facts'\]"),
+        ("total_episodes: 0", "total_episodes must be at least 1, got 0"),
         ("monitor_every: 0", "monitor_every must be at least 1, got 0"),
     ],
 )

@@ -212,6 +212,12 @@ def test_a_policy_with_values_and_no_examples_are_refused(make: Any) -> None:
 
 
 @both
+def test_what_is_no_number_of_examples_to_learn_from_is_refused(make: Any) -> None:
+    with pytest.raises(ValueError, match=r"must be an int of at least 1, got 1\.5"):
+        make().learn(1.5)
+
+
+@both
 def test_a_policy_that_is_to_be_shared_out_is_refused(make: Any) -> None:
     with pytest.raises(ValueError, match=r"policy.sharded must be False for (SFT|DPO), got True"):
         make(policy(sharded=True))

@@ -180,11 +180,13 @@ def test_trainable_parameters_are_named_as_they_are_found() -> None:
     [
         ("temperature", 0.0, "above 0"),
         ("dtype", "float16", "'float32' or 'float64' or 'bfloat16'"),
-        ("autocast", "float16", "None or 'auto' or 'bfloat16'"),
+        ("autocast", "float16", "'auto' or 'bfloat16' or None"),
         ("value_network", "own", "'shared' or 'separate' or 'none'"),
         ("lora_rank", -1, "at least 0"),
         ("lora_alpha", 0, "above 0"),
         ("frozen_blocks", -1, "at least 0"),
+        ("frozen_blocks", 1.0, "an int"),
+        ("lora_targets", "q_proj", "a tuple, each part a str"),
     ],
 )
 def test_a_field_that_breaks_its_rule_is_refused(field: str, value: Any, rule: str) -> None:

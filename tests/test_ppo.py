@@ -421,6 +421,14 @@ def test_the_last_batch_overshoots_and_learning_goes_on_where_it_stopped() -> No
     assert (one.n_episodes, one.n_updates) == (36, 3)
 
 
+@pytest.mark.parametrize("total", [0, -1, 1.5, "8", True])
+def test_what_is_no_number_of_episodes_to_learn_from_is_refused(total: Any) -> None:
+    one = agent()
+    with pytest.raises(ValueError, match=f"total_episodes must be an int of .* 1, got {total!r}"):
+        one.learn(total)
+    assert one.n_updates == 0
+
+
 def test_environments_are_seeded_once_at_the_very_start() -> None:
     seeds: list[Any] = []
 

@@ -322,6 +322,7 @@ def test_early_stopping_restores_the_best_parameters() -> None:
         ("warmup_fraction", 1.0),
         ("weight_decay", -0.1),
         ("loss_on", "prompt"),
+        ("epochs", 1.5),
     ],
 )
 def test_config_refuses_values_out_of_range_by_name(name: str, value: object) -> None:

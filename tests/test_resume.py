@@ -975,14 +975,14 @@ def test_a_config_of_another_version_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("total_episodes", "many", "total_episodes must be int, got 'many'"),
-        ("total_episodes", True, "total_episodes must be int, got True"),
-        ("prompts", 3, "prompts must be str or None, got 3"),
+        ("total_episodes", "many", "total_episodes must be an int, got 'many'"),
+        ("total_episodes", True, "total_episodes must be an int, got True"),
+        ("prompts", 3, "prompts must be a str or None, got 3"),
         ("learner", "cat", r"must have as learner one of .* got 'cat'"),
-        ("threads", 1.5, "threads must be int or 'measured' or None, got 1.5"),
-        ("policy.lora_targets", [1], r"policy\.lora_targets\[0\] must be str, got 1"),
-        ("policy", "large", "policy must be PolicyConfig, got 'large'"),
-        ("algorithm.clip_range", None, r"algorithm\.clip_range must be float, got None"),
+        ("threads", 1.5, "threads must be an int or 'measured' or None, got 1.5"),
+        ("policy.lora_targets", [1], r"policy\.lora_targets\[0\] must be a str, got 1"),
+        ("policy", "large", "policy must be a PolicyConfig, got 'large'"),
+        ("algorithm.clip_range", None, r"algorithm\.clip_range must be a float, got None"),
         ("algorithm.clip_range", 2, r"algorithm\.clip_range must be in \(0, 1\), got 2"),
     ],
 )

@@ -229,6 +229,11 @@ def test_learning_leaves_the_starting_policy_alone(network: Network) -> None:
     assert moved.probs[0, 32].item() != pytest.approx(0.2, abs=1e-4)
 
 
+def test_what_is_no_number_of_episodes_to_learn_from_is_refused() -> None:
+    with pytest.raises(ValueError, match="total_episodes must be an int of at least 1, got 0"):
+        make_agent().learn(0)
+
+
 # Hyperparameters
 
 

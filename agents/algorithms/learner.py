@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from agents.agent import Trained
 from agents.algorithms.configs.steps import StepsConfig
 from agents.algorithms.kept_memory import keep_freed_memory
+from agents.algorithms.trainable import require_total_episodes
 from agents.algorithms.weight_average import WeightAverage
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
@@ -100,7 +101,11 @@ class Learner(ABC, Generic[C, M]):
 
     @abstractmethod
     def learn(self, total_episodes: int) -> Self:
-        """Trains until `total_episodes` have been learnt from."""
+        """Trains until `total_episodes` have been learnt from.
+
+        Raises:
+            ValueError: If that is no int of at least 1.
+        """
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
@@ -122,6 +127,12 @@ class Learner(ABC, Generic[C, M]):
             raise ValueError(
                 f"ema_decay is None, so there must be no tensors, got {sorted(tensors)}"
             )
+
+    def _begin(self, total_episodes: int) -> None:
+        """Calls back before training, unless `total_episodes` is none to train until."""
+        require_total_episodes(total_episodes)
+        for callback in self.callbacks:
+            callback.on_training_start(self, total_episodes)
 
     def _goes_on(self, metrics: Mapping[str, float]) -> bool:
         """Calls back after an update; returns whether nobody, in any process, wants to stop."""

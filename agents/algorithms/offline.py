@@ -101,13 +101,13 @@ class Offline(Learner[C, M], Generic[C, E, M]):
         Those of earlier calls are included.
 
         Raises:
+            ValueError: If `total_episodes` is no int of at least 1.
             TrainingStopped: If a number is not what it must be, or memory runs out; the message
                 says what to change. The policy stands as it was before the step that went wrong.
         """
         total = self.config.n_epochs * len(self.examples)
         total = total if total_episodes is None else total_episodes
-        for callback in self.callbacks:
-            callback.on_training_start(self, total)
+        self._begin(total)
         while self.n_episodes < total:
             start = perf_counter()
             learning_rate = self._set_learning_rate(1 - self.n_episodes / total)

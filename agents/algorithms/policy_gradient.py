@@ -126,11 +126,11 @@ class PolicyGradient(EpisodicLearner[C]):
         Episodes come in batches of `config.n_episodes`, so the last may overshoot.
 
         Raises:
+            ValueError: If `total_episodes` is no int of at least 1.
             TrainingStopped: If a number is not what it must be, or memory runs out; the message
                 says what to change. The policy stands as it was before the step that went wrong.
         """
-        for callback in self.callbacks:
-            callback.on_training_start(self, total_episodes)
+        self._begin(total_episodes)
         while self.n_episodes < total_episodes:
             self.timer = timer = Timer(self.policy.device)
             learning_rate = self._set_learning_rate(1 - self.n_episodes / total_episodes)

@@ -1,4 +1,4 @@
-"""Who learns, checked before the first text is written: the policy does, its reference does not.
+"""What learns, and from how much, checked before the first text is written.
 
 Knows two policies and how long texts get; neither environments nor algorithms.
 """
@@ -6,12 +6,21 @@ Knows two policies and how long texts get; neither environments nor algorithms.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral
+from typing import Any
 
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from agents.agent import Trained
 from agents.policy.causal_lm import CausalLMPolicy
+
+
+def require_total_episodes(total_episodes: Any) -> None:
+    """Raises ValueError unless `total_episodes` is a number of episodes to learn from."""
+    whole = isinstance(total_episodes, Integral) and not isinstance(total_episodes, bool)
+    if not whole or total_episodes < 1:
+        raise ValueError(f"total_episodes must be an int of at least 1, got {total_episodes!r}")
 
 
 def require_learning(policy: Trained) -> None:

@@ -149,14 +149,15 @@ class FineTuning:
         """Checks what is said of the environment, of the writer and of the monitor.
 
         Raises:
-            ValueError: If the environment decides what is given, or nobody does; if an engine
-                cannot write what is asked of texts; if there are two measures, none where one is
-                needed, or nobody could use it.
+            ValueError: If a number is too low; if the environment decides what is given, or nobody
+                does; if an engine cannot write what is asked of texts; if there are two measures,
+                none where one is needed, or nobody could use it.
         """
         self._check_environment()
         self._check_writer()
-        if self.monitor_every < 1:
-            raise ValueError(f"monitor_every must be at least 1, got {self.monitor_every}")
+        for name in _COUNTS:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if None not in (self.monitor, self.select_by) and self.monitor != self.select_by:
             raise ValueError(
                 f"monitor must be None or that of select_by={self.select_by!r}, got "
@@ -194,6 +195,7 @@ class FineTuning:
         return self.select_by or self.monitor
 
 
+_COUNTS = ("total_episodes", "monitor_every")
 _DECIDED: dict[str, Any] = {
     "prompts": None,
     "eval_prompts": None,

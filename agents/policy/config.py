@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from agents.field_kinds import require_kinds
+
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
@@ -60,7 +62,8 @@ class PolicyConfig:
     for one device. TRPO and ACER refuse it."""
 
     def __post_init__(self) -> None:
-        """Checks every field against its rule."""
+        """Checks every field against its kind, and its rule."""
+        require_kinds(self)
         self._require("temperature", "above 0", self.temperature > 0)
         self._require("temperature", "finite", math.isfinite(self.temperature))
         self._require("lora_rank", "at least 0", self.lora_rank >= 0)
@@ -71,13 +74,6 @@ class PolicyConfig:
             "False without a value network",
             not self.action_values or self.value_network != "none",
         )
-        for name, known in (
-            ("dtype", ("float32", "float64", "bfloat16")),
-            ("autocast", (None, "auto", "bfloat16")),
-            ("value_network", ("shared", "separate", "none")),
-        ):
-            rule = " or ".join(map(repr, known))
-            self._require(name, rule, getattr(self, name) in known)
 
     def _require(self, name: str, rule: str, holds: bool) -> None:
         if not holds:

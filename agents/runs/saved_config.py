@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from agents.algorithms.configs.names import ALGORITHMS, OFFLINE_ALGORITHMS, name_of
 from agents.applications.fine_tuning import FineTuning
 from agents.applications.registry import MODELS, POLICIES, PROMPTS
+from agents.field_kinds import described_kind, is_of, kinds_of
 from agents.runs.listed_prompts import anchored_prompts
 from agents.runs.named_environments import anchored_arguments, anchored_id
 from agents.runs.offline_presets import OFFLINE_RUNS, OfflineRun
@@ -221,9 +221,7 @@ def rebuilt(
 
 def _value(kind: Any, value: Any, where: str) -> Any:
     """Returns a value of a kind, or of one of the kinds of a union, from what JSON made of it."""
-    union = isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union
-    kinds = typing.get_args(kind) if union else (kind,)
-    for one in kinds:
+    for one in kinds_of(kind):
         if isinstance(value, dict) and isinstance(one, type) and dataclasses.is_dataclass(one):
             return rebuilt(one, value, f"{where}.")
         if isinstance(value, list) and typing.get_origin(one) is tuple:
@@ -231,15 +229,6 @@ def _value(kind: Any, value: Any, where: str) -> Any:
             return tuple(_value(inner, part, f"{where}[{n}]") for n, part in enumerate(value))
         if isinstance(value, str) and one is Path:
             return Path(value)
-        if typing.get_origin(one) is typing.Literal and value in typing.get_args(one):
+        if is_of(value, one):
             return value
-        if type(value) is one or (one is float and type(value) is int):
-            return value
-    rule = " or ".join(map(_described_kind, kinds))
-    raise ValueError(f"{where} must be {rule}, got {value!r:.100}")
-
-
-def _described_kind(kind: Any) -> str:
-    if typing.get_origin(kind) is typing.Literal:
-        return " or ".join(map(repr, typing.get_args(kind)))
-    return "None" if kind is types.NoneType else str(getattr(kind, "__name__", kind))
+    raise ValueError(f"{where} must be {described_kind(kind)}, got {value!r:.100}")

@@ -22,6 +22,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from agents.algorithms.configs.ppo import PPOConfig
 from agents.algorithms.diagnostics import timing_metrics
 from agents.algorithms.health_checks import require_bounded
+from agents.algorithms.trainable import require_total_episodes
 from agents.callbacks import Callback
 from agents.objectives.schedules import SCHEDULES
 from agents.policy.causal_lm import CausalLMPolicy, forward_in_chunks
@@ -139,7 +140,12 @@ class SB3PPO:
         return self.config.seed
 
     def learn(self, total_episodes: int) -> Self:
-        """Trains until `total_episodes` have ended, those of earlier calls included."""
+        """Trains until `total_episodes` have ended, those of earlier calls included.
+
+        Raises:
+            ValueError: If that is no int of at least 1.
+        """
+        require_total_episodes(total_episodes)
         for callback in self.callbacks:
             callback.on_training_start(self, total_episodes)
         while self.n_episodes < total_episodes:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from agents.applications.fine_tuning import TrackerName
+from agents.field_kinds import require_kinds
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class PretrainConfig:
     """Seed of the order of the batches and of dropout."""
 
     def __post_init__(self) -> None:
+        require_kinds(self)
         for name in ("epochs", "batch_tokens", "eval_every", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -57,8 +59,6 @@ class PretrainConfig:
             raise ValueError(f"warmup_fraction must be in [0, 1), got {self.warmup_fraction}")
         if self.weight_decay < 0:
             raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
-        if self.loss_on not in ("completion", "all"):
-            raise ValueError(f"loss_on must be 'completion' or 'all', got {self.loss_on!r}")
 
 
 @dataclass(frozen=True)

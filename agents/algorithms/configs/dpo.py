@@ -33,7 +33,6 @@ class DPOConfig(OfflineConfig):
         """Checks every field against its rule."""
         super().__post_init__()
         self._require("kl_coef", "above 0", self.kl_coef > 0)
-        self._require_one_of("loss", "dpo", "ipo")
         self._require("label_smoothing", "in [0, 0.5)", 0 <= self.label_smoothing < 0.5)
         self._require("margin_coef", "at least 0", self.margin_coef >= 0)
         for name in ("label_smoothing", "margin_coef"):

@@ -28,7 +28,6 @@ class ExpertIterationConfig(GroupConfig):
     def __post_init__(self) -> None:
         """Checks every field against its rule."""
         super().__post_init__()
-        self._require_one_of("select_by", "weight", "filter")
         self._require("keep", "at least 1", self.keep >= 1)
         below = f"below group_size={self.group_size}, or nothing is left out"
         self._require("keep", below, self.keep < self.group_size)

@@ -100,9 +100,6 @@ class GRPOConfig(GroupConfig):
     def __post_init__(self) -> None:
         """Checks every field against its rule."""
         super().__post_init__()
-        self._require_one_of("scale_by", "group", "batch", "nothing")
-        self._require_one_of("aggregation", "token", "sequence", "constant")
-        self._require_one_of("ratio", "token", "sequence", "clipped_weight")
         self._require("max_tokens", "at least 1", self.max_tokens >= 1)
         self._require("max_redraws", "at least 0", self.max_redraws >= 0)
         self._require("clip_range", "in (0, 1)", 0 < self.clip_range < 1)

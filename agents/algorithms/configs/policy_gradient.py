@@ -61,8 +61,6 @@ class PolicyGradientConfig(StepsConfig):
         for name in ("ent_coef", "kl_coef"):
             self._require(name, "at least 0", getattr(self, name) >= 0)
         self._require_none_or_positive("target_kl", "kl_target")
-        self._require_one_of("kl_in", "reward", "loss")
-        self._require_one_of("kl_estimator", "k1", "k2", "k3", "exact")
         at_most = f"at most n_episodes={self.n_episodes}"
         self._require("batch_size", at_most, self.batch_size <= self.n_episodes)
         if self.kl_target is not None:

@@ -37,7 +37,6 @@ class REINFORCEConfig(PolicyGradientConfig):
     def __post_init__(self) -> None:
         """Checks every field against its rule."""
         super().__post_init__()
-        self._require_one_of("baseline", "value", "batch_mean")
         self._require("gamma", "in [0, 1]", 0 <= self.gamma <= 1)
         self._require("vf_coef", "at least 0", self.vf_coef >= 0)
         without = "left out with baseline='batch_mean', which has no values"

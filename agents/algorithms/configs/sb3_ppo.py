@@ -18,8 +18,3 @@ class SB3PPOConfig(PPOConfig):
 
     network: Literal["mlp", "transformer"] = "mlp"
     """An MLP on one-hots of the whole text, or the model as features extractor."""
-
-    def __post_init__(self) -> None:
-        """Checks every field against its rule."""
-        super().__post_init__()
-        self._require_one_of("network", "mlp", "transformer")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from agents.field_kinds import require_kinds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +43,12 @@ class StepsConfig:
     """Of everything that is drawn."""
 
     def __post_init__(self) -> None:
-        """Checks every field against its rule."""
+        """Checks every field against its kind, and its rule."""
+        require_kinds(self)
         for name in ("n_epochs", "batch_size"):
             self._require(name, "at least 1", getattr(self, name) >= 1)
         for name in ("learning_rate", "adam_epsilon", "max_grad_norm"):
             self._require(name, "above 0", getattr(self, name) > 0)
-        self._require_one_of("lr_schedule", "constant", "linear")
         micro, decay = self.micro_batch_size, self.ema_decay
         self._require("micro_batch_size", "None or at least 1", micro is None or micro >= 1)
         self._require("ema_decay", "None or in (0, 1)", decay is None or 0 < decay < 1)
@@ -63,7 +65,3 @@ class StepsConfig:
         for name in names:
             value = getattr(self, name)
             self._require(name, "None or above 0", value is None or value > 0)
-
-    def _require_one_of(self, name: str, *choices: Any) -> None:
-        rule = " or ".join(map(repr, choices))
-        self._require(name, rule, getattr(self, name) in choices)
