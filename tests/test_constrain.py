@@ -698,3 +698,11 @@ def test_a_large_vocabulary_costs_a_row_per_distinct_mask() -> None:
     assert all(info["text_episode"].completion.endswith(letter) for info in rollout.infos)
     assert len(rollout.texts.action_masks.table) <= 20  # 5 lengths, 2 states, the end, and all
     assert len(envs.composition._masks) <= 20
+
+
+def test_an_environment_of_another_kind_is_refused() -> None:
+    message = "env must be a TextGenEnv or a TextGenVectorEnv, in whatever wrappers, got .*CartPole"
+    with pytest.raises(TypeError, match=message):
+        Constrain(gym.make("CartPole-v1"), MinimumLength(2))
+    with pytest.raises(TypeError, match=message):
+        vector_wrappers.Constrain(gym.make_vec("CartPole-v1", num_envs=2), MinimumLength(2))

@@ -438,7 +438,13 @@ def test_what_was_handed_out_does_not_change_later() -> None:
     [
         ({"prompts": []}, r"prompts must hold at least one prompt, got \[\]"),
         ({"max_prompt_tokens": 1}, r"1 to max_prompt_tokens=1 tokens, got 2 in 'ab'"),
-        ({"prompts": ["a", ""]}, r"1 to max_prompt_tokens=1 tokens, got 0 in ''"),
+        ({"prompts": ["a", ""]}, r"prompts\[1\]: a prompt must have at least 1 token, got 0 in ''"),
+        ({"prompts": [""]}, r"prompts\[0\]: a prompt must have at least 1 token, got 0 in ''"),
+        (
+            {"prompts": ["a", "ab"], "max_prompt_tokens": 1},
+            r"prompts\[1\]: a prompt must have 1 to max_prompt_tokens=1 tokens, got 2 in 'ab'",
+        ),
+        ({"sampling": ["random"]}, r"sampling must be one of .*got \['random'\]"),
         ({"prompts": ["ax"]}, r"tokens, got 'ax', in which 'x' is unknown"),
         ({"prompts": lambda np_random: "a"}, r"max_prompt_tokens must be given.*got None"),
         (
@@ -461,6 +467,42 @@ def test_a_wrong_argument_is_named_with_its_rule_and_value(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         env_of(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"max_new_tokens": 2.0}, "max_new_tokens must be an integer, got 2.0"),
+        ({"max_new_tokens": "3"}, "max_new_tokens must be an integer, got '3'"),
+        ({"max_new_tokens": None}, "max_new_tokens must be an integer, got None"),
+        ({"max_new_tokens": True}, "max_new_tokens must be an integer, got True"),
+        ({"max_prompt_tokens": "9"}, "max_prompt_tokens must be an integer, got '9'"),
+        ({"prompt_template": None}, r"prompt_template must be a text with '\{prompt\}', got None"),
+        ({"stop_token_ids": 3}, "stop_token_ids must list token ids, got 3"),
+        ({"chat": "no"}, "chat must be True or False, got 'no'"),
+        ({"responder": 3, "max_response_tokens": 9}, "responder must be a callable or None, got 3"),
+        ({"responder": list, "max_response_tokens": "9"}, "max_response_tokens must be an integer"),
+        (
+            {"responder": list, "max_response_tokens": 9, "response_template": None},
+            r"response_template must be a text with '\{response\}', got None",
+        ),
+        (
+            {"prompts": lambda: "a", "max_prompt_tokens": 4},
+            r"prompts must be a callable fn\(np_random\) of one argument, .* signature \(\)",
+        ),
+        ({"reward_function": lambda a, b, c: 0.0}, "reward_function: a reward function takes one"),
+    ],
+)
+def test_an_argument_of_another_type_is_named_with_its_rule_and_value(
+    arguments: dict[str, Any], message: str
+) -> None:
+    for make in (env_of, TextGenVectorEnv):
+        with pytest.raises(TypeError, match=message):
+            make(**arguments)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert env_of(max_new_tokens=np.int64(3)).max_new_tokens == 3
 
 
 def test_a_tokenizer_without_eos_cannot_make_an_environment(bpe: Any) -> None:

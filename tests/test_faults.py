@@ -315,13 +315,29 @@ class Vocabulary:
         ({"excluded_token_ids": frozenset({-1, 9})}, r"must be in \[0, 5\), got \[-1, 9\]"),
         (
             {"encode": lambda text: [0, 7]},
-            r"tokenizer.encode must return ids in \[0, 5\), got \[0 7\] of 'ab'",
+            r"encode must return a list of ids, integers in \[0, 5\), got \[0, 7\] of 'ab'",
         ),
-        ({"encode": lambda text: [-1]}, r"must return ids in \[0, 5\), got \[-1\] of 'ab'"),
+        ({"encode": lambda text: [-1]}, r"integers in \[0, 5\), got \[-1\] of 'ab'"),
+        ({"encode": lambda text: [0.5]}, r"integers in \[0, 5\), got \[0.5\] of 'ab'"),
+        ({"encode": lambda text: [[0], [1]]}, r"got \[\[0\], \[1\]\] of 'ab'"),
+        ({"encode": lambda text: "01"}, r"integers in \[0, 5\), got '01' of 'ab'"),
     ],
 )
 def test_a_broken_vocabulary_is_refused(make: Any, broken: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
+        make(**task_of(tokenizer=Vocabulary(**broken)))
+
+
+@pytest.mark.parametrize("make", [TextGenEnv, TextGenVectorEnv])
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ({"excluded_token_ids": ()}, r"tokenizer.excluded_token_ids must be a set, got \(\)"),
+        ({"vocab_size": "5"}, "tokenizer.vocab_size must be an integer, got '5'"),
+    ],
+)
+def test_a_vocabulary_of_other_types_is_refused(make: Any, broken: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         make(**task_of(tokenizer=Vocabulary(**broken)))
 
 
@@ -330,7 +346,7 @@ def test_an_id_outside_the_vocabulary_in_a_drawn_prompt_is_refused() -> None:
     prompts = Custom("a", "aaaaaaa")
     env = TextGenEnv(**task_of(tokenizer=tokenizer, prompts=prompts, max_prompt_tokens=4))
     env.reset()
-    with pytest.raises(ValueError, match=r"must return ids in \[0, 5\), got \[7\]"):
+    with pytest.raises(ValueError, match=r"integers in \[0, 5\), got \[7\]"):
         env.reset()
 
 

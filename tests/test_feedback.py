@@ -164,14 +164,26 @@ def test_it_wraps_what_gymnasium_makes_and_its_spec_makes_it_again() -> None:
         assert again.unwrapped.task.max_new_tokens == 4
 
 
+def test_an_environment_without_texts_is_refused_when_wrapping() -> None:
+    message = "env must observe a Dict with input_ids and attention_mask, .* got Box"
+    with pytest.raises(ValueError, match=message):
+        Feedback(gym.make("CartPole-v1"), letters)
+    for mode in ("vector_entry_point", "sync"):
+        envs = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode=mode)
+        with pytest.raises(ValueError, match=message):
+            vector_wrappers.Feedback(envs, letters)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ({"mode": "swap"}, ValueError, "mode must be 'replace' or 'add', got 'swap'"),
         ({"weight": float("nan")}, ValueError, "weight must be finite, got nan"),
-        ({"reward_function": lambda: 0.0}, TypeError, "a reward function takes one"),
+        ({"weight": "2"}, TypeError, "weight must be a number, got '2'"),
+        ({"weight": True}, TypeError, "weight must be a number, got True"),
+        ({"reward_function": lambda: 0.0}, TypeError, "^reward_function: a reward function takes"),
     ],
-    ids=["mode", "weight", "function"],
+    ids=["mode", "weight", "text", "truth", "function"],
 )
 def test_wrong_arguments_are_refused_when_wrapping(
     arguments: dict[str, Any], error: type[Exception], message: str

@@ -114,3 +114,11 @@ def test_both_versions_observe_the_same(mode: AutoresetMode, with_budget: bool) 
         if mode is AutoresetMode.DISABLED and ended.any():
             reset = [e.reset(options={"reset_mask": ended.copy()}) for e in (native, sync)]
             assert data_equivalence(*map(plain, reset), exact=True)
+
+
+def test_an_environment_without_texts_is_refused() -> None:
+    message = "env must observe a Dict with input_ids and attention_mask, .* got Box"
+    with pytest.raises(ValueError, match=message):
+        PaddedTokens(gym.make("CartPole-v1"))
+    with pytest.raises(ValueError, match=message):
+        vector_wrappers.PaddedTokens(gym.make_vec("CartPole-v1", num_envs=2))

@@ -149,6 +149,31 @@ def test_a_path_of_another_kind_is_refused_and_not_a_prompt(name: str, kind: Any
     assert listed([name]) == [Prompt(name)]
 
 
+@pytest.mark.parametrize(
+    ("name", "loaded"),
+    [
+        ("hub:foo/bar", r"by datasets.load_dataset\('foo/bar', split='train'\)"),
+        ("data/prompts", r"by datasets.load_from_disk\('data/prompts'\)"),
+        ("../data", r"by datasets.load_from_disk\('../data'\)"),
+        ("~/my-data/prompts", "by datasets.load_from_disk"),
+    ],
+)
+def test_the_name_of_a_data_set_is_refused_and_says_how_to_load_it(name: str, loaded: str) -> None:
+    with pytest.raises(ValueError, match=f"prompts must be a path .*got '{name}'; .*{loaded}"):
+        as_prompt_source(name)
+    assert listed([name]) == [Prompt(name)]
+
+
+def test_a_text_that_names_an_existing_folder_is_no_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "questions").mkdir()
+    assert listed("questions") == [Prompt("questions")]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"load_from_disk\('questions'\)"):
+        as_prompt_source("questions")
+
+
 def test_a_text_that_names_an_existing_file_is_taken_for_its_path(tmp_path: Path) -> None:
     path = tmp_path / "how are you"
     path.touch()
@@ -156,7 +181,21 @@ def test_a_text_that_names_an_existing_file_is_taken_for_its_path(tmp_path: Path
         as_prompt_source(str(path))
 
 
-@pytest.mark.parametrize("text", ["How are you?", "Hm...", "3.14", "See notes.md", "Hi.\x00", "."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "How are you?",
+        "Hm...",
+        "3.14",
+        "See notes.md",
+        "Hi.\x00",
+        ".",
+        "/",
+        "1/2=",
+        "Yes / no",
+        "hub:",
+    ],
+)
 def test_a_text_that_looks_like_no_path_is_a_prompt(text: str) -> None:
     assert listed(text) == [Prompt(text)]
 

@@ -99,3 +99,11 @@ def test_vector_wrapper_works_around_gymnasiums_own_vectors() -> None:
     sync = gym.make_vec("TextGen-v0", num_envs=2, vectorization_mode="sync")
     observations, _ = vector_wrappers.RemainingTokens(sync).reset(seed=0)
     assert observations["remaining_tokens"].tolist() == [[20], [20]]
+
+
+def test_an_environment_of_another_kind_is_refused() -> None:
+    message = "env must be a TextGenEnv or a TextGenVectorEnv, in whatever wrappers, got .*CartPole"
+    with pytest.raises(TypeError, match=message):
+        RemainingTokens(gym.make("CartPole-v1"))
+    with pytest.raises(TypeError, match=message):
+        vector_wrappers.RemainingTokens(gym.make_vec("CartPole-v1", num_envs=2))

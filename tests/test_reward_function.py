@@ -141,6 +141,8 @@ def test_any_other_signature_is_refused_with_the_rule_and_what_was_received(fn, 
         as_reward_function(fn)
     message = str(caught.value)
     assert message.startswith("fn: ")
+    with pytest.raises(TypeError, match=r"^potential: a reward function takes one"):
+        as_reward_function(fn, "potential")
     assert "one required positional argument" in message
     assert "two (prompt, completion)" in message
     assert message.endswith(received)
@@ -499,7 +501,7 @@ def test_a_total_that_overflows_is_refused_though_each_component_is_finite():
         ({"a": 1.0}, r"missing \['b'\], unknown \[\]"),
         ({"a": 1.0, "b": 1.0, "c": 2.0}, r"missing \[\], unknown \['c'\]"),
         ({}, r"functions \['a', 'b'\], received \{\}: missing \['a', 'b'\]"),
-        ({"a": 1.0, "b": math.nan}, r"weights\['b'\] must be a finite number, received nan"),
+        ({"a": 1.0, "b": math.nan}, r"weights\['b'\] must be finite, got nan"),
     ],
 )
 def test_weights_must_name_the_functions_and_be_finite(weights, message):
@@ -513,8 +515,23 @@ def test_an_empty_sum_is_refused():
 
 
 def test_a_sum_refuses_what_is_no_reward_function():
-    with pytest.raises(TypeError, match=r"received <function three.*\(a, b, c\)"):
+    with pytest.raises(
+        TypeError, match=r"^functions\['a'\]: .*received <function three.*\(a, b, c\)"
+    ):
         WeightedSum({"a": three})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([letters], [1.0]), r"functions must be a mapping from names, got \[<function letters"),
+        (({"a": letters}, [1.0]), r"weights must be a mapping from names, got \[1.0\]"),
+        (({"a": letters}, {"a": "1"}), r"weights\['a'\] must be a number, got '1'"),
+    ],
+)
+def test_a_sum_needs_names_and_numbers(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        WeightedSum(*arguments)
 
 
 def test_a_sum_does_not_see_later_changes_of_its_arguments():
@@ -595,7 +612,7 @@ def test_interrupts_pass_through_on_error(failing_size):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_the_stated_value_must_be_finite(value):
-    with pytest.raises(ValueError, match=f"value must be a finite number, received {value}"):
+    with pytest.raises(ValueError, match=f"value must be finite, got {value}"):
         OnError(letters, value=value)
 
 

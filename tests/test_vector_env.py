@@ -590,6 +590,21 @@ def test_stepping_and_rendering_need_a_reset_and_seeds_must_be_as_many_as_rows()
         envs.reset(seed=[1, 2])
 
 
+@pytest.mark.parametrize("seed", [1.5, "ab", np.int64(3)])
+def test_seeds_of_other_types_are_refused(seed: Any) -> None:
+    with pytest.raises(TypeError, match="seed must be an int or 3 of them, got "):
+        envs_of(3).reset(seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "rule"),
+    [("2", TypeError, "an integer, got '2'"), (0, ValueError, "at least 1, got 0")],
+)
+def test_a_wrong_number_of_rows_is_refused(number: Any, error: type[Exception], rule: str) -> None:
+    with pytest.raises(error, match=f"num_envs must be {rule}"):
+        TextGenVectorEnv(number)
+
+
 def test_a_reward_that_fails_stops_the_step_and_leaves_the_text_ended() -> None:
     def picky(prompt: str, completion: str) -> float:
         return 1.0 if completion == "b" else float("nan")

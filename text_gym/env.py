@@ -127,7 +127,7 @@ class TextGenEnv(gym.Env[Observation, Any]):
             see `text_gym.rendering.render_image`.
 
     Raises:
-        ValueError: If an argument breaks its rule; the message names both.
+        TypeError, ValueError: If an argument breaks its rule; the message names both.
         OSError: If `render_font` is no font.
 
     Example:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from text_gym.number_rules import require_count
 from text_gym.prompts import Prompt, PromptLike, PromptList, as_prompt, read_prompts
 from text_gym.quoting import quoted
 from text_gym.row_state import recalled_prompt, recorded_prompt
@@ -170,8 +172,7 @@ class GroupedPrompts(PromptSource):
     shared = True
 
     def __init__(self, source: Any, size: int) -> None:
-        if size < 1:
-            raise ValueError(f"size must be at least 1, got {size}")
+        require_count(size, "size")
         self._source = as_prompt_source(source)
         self._size = size
         self._prompt: Prompt | None = None
@@ -287,14 +288,32 @@ class CallablePrompts(PromptSource):
 
     Args:
         function: `function(np_random) -> Prompt`, or anything that `as_prompt` accepts.
+
+    Raises:
+        TypeError: If it does not take one argument.
     """
 
     def __init__(self, function: Callable[[np.random.Generator], Any]) -> None:
+        _require_one_argument(function)
         self._function = function
 
     def draw(self, np_random: np.random.Generator) -> Prompt:
         """Returns what the function makes of `np_random`."""
         return as_prompt(self._function(np_random))
+
+
+def _require_one_argument(function: Callable[[np.random.Generator], Any]) -> None:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # what is written in C may have none to read
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise TypeError(
+            "prompts must be a callable fn(np_random) of one argument, a numpy.random.Generator, "
+            f"got {quoted(function)} with the signature {signature}"
+        ) from error
 
 
 PromptsLike = PromptList | PromptSource | Callable[[np.random.Generator], PromptLike]
@@ -320,7 +339,7 @@ def as_prompt_source(prompts: PromptsLike, sampling: Sampling | None = None) -> 
         TypeError: If `prompts` is none of the above.
     """
     kinds = {"with_replacement": UniformPrompts, "without_replacement": EpochPrompts}
-    if sampling is not None and sampling not in kinds:
+    if sampling is not None and sampling not in [*kinds]:  # which may be unhashable
         raise ValueError(f"sampling must be one of {sorted(kinds)}, got {sampling!r}")
     if isinstance(prompts, PromptSource) or callable(prompts):
         if sampling is not None:

@@ -34,9 +34,12 @@ class PromptStreams:
             The first seed; None if there is none, and nothing was seeded.
 
         Raises:
+            TypeError: If `seed` is neither an int nor a sequence.
             ValueError: If there is not one for each row.
         """
         n = len(self._streams)
+        if not isinstance(seed, int | list | tuple | np.ndarray):
+            raise TypeError(f"seed must be an int or {n} of them, got {seed!r}")
         seeds = [seed + row for row in range(n)] if isinstance(seed, int) else seed
         if len(seeds) != n:
             raise ValueError(f"seed must be an int or {n} of them, got {seed}")

@@ -20,8 +20,15 @@ from text_gym.order import require_order
 from text_gym.quoting import quoted
 
 SUFFIXES = (".txt", ".jsonl", ".csv")
-_FILE_NAME = re.compile(r"\S+\.[A-Za-z]\w{0,7}")
-"""One word that ends as a file's name does: more likely a path than a prompt."""
+_HUB = "hub:"
+_PLACE = re.compile(
+    rf"{_HUB}\S+"
+    r"|\S+\.[A-Za-z]\w{0,7}"
+    r"|(?:~|\.{1,2})/[\w./-]+"
+    r"|/?(?:[A-Za-z][\w.-]*/)+[\w.-]*"
+)
+"""One word that is a data set's on the hub, ends as a file's name does, or has folders before it:
+more likely where prompts are than a prompt."""
 
 
 @dataclass(frozen=True)
@@ -101,16 +108,16 @@ def read_prompts(prompts: PromptList) -> list[Prompt]:
     """Returns all prompts of a text, a sequence, or a `.txt`, `.jsonl` or `.csv` file.
 
     Of a `.csv` file the first row names the columns, and an empty cell says nothing. A text of one
-    word that ends as a file's name does (`"prompts.tsv"`), or that names an existing file, is taken
-    for a path. What has no length is refused, as it may be endless; so is what has no order, and a
-    table, which is a sequence of columns.
+    word that looks like a path (`"prompts.tsv"`, `"data/prompts"`, `"hub:owner/name"`), or that
+    names what exists, is taken for one. What has no length is refused, as it may be endless; so is
+    what has no order, and a table, which is a sequence of columns.
 
     Raises:
         TypeError: If `prompts` is none of these.
         ValueError: If a path has another suffix, or a line of a file is no prompt; the message
             gives its number.
     """
-    if isinstance(prompts, Path) or (isinstance(prompts, str) and _names_a_file(prompts)):
+    if isinstance(prompts, Path) or (isinstance(prompts, str) and _names_a_place(prompts)):
         return _read(Path(prompts))
     if isinstance(prompts, str | Prompt):
         return [as_prompt(prompts)]
@@ -141,18 +148,20 @@ def _rows(prompts: Iterable[Any]) -> list[Prompt]:
     return [as_prompt(row) for row in rows]
 
 
-def _names_a_file(text: str) -> bool:
+def _names_a_place(text: str) -> bool:
+    if text.strip("./") == "":  # folders everywhere, and marks
+        return False
     suffix = Path(text).suffix
-    return suffix in SUFFIXES or _FILE_NAME.fullmatch(text) is not None or os.path.isfile(text)
+    return suffix in SUFFIXES or _PLACE.fullmatch(text) is not None or os.path.exists(text)
 
 
 def _read(path: Path) -> list[Prompt]:
     """Reads one prompt a line; blank lines are skipped."""
     if path.suffix not in SUFFIXES:
-        name = quoted(str(path))
+        name = str(path)
         raise ValueError(
-            f"prompts must be a path that ends in {' or '.join(SUFFIXES)}, got {name}; "
-            f"if that is the prompt itself, give [{name}]"
+            f"prompts must be a path that ends in {' or '.join(SUFFIXES)}, got {quoted(name)}"
+            f"{_loaded(name)}; if that is the prompt itself, give [{quoted(name)}]"
         )
     if path.suffix == ".csv":
         return _read_table(path)
@@ -166,6 +175,17 @@ def _read(path: Path) -> list[Prompt]:
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"prompts file {path}, line {number}: {error}") from error
     return rows
+
+
+def _loaded(name: str) -> str:
+    """Says how a data set is given, if the name may be of one."""
+    if name.startswith(_HUB):
+        call = f"load_dataset({name.removeprefix(_HUB)!r}, split='train')"
+    elif not Path(name).suffix:
+        call = f"load_from_disk({name!r})"
+    else:
+        return ""
+    return f"; a data set must be loaded first, by datasets.{call}"
 
 
 def _read_table(path: Path) -> list[Prompt]:

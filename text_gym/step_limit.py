@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from text_gym.number_rules import require_count
+
 
 class StepLimit:
     """Counts the steps of each row, as `gymnasium.wrappers.TimeLimit` does.
@@ -28,8 +30,7 @@ class StepLimit:
     """
 
     def __init__(self, n: int, max_episode_steps: int) -> None:
-        if max_episode_steps < 1:
-            raise ValueError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
+        require_count(max_episode_steps, "max_episode_steps")
         self._last = max_episode_steps
         self._taken = np.zeros(n, dtype=np.int64)
 

@@ -6,7 +6,8 @@ finished row of token ids into an `Episode`. It has no row of its own and does n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from text_gym import small_talk
 from text_gym.chat import ChatTemplate, as_conversation
 from text_gym.episode import Episode, Passage, StopReason, TokenIds
+from text_gym.number_rules import require_count
 from text_gym.prompt_sources import PromptsLike, Sampling, as_prompt_source
 from text_gym.prompt_template import FIELD, require_field
 from text_gym.prompts import Prompt, as_prompt
@@ -63,6 +65,15 @@ def _key(prompt: Prompt) -> str:
     return prompt.text if prompt.messages is None else repr(prompt.messages)
 
 
+@contextmanager
+def _naming(place: int) -> Iterator[None]:
+    """Says of a ValueError which of the listed prompts it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"prompts[{place}]: {error}") from error
+
+
 class TextTask:
     """Defines one text-generation task; the arguments are those of `TextGenEnv`."""
 
@@ -85,10 +96,11 @@ class TextTask:
         max_turn_tokens: int | None = None,
         max_turns: int | None = None,
     ) -> None:
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        require_count(max_new_tokens, "max_new_tokens")
         if limit not in ("terminate", "truncate"):
             raise ValueError(f"limit must be 'terminate' or 'truncate', got {limit!r}")
+        if not isinstance(chat, bool):
+            raise TypeError(f"chat must be True or False, got {quoted(chat)}")
         require_field(prompt_template, "prompt_template")
         self.turns = turn_rules(
             responder,
@@ -104,7 +116,7 @@ class TextTask:
             else as_tokenizer(tokenizer)
         )
         self.reward_function = as_reward_function(
-            WordCount() if reward_function is None else reward_function
+            WordCount() if reward_function is None else reward_function, "reward_function"
         )
         self.pays_each_turn = self.turns is not None and pays_each_turn(self.reward_function)
         self.max_new_tokens = max_new_tokens
@@ -122,6 +134,8 @@ class TextTask:
         for name, (template, default) in templates.items():
             if chat and template != default:
                 raise ValueError(f"{name} must be left out where chat=True, got {quoted(template)}")
+        if not isinstance(stop_token_ids, Iterable):
+            raise TypeError(f"stop_token_ids must list token ids, got {quoted(stop_token_ids)}")
         stop_token_ids = tuple(stop_token_ids)
         if self.chat is not None and self.chat.end_of_turn_id != self.tokenizer.eos_token_id:
             stop_token_ids = (*stop_token_ids, self.chat.end_of_turn_id)
@@ -144,17 +158,21 @@ class TextTask:
     def _stop_codes(self, stop_token_ids: Sequence[int]) -> NDArray[np.int8]:
         """Returns the table (V,) from token id to `GOES_ON`, `EOS` or `STOP`."""
         vocab_size = self.tokenizer.vocab_size
+        require_count(vocab_size, "tokenizer.vocab_size")
         action_space = spaces.Discrete(vocab_size)
         wrong = [token for token in stop_token_ids if not contains_id(action_space, token)]
         if wrong:
             raise ValueError(f"stop_token_ids must be integers in [0, {vocab_size}), got {wrong}")
-        outside = sorted(self.tokenizer.excluded_token_ids - set(range(vocab_size)))
+        excluded = self.tokenizer.excluded_token_ids
+        if not isinstance(excluded, Set):
+            raise TypeError(f"tokenizer.excluded_token_ids must be a set, got {quoted(excluded)}")
+        outside = sorted(excluded - set(range(vocab_size)))
         if outside:
             raise ValueError(
                 f"tokenizer.excluded_token_ids must be in [0, {vocab_size}), got {outside}"
             )
         eos = self.tokenizer.eos_token_id
-        if not contains_id(action_space, eos) or eos in self.tokenizer.excluded_token_ids:
+        if not contains_id(action_space, eos) or eos in excluded:
             raise ValueError(
                 f"tokenizer.eos_token_id must be an integer in [0, {vocab_size}) that is not "
                 f"excluded, got {eos!r}"
@@ -166,8 +184,8 @@ class TextTask:
 
     def _room_for_prompts(self, max_prompt_tokens: int | None) -> int:
         """Encodes the listed prompts once, so that one that does not fit is found at once."""
-        if max_prompt_tokens is not None and max_prompt_tokens < 1:
-            raise ValueError(f"max_prompt_tokens must be at least 1, got {max_prompt_tokens}")
+        if max_prompt_tokens is not None:
+            require_count(max_prompt_tokens, "max_prompt_tokens")
         prompts = self.source.prompts
         if prompts is None:
             if max_prompt_tokens is None:
@@ -177,16 +195,15 @@ class TextTask:
             return max_prompt_tokens
         token_ids = [self._tokenized_at(place, prompt) for place, prompt in enumerate(prompts)]
         room = max(map(len, token_ids)) if max_prompt_tokens is None else max_prompt_tokens
-        for prompt, ids in zip(prompts, token_ids, strict=True):
-            encoded = self._fitting(prompt, ids, room)
+        for place, (prompt, ids) in enumerate(zip(prompts, token_ids, strict=True)):
+            with _naming(place):
+                encoded = self._fitting(prompt, ids, room)
             self._encoded[_key(prompt)] = self._ahead[id(prompt)] = encoded
         return room
 
     def _tokenized_at(self, place: int, prompt: Prompt) -> TokenIds:
-        try:
+        with _naming(place):
             return self._tokenized(prompt)
-        except ValueError as error:
-            raise ValueError(f"prompts[{place}]: {error}") from error
 
     def _tokenized(self, prompt: Prompt) -> TokenIds:
         if self.chat is not None:
@@ -195,16 +212,21 @@ class TextTask:
             raise ValueError(f"prompts of messages need chat=True, got {quoted(prompt.text)}")
         else:
             ids = encode_prompt(self.tokenizer, self.prompt_template, prompt.text)
-        return self._in_vocabulary(ids, prompt.text)
+        token_ids = self._in_vocabulary(ids, prompt.text)
+        if not token_ids.size:
+            raise ValueError(f"a prompt must have at least 1 token, got 0 in {quoted(prompt.text)}")
+        return token_ids
 
     def _in_vocabulary(self, ids: Sequence[int], text: str) -> TokenIds:
-        token_ids = np.array(ids, dtype=np.int64)
+        given = np.array(ids)
         size = self.tokenizer.vocab_size
-        if token_ids.size and not 0 <= token_ids.min() <= token_ids.max() < size:
+        are_integers = given.ndim == 1 and given.dtype.kind in "iu"
+        if given.size and not (are_integers and 0 <= given.min() <= given.max() < size):
             raise ValueError(
-                f"tokenizer.encode must return ids in [0, {size}), got {token_ids} "
-                f"of {quoted(text)}"
+                f"tokenizer.encode must return a list of ids, integers in [0, {size}), got "
+                f"{quoted(ids)} of {quoted(text)}"
             )
+        token_ids = given.astype(np.int64, copy=False)
         token_ids.setflags(write=False)  # episodes share them
         return token_ids
 
@@ -227,7 +249,7 @@ class TextTask:
         return self._in_vocabulary(ids, text)
 
     def _fitting(self, prompt: Prompt, token_ids: TokenIds, room: int) -> EncodedPrompt:
-        if not 1 <= len(token_ids) <= room:
+        if len(token_ids) > room:
             raise ValueError(
                 f"a prompt must have 1 to max_prompt_tokens={room} tokens, got {len(token_ids)} "
                 f"in {quoted(prompt.text)}"
@@ -248,8 +270,9 @@ class TextTask:
             ValueError: If a listed prompt does not fit into it.
         """
         source = as_prompt_source(prompts)
-        for prompt in source.prompts or ():
-            self.encode(prompt)
+        for place, prompt in enumerate(source.prompts or ()):
+            with _naming(place):
+                self.encode(prompt)
         self.source = source
 
     def draw(self, np_random: np.random.Generator) -> EncodedPrompt:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from text_gym.episode import Passage, StopReason
+from text_gym.number_rules import require_count
+from text_gym.prompt_template import require_field
 from text_gym.quoting import quoted
 
 
@@ -89,6 +91,7 @@ def turn_rules(
     """Returns the rules that a task's arguments make; None for a text of one turn.
 
     Raises:
+        TypeError: If a number is no integer, the responder no callable or the template no text.
         ValueError: If a number is below 1, there is no room for answers, the template leaves them
             out, or there is something to say of turns without a responder.
     """
@@ -104,13 +107,13 @@ def turn_rules(
                 f"{next(iter(given))} must be left out without a responder, got {given}"
             )
         return None
+    if not callable(responder):
+        raise TypeError(f"responder must be a callable or None, got {quoted(responder)}")
     for name, number in given.items():
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}")
+        require_count(number, name)
     if max_response_tokens is None:
         raise ValueError("max_response_tokens must be given with a responder, got None")
-    if RESPONSE not in template:
-        raise ValueError(f"response_template must contain '{RESPONSE}', got {quoted(template)}")
+    require_field(template, "response_template", RESPONSE)
     turn_tokens = min(max_turn_tokens or max_new_tokens, max_new_tokens)
     return TurnRules(responder, template, max_response_tokens, turn_tokens, max_turns)
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from text_gym.env import TextGenEnv, check_render_mode
 from text_gym.episode import Episode
 from text_gym.lazy_info import Deferred, LazyInfo
+from text_gym.number_rules import require_count
 from text_gym.prompt_streams import PromptStreams
 from text_gym.rendering import render_text, require_font
 from text_gym.rendering.text import write_text
@@ -71,7 +72,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         **task: The arguments of `TextGenEnv`.
 
     Raises:
-        ValueError: If an argument breaks its rule; the message names both.
+        TypeError, ValueError: If an argument breaks its rule; the message names both.
         OSError: If `render_font` is no font.
 
     Example:
@@ -95,8 +96,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         max_episode_steps: int | None = None,
         **task: Any,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        require_count(num_envs, "num_envs")
         check_render_mode(render_mode, TextGenEnv.metadata)
         require_font(render_font)
         self.task = TextTask(**task)

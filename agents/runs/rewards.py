@@ -99,7 +99,8 @@ def _term(name: str, about: Any) -> Term:
 def _load(term: Term, device: torch.device | str) -> RewardFunction:
     name = term.name
     if is_place(name):
-        return as_reward_function(made(load_object(name, "reward"), term.arguments, name, "reward"))
+        fn = made(load_object(name, "reward"), term.arguments, name, "reward")
+        return as_reward_function(fn, f"reward {name!r}")
     if term.arguments:
         raise ValueError(f"reward {name!r} must be a place in code to take arguments, got {term}")
     if name in REWARDS:

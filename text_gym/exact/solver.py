@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from text_gym.exact.scoring import score_completions
 from text_gym.exact.solution import Solution
 from text_gym.exact.tree import Mask, Masks, grow
+from text_gym.inner_env import task_of
 from text_gym.rewards import RewardFunction, as_reward_function
 from text_gym.task import EncodedPrompt, TextTask
 
@@ -81,19 +82,20 @@ def solve(
         _masks_of(env, task, start),
         max_completions,
     )
-    rewards = score_completions(tree, task, start, as_reward_function(function), chunk)
+    function = as_reward_function(function, "reward_function")
+    rewards = score_completions(tree, task, start, function, chunk)
     return Solution(tree, rewards, chunk)
 
 
 def _task_of(env: Any, *, reward_is_given: bool) -> TextTask:
     if isinstance(env, TextTask):
         return env
+    task = task_of(env)
     if env.unwrapped.outermost_reward_wrapper is not None and not reward_is_given:
         raise ValueError(
             "reward_function must be given where a wrapper changes what is paid, got None for an "
             f"environment in {type(env.unwrapped.outermost_reward_wrapper).__name__}"
         )
-    task: TextTask = env.unwrapped.task
     return task
 
 

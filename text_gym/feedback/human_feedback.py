@@ -89,7 +89,9 @@ class HumanFeedback(WaitsForPeople):
         timeout: float = 600.0,
     ) -> None:
         super().__init__(study, ("rate", "compare"), on_timeout, timeout, "a reward function")
-        self.fallback = None if isinstance(on_timeout, str) else as_reward_function(on_timeout)
+        self.fallback = (
+            None if isinstance(on_timeout, str) else as_reward_function(on_timeout, "on_timeout")
+        )
 
     def __call__(self, episodes: Sequence[Episode]) -> NDArray[np.float64]:
         """Returns what people say of n episodes, (n,), in [−1, 1].

@@ -106,11 +106,15 @@ class _PerText:
         return self
 
 
-def as_reward_function(fn: RewardFunction | PlainFunction) -> RewardFunction:
+def as_reward_function(fn: RewardFunction | PlainFunction, argument: str = "fn") -> RewardFunction:
     """Adapts a plain function of (prompt, completion); passes a reward function through.
 
     The signature decides, and `fn` is not called: two required positional parameters make a plain
     function, one makes a reward function.
+
+    Args:
+        fn: What somebody gave.
+        argument: As what, for the message.
 
     Raises:
         TypeError: If `fn` has any other signature, is a class, or has a parameter whose name says
@@ -124,29 +128,35 @@ def as_reward_function(fn: RewardFunction | PlainFunction) -> RewardFunction:
         True
     """
     if inspect.isclass(fn):
-        raise TypeError(f"fn: {_RULE}; received the class {fn.__name__}: construct it first")
+        raise TypeError(
+            f"{argument}: {_RULE}; received the class {fn.__name__}: construct it first"
+        )
     try:
         signature = inspect.signature(fn)
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"fn: {_RULE}; received {_clip(fn)}, whose signature cannot be read"
+            f"{argument}: {_RULE}; received {_clip(fn)}, whose signature cannot be read"
         ) from error
     required = [p for p in signature.parameters.values() if _is_required(p)]
     by_keyword = any(p.kind is p.KEYWORD_ONLY for p in required)
     if by_keyword or len(required) not in (1, 2):
-        raise TypeError(f"fn: {_RULE}; received {_clip(fn)} with the signature {signature}")
+        raise TypeError(f"{argument}: {_RULE}; received {_clip(fn)} with the signature {signature}")
     given = ("batch of episodes",) if len(required) == 1 else ("prompt", "completion")
-    _require_names(fn, signature, dict(zip((p.name for p in required), given, strict=True)))
+    names = dict(zip((p.name for p in required), given, strict=True))
+    _require_names(fn, signature, names, argument)
     return fn if len(required) == 1 else _PerText(fn)  # type: ignore[return-value, arg-type]
 
 
-def _require_names(fn: Any, signature: inspect.Signature, given: dict[str, str]) -> None:
+def _require_names(
+    fn: Any, signature: inspect.Signature, given: dict[str, str], argument: str
+) -> None:
     """Raises TypeError if a parameter is named for something else than it is given.
 
     Args:
         fn: The function, for the message.
         signature: Of `fn`.
         given: What each required parameter is given.
+        argument: As what `fn` was given, for the message.
     """
     for name, parameter in signature.parameters.items():
         asked = _ASKED.get(name.lower())
@@ -154,7 +164,7 @@ def _require_names(fn: Any, signature: inspect.Signature, given: dict[str, str])
         never_filled = name not in given and parameter.default is None
         if contradicts or (never_filled and asked in ("reference", "metadata")):
             raise TypeError(
-                "fn: a parameter must be named for what it is given, but that named "
+                f"{argument}: a parameter must be named for what it is given, but that named "
                 f"{name!r} would be given {'None' if never_filled else f'the {given[name]}'} (a "
                 "reward that reads references or metadata takes the batch of episodes); "
                 f"received {_clip(fn)} with the signature {signature}"

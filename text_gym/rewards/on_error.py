@@ -6,7 +6,6 @@ a judge or a service that may be down. It does not know why the reward failed an
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from text_gym.episode import Episode
+from text_gym.number_rules import require_finite
 from text_gym.rewards.function import (
     PlainFunction,
     RewardError,
@@ -55,8 +55,7 @@ class OnError:
     """
 
     def __init__(self, fn: RewardFunction | PlainFunction, *, value: float) -> None:
-        if not math.isfinite(value):
-            raise ValueError(f"value must be a finite number, received {value!r}")
+        require_finite(value, "value")
         self.fn = as_reward_function(fn)
         self.value = float(value)
         self.failures = 0

@@ -5,7 +5,6 @@ It does not know why the weights are what they are, and never changes them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from text_gym.episode import Episode
+from text_gym.number_rules import require_finite
+from text_gym.quoting import quoted
 from text_gym.rewards.function import PlainFunction, RewardFunction, as_reward_function, score
 
 
@@ -28,6 +29,8 @@ class WeightedSum:
         weights: A finite number for every name; all 1 if None.
 
     Raises:
+        TypeError: If `functions` or `weights` is no mapping, a weight no number, or a function none
+            of episodes or of prompt and completion.
         ValueError: If there are no functions, a name has no weight or a weight no function, or
             a weight is not finite.
 
@@ -49,11 +52,16 @@ class WeightedSum:
         functions: Mapping[str, RewardFunction | PlainFunction],
         weights: Mapping[str, float] | None = None,
     ) -> None:
+        for argument, given in (("functions", functions), ("weights", weights or {})):
+            if not isinstance(given, Mapping):
+                raise TypeError(f"{argument} must be a mapping from names, got {quoted(given)}")
         if not functions:
             raise ValueError("functions must hold at least one reward function, received none")
         weights = dict.fromkeys(functions, 1.0) if weights is None else weights
         _check_weights(weights, functions)
-        self.functions = {name: as_reward_function(fn) for name, fn in functions.items()}
+        self.functions = {
+            name: as_reward_function(fn, f"functions[{name!r}]") for name, fn in functions.items()
+        }
         self.weights = {name: float(weights[name]) for name in functions}
 
     def __call__(self, episodes: Sequence[Episode]) -> NDArray[np.float64]:
@@ -83,5 +91,4 @@ def _check_weights(weights: Mapping[str, float], functions: Mapping[str, Any]) -
             f"missing {sorted(missing)}, unknown {sorted(unknown)}"
         )
     for name, weight in weights.items():
-        if not math.isfinite(weight):
-            raise ValueError(f"weights[{name!r}] must be a finite number, received {weight!r}")
+        require_finite(weight, f"weights[{name!r}]")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from text_gym.constraints.composition import Composition, EmptyMaskError, Text
 from text_gym.constraints.constraint import Constraint, Vocabulary
 from text_gym.episode import TokenIds
+from text_gym.inner_env import task_of
 from text_gym.lazy_info import Deferred, LazyInfo
 from text_gym.task import Observation, TextTask
 
@@ -110,6 +111,7 @@ class Constrain(gym.Wrapper[Observation, int, Observation, int], RecordConstruct
     Raises:
         EmptyMaskError: If no text satisfies the constraints; or, when a mask is read, if it would
             be empty. The message names the constraints and the text.
+        TypeError: If `env` is of another kind.
         ValueError: If there is no constraint, or one names an id outside the vocabulary.
 
     Example:
@@ -132,7 +134,7 @@ class Constrain(gym.Wrapper[Observation, int, Observation, int], RecordConstruct
     def __init__(self, env: gym.Env[Observation, int], constraints: Constraints) -> None:
         RecordConstructorArgs.__init__(self, constraints=constraints)
         super().__init__(env)
-        self.composition = composition_of(constraints, env.get_wrapper_attr("task"))
+        self.composition = composition_of(constraints, task_of(env))
         self._inner = inner_constrain(env)
         self._text: Text | None = None
         self.masks = self._deferred()

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import gymnasium as gym
-import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from text_gym.episode import Episode
+from text_gym.number_rules import require_finite
 from text_gym.rewards import RewardFunction, as_reward_function
 from text_gym.rewards.each_turn import pays_each_turn
 from text_gym.rewards.function import Scores, reward_name, score
@@ -49,9 +49,8 @@ class FeedbackTransform(EpisodeTransform):
     ) -> None:
         if mode not in ("replace", "add"):
             raise ValueError(f"mode must be 'replace' or 'add', got {mode!r}")
-        if not np.isfinite(weight):
-            raise ValueError(f"weight must be finite, got {weight}")
-        self.reward_function = as_reward_function(reward_function)
+        require_finite(weight, "weight")
+        self.reward_function = as_reward_function(reward_function, "reward_function")
         self.mode = mode
         self.replaces = mode == "replace"
         self.weight = weight

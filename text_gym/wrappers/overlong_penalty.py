@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from text_gym.number_rules import require_finite
 from text_gym.task import Observation
 from text_gym.wrappers.reward_transform import (
     EpisodeTransform,
@@ -45,8 +46,7 @@ class OverlongTransform(EpisodeTransform):
     ) -> None:
         if not 1 <= buffer <= max_tokens:
             raise ValueError(f"buffer must be in [1, max_tokens={max_tokens}], got {buffer}")
-        if not np.isfinite(weight):
-            raise ValueError(f"weight must be finite, got {weight}")
+        require_finite(weight, "weight")
         self.max_tokens, self.buffer = max_tokens, buffer
         self.weight = weight
         self.name = name

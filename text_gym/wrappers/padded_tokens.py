@@ -11,15 +11,15 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
+from text_gym.inner_env import TEXT_KEYS, require_text
 from text_gym.task import Observation
 
 KEY = "tokens"
-TEXT_KEYS = ("input_ids", "attention_mask")
 
 
 def with_padded_tokens(space: gym.Space[Any]) -> gym.Space[Any]:
     """Returns the single observation space in which one array of symbols is the text."""
-    assert isinstance(space, spaces.Dict)
+    space = require_text(space)
     input_ids = space["input_ids"]
     assert isinstance(input_ids, spaces.Box)
     symbols = spaces.MultiDiscrete(input_ids.high + 2)

@@ -14,10 +14,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
 from text_gym.episode import Episode
+from text_gym.inner_env import require_text
 from text_gym.prompts import Prompt
 from text_gym.task import TextTask
 from text_gym.text_parts import completion_decoder
@@ -125,12 +125,7 @@ class TextTracker:
     def __init__(
         self, num_rows: int, space: gym.Space[Any], tasks: Callable[[], Sequence[TextTask]]
     ) -> None:
-        keys = {"input_ids", "attention_mask"}
-        if not isinstance(space, spaces.Dict) or not keys <= space.spaces.keys():
-            raise ValueError(
-                "env must observe a Dict with input_ids and attention_mask (wrap observations "
-                f"outside of rewards), got {space}"
-            )
+        require_text(space)
         self._reader = TextReader(tasks)
         self._prompt_lengths = np.zeros(num_rows, dtype=np.intp)
         self._prompt_ids = np.full(num_rows, UNLISTED, dtype=np.intp)

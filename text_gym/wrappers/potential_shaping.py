@@ -44,7 +44,7 @@ class ShapingTransform(StepTransform):
     ) -> None:
         if not 0 <= gamma <= 1:
             raise ValueError(f"gamma must be in [0, 1], got {gamma}")
-        self.potential = as_reward_function(potential)
+        self.potential = as_reward_function(potential, "potential")
         self.gamma = gamma
         self.name = name
         self._potentials: dict[int, float] = {}

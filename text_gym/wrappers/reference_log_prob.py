@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from text_gym.number_rules import require_finite
 from text_gym.task import Observation
 from text_gym.wrappers.partial_episodes import PartialEpisodes
 from text_gym.wrappers.reward_transform import RewardUpdate, Rows, Step, StepTransform, Values
@@ -29,8 +30,7 @@ class ReferenceTransform(StepTransform):
     gives_feedback = False
 
     def __init__(self, log_probs: LogProbs, beta: float = 1.0, name: str = "reference") -> None:
-        if not np.isfinite(beta):
-            raise ValueError(f"beta must be finite, got {beta}")
+        require_finite(beta, "beta")
         self.log_probs = log_probs
         self.beta = beta
         self.name = name

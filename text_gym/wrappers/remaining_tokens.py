@@ -11,6 +11,7 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
+from text_gym.inner_env import require_text, task_of
 from text_gym.task import Observation
 
 KEY = "remaining_tokens"
@@ -18,8 +19,9 @@ KEY = "remaining_tokens"
 
 def with_remaining_tokens(space: gym.Space[Any], max_new_tokens: int) -> spaces.Dict:
     """Returns the single observation space with the budget added."""
-    assert isinstance(space, spaces.Dict)
-    return spaces.Dict({**space.spaces, KEY: spaces.Box(0, max_new_tokens, (1,), np.int64)})
+    return spaces.Dict(
+        {**require_text(space).spaces, KEY: spaces.Box(0, max_new_tokens, (1,), np.int64)}
+    )
 
 
 def remaining_tokens(
@@ -47,7 +49,7 @@ class RemainingTokens(gym.Wrapper[Observation, int, Observation, int], RecordCon
     def __init__(self, env: gym.Env[Observation, int]) -> None:
         RecordConstructorArgs.__init__(self)
         super().__init__(env)
-        self._max_new_tokens = env.get_wrapper_attr("task").max_new_tokens
+        self._max_new_tokens = task_of(env).max_new_tokens
         self._prompt_length = 0
         self.observation_space = with_remaining_tokens(env.observation_space, self._max_new_tokens)
 

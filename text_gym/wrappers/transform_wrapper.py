@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
+from text_gym.inner_env import require_text, task_of
 from text_gym.reward_source import RewardSource, ShowsRewards
 from text_gym.task import Observation
 from text_gym.wrappers.partial_episodes import UNLISTED, TextTracker, refuse_turns
@@ -90,6 +91,9 @@ class TransformWrapper(
         env: An environment that reports `info["text_episode"]`, as `TextGenEnv` does.
         transform: The class of the transform.
         **arguments: The transform's arguments, which are recorded as the wrapper's own.
+
+    Raises:
+        ValueError: If the environment writes no texts.
     """
 
     def __init__(
@@ -104,9 +108,9 @@ class TransformWrapper(
         super().__init__(env)
         self.transform = transform(*args, **arguments)
         self.tracker = None
+        require_text(env.unwrapped.observation_space)
         if isinstance(self.transform, StepTransform):
-            space = env.observation_space
-            self.tracker = TextTracker(1, space, lambda: [env.get_wrapper_attr("task")])
+            self.tracker = TextTracker(1, env.observation_space, lambda: [task_of(env)])
         self._reward_skipped = False
         if self.transform.replaces:
             skip_rewards(env)

@@ -10,6 +10,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from text_gym.inner_env import require_text, tasks_of
 from text_gym.task import Observation
 from text_gym.wrappers.partial_episodes import UNLISTED, TextTracker, refuse_turns
 from text_gym.wrappers.reward_transform import (
@@ -35,6 +36,9 @@ class VectorTransformWrapper(TextWrapper, RecordConstructorArgs, Resumable):
         env: A vector environment that reports `infos["text_episode"]`.
         transform: The class of the transform.
         **arguments: The transform's arguments, which are recorded as the wrapper's own.
+
+    Raises:
+        ValueError: If the environments write no texts.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class VectorTransformWrapper(TextWrapper, RecordConstructorArgs, Resumable):
         super().__init__(env)
         self.transform = transform(*args, **arguments)
         self.tracker = None
+        require_text(env.unwrapped.single_observation_space)
         if isinstance(self.transform, StepTransform):
             space = env.single_observation_space
             self.tracker = TextTracker(env.num_envs, space, lambda: tasks_of(env))
@@ -184,12 +189,6 @@ class VectorTransformWrapper(TextWrapper, RecordConstructorArgs, Resumable):
             self.tracker.begin(rows, infos["prompt_length"][rows], prompt_ids[rows])
             ids, mask = observations["input_ids"][rows], observations["attention_mask"][rows]
             self.transform.begin(rows, self.tracker.texts(rows, ids, mask))
-
-
-def tasks_of(env: VectorEnv[Any, Any, Any]) -> Sequence[Any]:
-    """Returns the tasks of a native vector or of the rows of one of Gymnasium's."""
-    base: Any = env.unwrapped
-    return [base.task] if hasattr(base, "task") else base.get_attr("task")
 
 
 def _row_seeds(seed: Seed, rows: Rows) -> Iterator[tuple[int, int]]:

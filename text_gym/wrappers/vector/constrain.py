@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from text_gym.constraints.composition import EmptyMaskError, Text
+from text_gym.inner_env import task_of
 from text_gym.lazy_info import Deferred, LazyInfo
 from text_gym.task import Observation
 from text_gym.wrappers.constrain import (
@@ -42,6 +43,7 @@ class Constrain(TextWrapper, RecordConstructorArgs):
     Raises:
         EmptyMaskError: If no text satisfies the constraints; or, when masks are read, if one would
             be empty. The message names the constraints and the text.
+        TypeError: If `env` is of another kind.
         ValueError: If there is no constraint, or one names an id outside the vocabulary.
 
     Example:
@@ -60,7 +62,7 @@ class Constrain(TextWrapper, RecordConstructorArgs):
     ) -> None:
         RecordConstructorArgs.__init__(self, constraints=constraints)
         super().__init__(env)
-        self.composition = composition_of(constraints, env.unwrapped.task)  # type: ignore[attr-defined]
+        self.composition = composition_of(constraints, task_of(env))
         self._inner = inner_constrain(env)
         self._texts: list[Text | None] = [None] * env.num_envs
         self.masks = self._deferred()

@@ -11,10 +11,10 @@ from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from text_gym.inner_env import tasks_of
 from text_gym.task import Observation
 from text_gym.wrappers.remaining_tokens import KEY, remaining_tokens, with_remaining_tokens
 from text_gym.wrappers.typed_vector_wrapper import TextWrapper
-from text_gym.wrappers.vector_transform_wrapper import tasks_of
 
 
 class RemainingTokens(TextWrapper, RecordConstructorArgs):
