@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from agents.objectives.losses import clipped_surrogate_loss
     from agents.policy.causal_lm import CausalLMPolicy, forward_in_chunks
     from agents.policy.config import PolicyConfig
+    from agents.policy.token_batch import TokenBatch
     from agents.reward_models.ensemble import RewardEnsemble, average_weights
     from agents.reward_models.reward_model import RewardModel
     from agents.reward_models.training import train_reward_model
@@ -90,6 +91,7 @@ __all__ = [
     "SFTConfig",
     "StopOnScore",
     "TRPOConfig",
+    "TokenBatch",
     "Tracker",
     "TrajectoryBalance",
     "TrajectoryBalanceConfig",
@@ -134,6 +136,7 @@ _MODULES = {
     "PPO": "algorithms.ppo",
     "PPOConfig": "algorithms.configs.ppo",
     "PolicyConfig": "policy.config",
+    "TokenBatch": "policy.token_batch",
     "RewardEnsemble": "reward_models.ensemble",
     "RewardModel": "reward_models.reward_model",
     "RewardModelConfig": "algorithms.configs.reward_model",

@@ -18,6 +18,7 @@ from torch.testing import assert_close
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedConfig
 
 from agents.algorithms.configs.ppo import PPOConfig
+from agents.algorithms.grpo import GRPO
 from agents.algorithms.ppo import PPO
 from agents.callbacks import BestScore, Callback
 from agents.checkpoints import checkpoint
@@ -409,6 +410,21 @@ def test_options_of_another_form_are_refused_by_load(tmp_path: Path) -> None:
     edit_json(tmp_path / "saved", "agent.json", lambda content: content["config"].update(wings=2))
     with pytest.raises(CheckpointError, match=r"cannot be used: agent\.json .*wings"):
         PPO.load(resealed(tmp_path / "saved"), environments())
+
+
+def test_the_checkpoint_of_another_algorithm_is_refused_by_load(tmp_path: Path) -> None:
+    trained(gpt2()).save(tmp_path / "saved")
+    message = "path must be a checkpoint of GRPO, with a GRPOConfig, got one with a PPOConfig"
+    with pytest.raises(CheckpointError, match=message):
+        GRPO.load(tmp_path / "saved", environments())
+
+
+def test_the_folder_of_an_agent_is_no_model_but_names_the_one_within(tmp_path: Path) -> None:
+    trained(gpt2()).save(tmp_path / "saved")
+    policy = tmp_path / "saved" / "policy"
+    with pytest.raises(ValueError, match=f"got {policy.parent}: .*; {policy} is one"):
+        CausalLMPolicy.from_pretrained(policy.parent)
+    CausalLMPolicy.from_pretrained(policy)
 
 
 # What fits and what does not

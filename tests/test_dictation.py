@@ -165,7 +165,7 @@ def test_turns_are_refused() -> None:
 
 
 def test_other_modes_and_silent_environments_are_refused() -> None:
-    with pytest.raises(ValueError, match="DISABLED for a writer"):
+    with pytest.raises(ValueError, match="'Disabled' for a writer"):
         dictated(Fixed(0), environments(autoreset_mode="SameStep"), 4)
     with pytest.raises(ValueError, match="end_of_text_ids"):
         dictated(Fixed(0), FakeEnvs(4), 4)

@@ -207,6 +207,11 @@ def test_what_no_run_says_must_be_said(models: list[str], tmp_path: Path) -> Non
         evaluating.run(asked(models, tmp_path, kl_coef=None, optimum_texts=4))
 
 
+def test_an_untrained_policy_has_no_vocabulary_to_be_compared_in(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="model must be trained, got 'toy'"):
+        evaluating.run(asked(["toy"], tmp_path))
+
+
 def test_what_is_agreed() -> None:
     assert agreed("reward", {}) is None
     assert agreed("kl_coef", {"a": 0.0, "b": 0.0}) == 0.0

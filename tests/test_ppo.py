@@ -421,6 +421,11 @@ def test_the_last_batch_overshoots_and_learning_goes_on_where_it_stopped() -> No
     assert (one.n_episodes, one.n_updates) == (36, 3)
 
 
+def test_a_policy_is_no_name() -> None:
+    with pytest.raises(ValueError, match=r"policy must be a CausalLMPolicy, .* got 'MlpPolicy'"):
+        PPO("MlpPolicy", None)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("total", [0, -1, 1.5, "8", True])
 def test_what_is_no_number_of_episodes_to_learn_from_is_refused(total: Any) -> None:
     one = agent()

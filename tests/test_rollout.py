@@ -270,9 +270,14 @@ def test_a_batch_must_have_an_episode_per_row() -> None:
 def test_other_autoreset_modes_are_refused_by_name(mode: AutoresetMode | None) -> None:
     envs = FakeEnvs(2)
     envs.metadata = {"autoreset_mode": mode}
-    with pytest.raises(ValueError, match=f"DISABLED or SAME_STEP, got {mode}"):
+    with pytest.raises(ValueError, match=f"autoreset_mode 'Disabled' or 'SameStep', got {mode}"):
         collect_rollout(POLICY, envs, 2, seeded())
     assert not envs.seeds  # refused before anything happened
+
+
+def test_a_single_environment_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"envs must be a vector environment, as gym\.make_vec"):
+        collect_rollout(POLICY, TextGenEnv(), 2, seeded())  # type: ignore[arg-type]
 
 
 # Environments of text_gym, native and vectorised by Gymnasium

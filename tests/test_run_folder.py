@@ -195,6 +195,15 @@ def test_numbers_that_are_not_finite_are_null_in_json_and_nan_when_read(tmp_path
     assert math.isnan(again.history[0]["explained"])
 
 
+def test_a_folder_that_is_not_new_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    config = tmp_path / "model" / "config.json"
+    config.parent.mkdir()
+    config.write_text("of a model")
+    with pytest.raises(FileExistsError, match=f"folder of a run must be new, got {config.parent}"):
+        RunFolder.created(config.parent, {"reward": 1})
+    assert config.read_text() == "of a model"
+
+
 def test_a_json_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     class Unwritable:
         def __str__(self) -> str:

@@ -171,7 +171,7 @@ def test_observations_that_a_learner_keeps_do_not_change() -> None:
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
 def test_other_autoreset_modes_are_refused_by_name(mode: AutoresetMode) -> None:
-    with pytest.raises(ValueError, match=f"must have autoreset mode .*DISABLED.*got {mode}"):
+    with pytest.raises(ValueError, match=f"must have autoreset_mode 'Disabled', .*got {mode}"):
         GymnasiumVecEnv(TextGenVectorEnv(2, autoreset_mode=mode))
 
 

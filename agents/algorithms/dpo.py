@@ -33,8 +33,7 @@ class DPO(OfflinePolicy[DPOConfig, Preferences]):
     Example:
         >>> import torch
         >>> from transformers import GPT2Config
-        >>> from agents import CausalLMPolicy, DPOConfig, PolicyConfig, Preferences
-        >>> from agents.policy.token_batch import TokenBatch
+        >>> from agents import CausalLMPolicy, DPOConfig, PolicyConfig, Preferences, TokenBatch
         >>> there, chosen = torch.ones(1, 2).bool(), torch.tensor([[False, True]])
         >>> better, worse = (TokenBatch(torch.tensor([[1, i]]), there, chosen) for i in (2, 3))
         >>> config = GPT2Config(vocab_size=4, n_embd=16, n_layer=1, n_head=1, n_positions=8)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agents.algorithms.configs.policy_gradient import PolicyGradientConfig
 from agents.algorithms.learner import Learner
-from agents.algorithms.trainable import require_learning, require_reference
+from agents.algorithms.trainable import require_learning, require_policy, require_reference
 from agents.callbacks import Callback
 from agents.checkpoints.models import load_models
 from agents.distributed import processes
@@ -77,6 +77,7 @@ class EpisodicLearner(Learner[C, CausalLMPolicy]):
         writer: TextWriter | None = None,
     ) -> None:
         settings: C = config or self.config_class()  # type: ignore[assignment]
+        require_policy(policy)
         require_fit(policy, envs)
         warn_of_unheeded_ends(policy, envs)
         if writer is not None:
@@ -170,8 +171,21 @@ class EpisodicLearner(Learner[C, CausalLMPolicy]):
         callbacks: Sequence[Callback] = (),
         writer: TextWriter | None = None,
     ) -> Self:
-        """Loads what `save` wrote; `learn` goes on from there."""
-        saved = load_models(Path(path), cls.config_class)
+        """Loads what `save` wrote; `learn` goes on from there.
+
+        Args:
+            path: Where it was saved.
+            envs: Made as those of the agent that was saved. Their layers and the number of rows are
+                compared; prompts and rewards are not, as a checkpoint holds what changes.
+            callbacks: Called at fixed points; those that were saved go on.
+            writer: An engine that writes the texts in the policy's place.
+
+        Raises:
+            FileNotFoundError, CheckpointError: If there is no checkpoint with models, it is
+                damaged, or of another algorithm.
+            ValueError: If what was saved and `envs` do not fit together.
+        """
+        saved = load_models(Path(path), cls._saved_config)
         agent = cls(
             saved.policy,
             envs,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -15,12 +16,14 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
 from agents.agent import Trained
+from agents.algorithms.configs.names import config_class_of
 from agents.algorithms.configs.steps import StepsConfig
 from agents.algorithms.kept_memory import keep_freed_memory
 from agents.algorithms.trainable import require_total_episodes
 from agents.algorithms.weight_average import WeightAverage
 from agents.callbacks import Callback
 from agents.checkpoints import checkpoint
+from agents.checkpoints.folder import CheckpointError
 from agents.distributed import processes
 from agents.objectives.schedules import SCHEDULES
 from agents.policy.causal_lm import CausalLMPolicy
@@ -88,6 +91,22 @@ class Learner(ABC, Generic[C, M]):
         """
         checkpoint.restore(self, Path(path))
         return self
+
+    @classmethod
+    def _saved_config(cls, **options: Any) -> C:
+        """Returns the hyperparameters that a checkpoint holds.
+
+        Raises:
+            CheckpointError: If they are of another algorithm.
+        """
+        kind = config_class_of(options)
+        if kind not in (None, config_class_of({f.name for f in fields(cls.config_class)})):
+            raise CheckpointError(
+                f"path must be a checkpoint of {cls.__name__}, with a {cls.config_class.__name__}, "
+                f"got one with a {kind.__name__}"
+            )
+        settings: C = cls.config_class(**options)
+        return settings
 
     @property
     def seed(self) -> int:

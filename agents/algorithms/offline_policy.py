@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from agents.algorithms.offline import C, E, Offline
-from agents.algorithms.trainable import require_reference
+from agents.algorithms.trainable import require_policy, require_reference
 from agents.callbacks import Callback
 from agents.checkpoints.models import load_models
 from agents.policy.causal_lm import CausalLMPolicy
@@ -48,6 +48,7 @@ class OfflinePolicy(Offline[C, E, CausalLMPolicy]):
         reference: CausalLMPolicy | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
+        require_policy(policy)
         if policy.value_head is not None:
             raise ValueError(
                 f"the policy of {type(self).__name__} must have value_network 'none', got "
@@ -71,7 +72,7 @@ class OfflinePolicy(Offline[C, E, CausalLMPolicy]):
         callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Loads what `save` wrote; `learn` goes on from there, with the same examples."""
-        saved = load_models(Path(path), cls.config_class)
+        saved = load_models(Path(path), cls._saved_config)
         agent = cls(
             saved.policy,
             examples,

@@ -27,8 +27,7 @@ class SFT(OfflinePolicy[SFTConfig, Demonstrations]):
     Example:
         >>> import torch
         >>> from transformers import GPT2Config
-        >>> from agents import CausalLMPolicy, Demonstrations, PolicyConfig, SFTConfig
-        >>> from agents.policy.token_batch import TokenBatch
+        >>> from agents import CausalLMPolicy, Demonstrations, PolicyConfig, SFTConfig, TokenBatch
         >>> ids = torch.tensor([[1, 2, 3], [1, 3, 0]])
         >>> imitated = torch.tensor([[False, True, True]] * 2)
         >>> texts = TokenBatch(ids, torch.ones(2, 3).bool(), imitated)

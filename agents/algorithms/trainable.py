@@ -23,6 +23,15 @@ def require_total_episodes(total_episodes: Any) -> None:
         raise ValueError(f"total_episodes must be an int of at least 1, got {total_episodes!r}")
 
 
+def require_policy(policy: Any) -> None:
+    """Raises ValueError unless what is to learn is a policy."""
+    if not isinstance(policy, CausalLMPolicy):
+        raise ValueError(
+            "policy must be a CausalLMPolicy, which from_config, from_pretrained or "
+            f"CausalLMPolicy(model) makes, got {policy!r:.100}"
+        )
+
+
 def require_learning(policy: Trained) -> None:
     """Raises ValueError if nothing of a policy's language model learns; counts its parameters."""
     parameters = list(policy.model.parameters())

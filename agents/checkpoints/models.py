@@ -45,7 +45,7 @@ def load_models(folder: Path, config_class: Callable[..., Any]) -> SavedModels:
 
     Args:
         folder: Of the checkpoint.
-        config_class: Of the agent's hyperparameters.
+        config_class: Makes the agent's hyperparameters of what was saved of them.
 
     Raises:
         FileNotFoundError: If `folder` holds no checkpoint, or one without models.

@@ -39,8 +39,8 @@ def require_dictation(envs: VectorEnv[Any, Any, Any]) -> None:
     mode = autoreset_mode(envs)
     if mode is not AutoresetMode.DISABLED:
         raise ValueError(
-            "envs must have autoreset mode DISABLED for a writer, which is given all prompts of a "
-            f"round at once, got {mode}"
+            "envs must have autoreset_mode 'Disabled' for a writer, which is given all prompts of "
+            f"a round at once, got {mode}"
         )
     if end_of_text_ids(envs) is None:
         raise ValueError(

@@ -22,19 +22,24 @@ def autoreset_mode(envs: VectorEnv[Any, Any, Any]) -> AutoresetMode:
     """Returns the environments' autoreset mode.
 
     Raises:
-        ValueError: If it is NEXT_STEP, whose reset steps would enter the batch as if they were
-            decisions, or unknown; or if a finished row cannot idle under DISABLED.
+        ValueError: If they are no vector environment; if the mode is NEXT_STEP, whose reset steps
+            would enter the batch as if they were decisions, or unknown; or if a finished row cannot
+            idle under DISABLED.
     """
+    if not isinstance(envs, VectorEnv):
+        raise ValueError(
+            f"envs must be a vector environment, as gym.make_vec makes one, got {envs!r:.100}"
+        )
     mode = envs.metadata.get("autoreset_mode")
     if mode is AutoresetMode.DISABLED and isinstance(
         envs.unwrapped, SyncVectorEnv | AsyncVectorEnv
     ):
         raise ValueError(
             "envs must let a finished row idle under DISABLED, which Gymnasium's own vector "
-            f"environments do not; give {type(envs.unwrapped).__name__} autoreset mode SAME_STEP"
+            f"environments do not; give {type(envs.unwrapped).__name__} autoreset_mode 'SameStep'"
         )
     if mode not in (AutoresetMode.DISABLED, AutoresetMode.SAME_STEP):
-        raise ValueError(f"envs must have autoreset mode DISABLED or SAME_STEP, got {mode}")
+        raise ValueError(f"envs must have autoreset_mode 'Disabled' or 'SameStep', got {mode}")
     return AutoresetMode(mode)
 
 

@@ -40,15 +40,21 @@ def load_language_model(
 
     Raises:
         FileNotFoundError: If the model must be fetched first; names the command.
-        ValueError: If there is no causal language model.
+        ValueError: If there is no causal language model, or an untrained one, which has no
+            tokenizer.
     """
+    if model in POLICIES:
+        raise ValueError(
+            f"model must be trained, got {model!r}, which each run makes anew for its environment: "
+            "name the folder of a finished run"
+        )
     source = MODELS[model]() if model in MODELS else model
     try:
         policy = CausalLMPolicy.from_pretrained(source, options)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"model must be one of {[*MODELS, *POLICIES]}, or a folder, hub id or GGUF file of a "
-            f"causal language model, got {model}: {error}"
+            f"model must be one of {[*MODELS]}, of agents.train also {[*POLICIES]}, or a folder, "
+            f"hub id or GGUF file of a causal language model, got {model}: {error}"
         ) from error
     return policy, HuggingFaceTokenizer.from_pretrained(source, vocab_size=policy.vocab_size)
 

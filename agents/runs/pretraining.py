@@ -96,7 +96,9 @@ def _watching(
 ) -> Watching:
     """Returns those who watch a stage, each closed at the end."""
     said = dataclasses.asdict(command)
-    record = RunFolder.created(folder, said, draw_losses)
+    record = RunFolder(folder, draw_losses)  # begun anew each time: no such run is gone on with
+    folder.mkdir(parents=True, exist_ok=True)
+    record.write_json("config.json", said)
     about = {"corpus": command.corpus, "pairs": f"{len(stage.train):,}", **_sizes(command)}
     page = RunPage(record, material.about.title, about, view=READING)
     return watch(record, page, command, said, at_the_end)

@@ -30,6 +30,7 @@ from agents.reports import Table
 from agents.reports.json_file import HALF_CHARACTERS, finite, write_json, write_whole
 from agents.reports.model_card import markdown
 from agents.rollout.buffer import Rollout
+from agents.runs.owner import require_new
 
 Draw = Callable[[list[Mapping[str, float]], Path], None]
 
@@ -60,7 +61,12 @@ class RunFolder(Callback):
 
     @classmethod
     def created(cls, folder: Path, config: Mapping[str, Any], draw: Draw | None = None) -> Self:
-        """Returns a folder that says what the run is; see `agents.runs.owner.new_folder`."""
+        """Returns a new folder that says what the run is.
+
+        Raises:
+            FileExistsError: If something is in it already, of a run or of anybody else.
+        """
+        require_new(folder)
         folder.mkdir(parents=True, exist_ok=True)
         record = cls(folder, draw)
         record.write_json("config.json", config)

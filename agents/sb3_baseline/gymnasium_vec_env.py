@@ -63,8 +63,8 @@ class GymnasiumVecEnv(VecEnv):
         mode = envs.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.DISABLED:
             raise ValueError(
-                f"envs must have autoreset mode {AutoresetMode.DISABLED}, so that finished rows "
-                f"are reset by the adapter, got {mode}"
+                "envs must have autoreset_mode 'Disabled', so that finished rows are reset by the "
+                f"adapter, got {mode}"
             )
         self.envs: Any = DictInfoToList(envs)
         self._actions: NDArray[Any] | None = None

@@ -6,7 +6,7 @@ Without torch, so that the command line answers at once.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from agents.algorithms.configs.acer import ACERConfig
 from agents.algorithms.configs.dpo import DPOConfig
@@ -91,6 +91,16 @@ def config_for(name: str, preset: PolicyGradientConfig) -> PolicyGradientConfig:
     if carried["kl_coef"] == 0 and config_class in (TrajectoryBalanceConfig, ExpertIterationConfig):
         carried["kl_coef"] = defaults["kl_coef"]  # there is no optimum without a price
     return config_class(**carried)
+
+
+def config_class_of(options: Collection[str]) -> type[StepsConfig] | None:
+    """Returns the config that has just these options; None if there is none."""
+    known: Iterable[type[StepsConfig]] = (*ALGORITHMS.values(), *OFFLINE_ALGORITHMS.values())
+    return next((kind for kind in known if _options(kind) == set(options)), None)
+
+
+def _options(kind: type[StepsConfig]) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}
 
 
 def name_of(config: StepsConfig) -> str:

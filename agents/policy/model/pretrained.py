@@ -43,12 +43,18 @@ def load_model(source: str | Path, dtype: torch.dtype) -> PreTrainedModel:
         reason = str(error).partition("\n")[0]
         raise ValueError(
             "source must be a model that transformers knows without code of its own, got "
-            f"{source}: {reason}"
+            f"{source}: {reason}{_within(path)}"
         ) from error
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         source, config=without_dropout(config), dtype=dtype, trust_remote_code=False
     )
     return model
+
+
+def _within(folder: Path) -> str:
+    """Returns where the policy is in a folder of an agent or a run, which holds more than that."""
+    policy = folder / "policy"
+    return f"; {policy} is one" if (policy / "config.json").is_file() else ""
 
 
 def end_of_text_ids(model: PreTrainedModel) -> tuple[int, ...]:
