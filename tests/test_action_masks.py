@@ -24,7 +24,9 @@ def infos(*masks: np.ndarray | None) -> dict[str, object]:
 
 
 def allowed(table: MaskTable, n: int) -> list[list[int]]:
-    return table.allowed(range(n)).int().tolist()
+    masks = table.allowed(range(n))
+    assert masks is not None
+    return masks.int().tolist()
 
 
 def test_rows_have_the_masks_they_reported() -> None:
@@ -33,6 +35,13 @@ def test_rows_have_the_masks_they_reported() -> None:
     assert allowed(table, 3) == [A.tolist(), B.tolist(), A.tolist()]
     assert table.table.dtype == torch.bool
     assert len(table.table) == 3  # equal masks are kept once, beside the one that allows all
+
+
+def test_before_a_mask_is_reported_there_is_none() -> None:
+    table = MaskTable(2)
+    table.update({"asked": np.array([1, 2])})
+    assert len(table) == 0
+    assert table.allowed([0, 1]) is table.at(torch.zeros(2, 3, dtype=torch.long)) is None
 
 
 def test_rows_that_never_reported_a_mask_are_free() -> None:

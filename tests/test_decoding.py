@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.testing import assert_close
 from transformers import (
     GPT2Config,
+    GPTNeoConfig,
     GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
@@ -265,6 +266,28 @@ def test_action_masks_and_temperature_reach_the_logits() -> None:
         own = policy.model(torch.tensor([[1, 2]])).logits[0, -1]
     assert_close(logits[mask[0]], own[mask[0]] / 0.5, rtol=0, atol=1e-5)
     assert torch.softmax(logits, -1)[4] == 0
+
+
+def test_what_others_add_is_read_without_the_longer_texts_beside_it() -> None:
+    """GPT-Neo knows no more places than L, and here the texts together would fill more."""
+    sizes = {"hidden_size": 16, "num_layers": 2, "num_heads": 4, "window_size": L}
+    config = GPTNeoConfig(
+        vocab_size=V,
+        max_position_embeddings=L,
+        attention_types=[[["global", "local"], 1]],
+        bos_token_id=0,
+        eos_token_id=0,
+        **sizes,
+    )
+    policy = CausalLMPolicy.from_config(config).double()
+    long, short = torch.arange(L - 2) % V, torch.tensor([1, 2])
+    decoder = Decoder(policy, {0: long, 1: short}, L)
+    longer = torch.tensor([1, 2, 4, 5, 6, 7])
+    decoder.advance(torch.tensor([3, 4]), [], {}, {1: (longer, 3)})
+    expected = [
+        full_logits(policy, text) for text in (torch.cat([long, torch.tensor([3])]), longer)
+    ]
+    assert_close(decoder.logits(), torch.stack(expected), rtol=0, atol=1e-5)
 
 
 def test_decoding_keeps_no_graph() -> None:

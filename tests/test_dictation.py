@@ -158,6 +158,16 @@ def test_a_mask_that_changes_later_is_refused() -> None:
         dictated(Fixed(2, 2, 2), envs, 4)
 
 
+def test_a_mask_that_no_reset_reports_is_refused() -> None:
+    class Late(Constrain):
+        def reset(self, **kwargs: Any) -> Any:
+            observations, infos = super().reset(**kwargs)
+            return observations, {k: v for k, v in infos.items() if not k.endswith("action_mask")}
+
+    with pytest.raises(ValueError, match="Late of TextGenVectorEnv report another"):
+        dictated(Fixed(2, 2, 2), Late(environments(), NoRepeatNgram(2)), 4)
+
+
 def test_turns_are_refused() -> None:
     envs = environments(responder=lambda turns: ["a"] * len(turns), max_response_tokens=4)
     with pytest.raises(ValueError, match="texts of one turn"):

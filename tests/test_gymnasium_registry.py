@@ -75,6 +75,12 @@ def test_a_vector_is_cut_after_as_many_steps(name: str, mode: str) -> None:
     assert cut_after(envs) == 3
 
 
+@pytest.mark.parametrize("name", ["TextGen-v0", "TextGen/Copying-v0", "TextGen/Calculator-v0"])
+def test_a_vector_without_limit_is_asked_for_as_a_single_one(name: str) -> None:
+    for make in (gym.make, lambda *args, **limit: gym.make_vec(*args, 2, **limit)):
+        assert cut_after(make(name, max_episode_steps=-1)) == 0
+
+
 @pytest.mark.parametrize("limit", [0, -2])
 def test_a_limit_of_no_steps_is_refused(limit: int) -> None:
     for name in (THEIRS, "TextGen-v0"):

@@ -179,6 +179,19 @@ def test_action_masks_of_both_processes_hold() -> None:
     assert allowed[1].tolist() == [[True, True, True], [False, True, True], [True, True, True]]
 
 
+def test_where_a_batch_has_no_masks_everything_was_allowed() -> None:
+    free = TokenBatch(
+        *(torch.ones(2, 2, dtype=kind) for kind in (torch.long, torch.bool, torch.bool))
+    )
+    masks = ActionMasks(torch.tensor([[True, False]]), torch.zeros(2, 2, dtype=torch.long))
+    assert concatenated([free, free]).action_masks is None
+    joint = concatenated([free, free._replace(action_masks=masks)])
+    assert joint.action_masks is not None
+    allowed = joint.action_masks.table[joint.action_masks.numbers]
+    assert allowed[:2].all()
+    assert allowed[2:].tolist() == [[[True, False]] * 2] * 2
+
+
 def test_alone_a_process_exchanges_nothing() -> None:
     assert (processes.rank(), processes.world_size(), processes.is_main()) == (0, 1, True)
     value = object()

@@ -410,6 +410,44 @@ def test_tokens_that_the_environment_excludes_are_never_written(kind: str) -> No
     assert_close(rollout.log_probs, expected, rtol=0, atol=1e-5)
 
 
+@both_modes
+def test_a_mask_that_no_reset_reports_holds_from_where_it_is_reported(mode: AutoresetMode) -> None:
+    class FromTheSecondToken(FakeEnvs):
+        def masks(self, rows: NDArray[np.bool_]) -> dict[str, Any]:
+            later = rows & (self.written > 0)
+            return super().masks(later) if later.any() else {}
+
+    rollout = collect_rollout(
+        POLICY, FromTheSecondToken(16, mode, mask=alternating), 16, seeded(), seed=0
+    )
+    assert rollout.texts.action_masks is not None
+    table, numbers = rollout.texts.action_masks
+    firsts = set()
+    for episode, text in enumerate(rows_of(rollout)):
+        prompt = 1 + text[0] % 2
+        firsts.add(text[prompt])
+        assert table[numbers[episode, prompt]].all()
+        for t, token in enumerate(text[prompt + 1 :], 1):
+            assert alternating(t)[token]
+            assert np.array_equal(table[numbers[episode, prompt + t]], alternating(t))
+    assert not firsts <= set(np.flatnonzero(alternating(0)).tolist())
+    with torch.no_grad():
+        expected = POLICY(rollout.texts).log_probs
+    assert_close(rollout.log_probs, expected, rtol=0, atol=1e-5)
+
+
+@both_modes
+def test_an_empty_prompt_is_refused_with_its_row(mode: AutoresetMode) -> None:
+    class Wordless(FakeEnvs):
+        def begin(self, row: int) -> None:
+            super().begin(row)
+            if row == 1 and len(self.started) > self.num_envs:
+                self.texts[row] = []
+
+    with pytest.raises(ValueError, match=r"prompt of at least one token.*row 1$"):
+        collect_rollout(POLICY, Wordless(4, mode), 30, seeded(), seed=0)
+
+
 def test_a_mask_that_allows_nothing_ends_the_rollout() -> None:
     envs = FakeEnvs(2, mask=lambda t: np.full(V, t < 2, dtype=np.int8))
     with pytest.raises(ValueError, match="action_mask must allow at least one token"):

@@ -68,7 +68,7 @@ class TextGenVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         render_font: As in `TextGenEnv`.
         max_episode_steps: Cuts each text after so many steps, as `gym.make` does by `TimeLimit`:
             it is truncated, and not paid for. A text that ends in that very step is paid for, and
-            has both flags, as under `TimeLimit`. For texts of one turn.
+            has both flags, as under `TimeLimit`. For texts of one turn. None or -1: never.
         **task: The arguments of `TextGenEnv`.
 
     Raises:
@@ -496,7 +496,7 @@ def _scores_of_one(reward: float, components: Mapping[str, float]) -> tuple[Scor
 
 
 def _step_limit(n: int, most: int | None, has_turns: bool) -> StepLimit | None:
-    if most is None:
+    if most in (None, -1):  # -1 is what `gym.make` takes for no limit
         return None
     if has_turns:
         raise ValueError(

@@ -1,7 +1,8 @@
 """Which tokens were allowed where, without V bits per position.
 
-An environment that restricts its actions reports `info["action_mask"]` at every step. Few of these
-masks are distinct, so each is kept once and positions refer to it by number.
+An environment that restricts its actions reports `info["action_mask"]`, at every step or only where
+something is excluded. Few of these masks are distinct, so each is kept once and positions refer to
+it by number.
 """
 
 from __future__ import annotations
@@ -79,11 +80,19 @@ class MaskTable:
             self._masks[number] = allowed
         return self._numbers[key]
 
+    def __len__(self) -> int:
+        """Returns M; 0 until a mask is reported."""
+        return len(self._numbers)
+
     @property
     def table(self) -> Tensor:
         """The distinct masks, (M, V) bool."""
-        return torch.from_numpy(self._masks[: len(self._numbers)])
+        return torch.from_numpy(self._masks[: len(self)])
 
-    def allowed(self, rows: Sequence[int]) -> Tensor:
-        """Returns the masks in force for `rows`, (k, V) bool."""
-        return self.table[torch.from_numpy(self.current[list(rows)])]
+    def allowed(self, rows: Sequence[int]) -> Tensor | None:
+        """Returns the masks in force for `rows`, (k, V) bool; None: no mask was ever reported."""
+        return self.table[torch.from_numpy(self.current[list(rows)])] if len(self) else None
+
+    def at(self, numbers: Tensor) -> ActionMasks | None:
+        """Returns the masks that held at positions, by number; None: none was ever reported."""
+        return ActionMasks(self.table, numbers) if len(self) else None

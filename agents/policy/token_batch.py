@@ -55,17 +55,23 @@ class TokenBatch(NamedTuple):
 
 
 def concatenated(parts: Sequence[TokenBatch]) -> TokenBatch:
-    """Returns several batches as one, in their order; all of them have action masks, or none."""
-    masks = [part.action_masks for part in parts if part.action_masks is not None]
+    """Returns several batches as one, in their order."""
     return TokenBatch(
         input_ids=stacked([part.input_ids for part in parts]),
         attention_mask=stacked([part.attention_mask for part in parts]),
         completion_mask=stacked([part.completion_mask for part in parts]),
-        action_masks=_joined_masks(masks) if masks else None,
+        action_masks=_joined_masks(parts),
     )
 
 
-def _joined_masks(parts: Sequence[ActionMasks]) -> ActionMasks:
+def _joined_masks(batches: Sequence[TokenBatch]) -> ActionMasks | None:
+    masked = [one.action_masks.table for one in batches if one.action_masks is not None]
+    if not masked:
+        return None
+    free = torch.ones_like(masked[0][:1])
+    parts = [
+        one.action_masks or ActionMasks(free, torch.zeros_like(one.input_ids)) for one in batches
+    ]
     sizes = torch.tensor([len(part.table) for part in parts])
     offsets = (sizes.cumsum(dim=0) - sizes).tolist()
     numbers = [part.numbers + offset for part, offset in zip(parts, offsets, strict=True)]

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.policy.action_masks import ActionMasks, MaskTable
+from agents.policy.action_masks import MaskTable
 from agents.policy.token_batch import TokenBatch, concatenated, stacked
 
 Observations = dict[str, NDArray[Any]]
@@ -170,12 +170,20 @@ class RolloutBuffer:
             rows: k environment rows.
             observations: Of the reset, by environment row.
             infos: Of the reset.
+
+        Raises:
+            ValueError: If a prompt is empty.
         """
         prompts = {}
         reported = _of_rows(infos, rows)
         for row in rows:
             episode = self._n_started
             length = int(observations["attention_mask"][row].sum())
+            if not length:
+                raise ValueError(
+                    "envs must begin each text with a prompt of at least one token, got an "
+                    f"attention_mask of zeros in row {row}"
+                )
             prompt = observations["input_ids"][row, :length]
             self._episode_of[row] = episode
             self._input_ids[episode, :length] = prompt
@@ -191,7 +199,7 @@ class RolloutBuffer:
         actions: NDArray[np.int64],
         rewards: NDArray[Any],
         log_probs: Tensor,
-        masks: MaskTable | None,
+        masks: MaskTable,
     ) -> None:
         """Writes one token to the episode of each of `rows`, if it is in one.
 
@@ -211,8 +219,7 @@ class RolloutBuffer:
         self._chosen[episodes, positions] = True
         self._rewards[episodes, positions] = rewards[index]
         self._log_probs[episodes, positions] = log_probs.numpy(force=True)[in_episode]
-        if masks is not None:
-            self._mask_index[episodes, positions] = masks.current[index]
+        self._mask_index[episodes, positions] = masks.current[index]
         self._lengths[episodes] += 1
 
     def respond(
@@ -265,7 +272,7 @@ class RolloutBuffer:
         self._episode_of[ended] = -1
         return list(ended)
 
-    def rollout(self, masks: MaskTable | None) -> Rollout:
+    def rollout(self, masks: MaskTable) -> Rollout:
         """Returns what was written, cut to the longest text."""
         width = int(self._lengths.max())
         positions = np.arange(width)
@@ -276,7 +283,7 @@ class RolloutBuffer:
                 input_ids=torch.from_numpy(self._input_ids[:, :width]),
                 attention_mask=torch.from_numpy(attention_mask),
                 completion_mask=torch.from_numpy(self._chosen[:, :width]),
-                action_masks=None if masks is None else ActionMasks(masks.table, index),
+                action_masks=masks.at(index),
             ),
             rewards=torch.from_numpy(self._rewards[:, :width]),
             log_probs=torch.from_numpy(self._log_probs[:, :width]),

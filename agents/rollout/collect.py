@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
-from numpy.typing import NDArray
 
 from agents.policy import categorical
 from agents.policy.action_masks import MaskTable
@@ -55,8 +54,8 @@ def collect_rollout(
     require_episodes(envs, n_episodes)
     with timer("environment"):
         observations, infos = envs.reset(seed=seed)
-    masks = MaskTable(envs.num_envs) if "action_mask" in infos else None
-    _update(masks, infos)
+    masks = MaskTable(envs.num_envs)
+    masks.update(infos)
     buffer = RolloutBuffer(n_episodes, observations["input_ids"].shape)
     prompts = buffer.begin(range(envs.num_envs), observations, infos)
     decoder = Decoder(policy, prompts, buffer.max_length, timer)
@@ -64,9 +63,8 @@ def collect_rollout(
 
     while buffer.unfinished:
         with timer("decode"):
-            logits = decoder.logits(
-                None if masks is None else masks.allowed(decoder.rows).to(policy.device)
-            )
+            allowed = masks.allowed(decoder.rows)
+            logits = decoder.logits(None if allowed is None else allowed.to(policy.device))
             tokens, log_probs = categorical.sample(logits, generator)
             actions[decoder.rows] = tokens.numpy(force=True)
         with timer("environment"):
@@ -76,11 +74,11 @@ def collect_rollout(
         ended = buffer.end(terminations, truncations, observations, infos)
         started = ended[: buffer.n_waiting]
         if started and mode is AutoresetMode.DISABLED:
-            _update(masks, infos, buffer.writing)
+            masks.update(infos, buffer.writing)
             with timer("environment"):
                 observations, infos = reset_rows(envs, started)
         prompts = buffer.begin(started, observations, infos)
-        _update(masks, infos, buffer.writing)
+        masks.update(infos, buffer.writing)
         decoder.advance(tokens, ended, prompts, continued)
     return buffer.rollout(masks)
 
@@ -92,10 +90,3 @@ def reset_rows(
     mask = np.zeros(envs.num_envs, dtype=np.bool_)
     mask[list(rows)] = True
     return envs.reset(options={"reset_mask": mask})
-
-
-def _update(
-    masks: MaskTable | None, infos: dict[str, Any], writing: NDArray[np.bool_] | None = None
-) -> None:
-    if masks is not None:
-        masks.update(infos, writing)

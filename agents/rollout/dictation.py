@@ -115,12 +115,12 @@ class _Dictation:
 
     Attributes:
         buffer: Where episodes are written down.
-        masks: Those in force; None: the environments report none.
+        masks: Those in force.
     """
 
     def __init__(self, envs: VectorEnv[Any, Any, Any], buffer: RolloutBuffer, timer: Timer) -> None:
         self.buffer = buffer
-        self.masks: MaskTable | None = None
+        self.masks = MaskTable(envs.num_envs)
         self._envs = envs
         self._timer = timer
         self._allowed = vocabulary_mask(envs)
@@ -130,8 +130,6 @@ class _Dictation:
         self, rows: Sequence[int], observations: Observations, infos: dict[str, Any]
     ) -> dict[int, Tensor]:
         """Starts the next episodes in `rows` and returns their prompts by row."""
-        if self.masks is None and "action_mask" in infos:
-            self.masks = MaskTable(self._envs.num_envs)
         self._prompts = self.buffer.begin(rows, observations, infos)
         self._take_masks(infos)
         return self._prompts
@@ -179,9 +177,9 @@ class _Dictation:
 
     def _take_masks(self, infos: dict[str, Any]) -> None:
         """Refuses masks that are not the vocabulary's, of the rows that go on."""
-        if self.masks is None:
-            return
         self.masks.update(infos, self.buffer.writing)
+        if not len(self.masks):
+            return
         for number in np.unique(self.masks.current[self.buffer.writing]):
             mask = self.masks.table[number].numpy()
             if not (mask == (True if self._allowed is None else self._allowed)).all():

@@ -91,10 +91,11 @@ class _RowLayer(CacheLayerMixin):
         for buffer in self._buffers:
             buffer[to, :, target] = buffer[of, :, source]
 
-    def taken(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns copies of the slots in use of some rows, (k, heads, S, head size) each."""
+    def taken(self, rows: Tensor, n_slots: int) -> tuple[Tensor, Tensor]:
+        """Returns copies of the last S slots in use of some rows, (k, heads, S, head size) each."""
         keys, values = (
-            buffer[rows, :, self._slots.first : self._slots.head] for buffer in self._buffers
+            buffer[rows, :, self._slots.head - n_slots : self._slots.head]
+            for buffer in self._buffers
         )
         return keys, values
 
@@ -198,13 +199,15 @@ class RowCache(Cache):
             rows: (k,).
 
         Returns:
-            The copy, of S slots, and which of them belong to each row, (k, S).
+            The copy, of as many slots S as the longest of these rows fills (some models know
+            no place beyond), and which of them belong to each row, (k, S).
         """
+        lengths = self.lengths[rows]
+        n_slots = int(lengths.max())
         copied: Any = DynamicCache()
         for number, layer in enumerate(self._rows):
-            copied.update(*layer.taken(rows), number)
-        distance = torch.arange(self._slots.head - self._slots.first, 0, -1, device=rows.device)
-        return copied, distance <= self.lengths[rows, None]
+            copied.update(*layer.taken(rows, n_slots), number)
+        return copied, torch.arange(n_slots, 0, -1, device=rows.device) <= lengths[:, None]
 
     def clear(self, rows: Sequence[int]) -> None:
         """Forgets the texts of `rows`, which go on writing at the head like all others."""
