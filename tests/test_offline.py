@@ -217,6 +217,62 @@ def test_what_is_no_number_of_examples_to_learn_from_is_refused(make: Any) -> No
         make().learn(1.5)
 
 
+def changed(**parts: Any) -> Demonstrations:
+    """Return the demonstrations with some of their parts, or of those of their texts, changed."""
+    ours = {name: value for name, value in parts.items() if name in TokenBatch._fields}
+    rest = {name: value for name, value in parts.items() if name not in ours}
+    return dataclasses.replace(DEMONSTRATIONS, **{"texts": TEXTS._replace(**ours)} | rest)
+
+
+TEXTS = DEMONSTRATIONS.texts
+UNREADABLE: list[tuple[Any, str]] = [
+    ([{"prompt": "a"}], r" must be Demonstrations, got \[{'prompt': 'a'}\]"),
+    (changed(texts=[[1, 2]]), r"texts must be a TokenBatch, got \[\[1, 2\]\]"),
+    (changed(input_ids=TEXTS.input_ids.int()), r"input_ids must be \(n, T\) int64, got .* int32"),
+    (changed(completion_mask=TEXTS.input_ids), r"completion_mask must be .* bool, got .* int64"),
+    (changed(input_ids=TEXTS.input_ids + VOCAB), r"input_ids\[0\] must be in \[0, 6\), the policy"),
+    (changed(input_ids=TEXTS.input_ids - VOCAB), r"input_ids\[0\] must be in .*, got \[-"),
+    (
+        changed(attention_mask=TEXTS.attention_mask.flip(1)),
+        r"attention_mask\[\d\] must be True from",
+    ),
+    (changed(completion_mask=TEXTS.attention_mask), r"completion_mask\[0\] must be False at posit"),
+    (
+        changed(completion_mask=~TEXTS.attention_mask),
+        r"completion_mask\[\d\] must be .* beyond the",
+    ),
+    (changed(weights=torch.ones(N - 1)), r"weights must be \(7,\) numbers, got \(6,\) float32"),
+    (changed(weights=[1.0] * N), r"weights must be \(7,\) numbers, got \[1.0, "),
+    (changed(weights=-torch.ones(N)), r"weights\[0\] must be finite and at least 0, got -1.0"),
+    (changed(weights=torch.full((N,), torch.nan)), r"weights\[0\] must be finite .*, got nan"),
+]
+
+
+@pytest.mark.parametrize(("examples", "message"), UNREADABLE, ids=[m for _, m in UNREADABLE])
+def test_what_a_policy_cannot_read_is_named(examples: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^examples.*{message}"):
+        SFT(policy(), examples)
+    with pytest.raises(ValueError, match=f"^heldout.*{message}"):
+        SFT(policy(), DEMONSTRATIONS, heldout=examples)
+
+
+def test_pairs_that_cannot_be_read_are_named() -> None:
+    fewer = PREFERENCES.rejected.select(torch.arange(N - 1))
+    with pytest.raises(ValueError, match=r"examples\.rejected must be 7 texts, .* got 6"):
+        DPO(policy(), dataclasses.replace(PREFERENCES, rejected=fewer))
+    with pytest.raises(ValueError, match=r"examples\.margins\[0\] must be finite, got inf"):
+        DPO(policy(), dataclasses.replace(PREFERENCES, margins=torch.full((N,), torch.inf)))
+    below = dataclasses.replace(PREFERENCES, margins=-torch.ones(N))
+    assert len(DPO(policy(), below).examples) == N
+
+
+def test_texts_longer_than_the_policy_reads_are_refused() -> None:
+    config = GPT2Config(vocab_size=VOCAB, n_embd=16, n_layer=1, n_head=1, n_positions=2)
+    short = CausalLMPolicy.from_config(config, PolicyConfig(value_network="none"))
+    with pytest.raises(ValueError, match=r"texts must be texts of at most 2 tokens.*, got \d"):
+        SFT(short, DEMONSTRATIONS)
+
+
 @both
 def test_a_policy_that_is_to_be_shared_out_is_refused(make: Any) -> None:
     with pytest.raises(ValueError, match=r"policy.sharded must be False for (SFT|DPO), got True"):

@@ -47,6 +47,7 @@ class DPO(OfflinePolicy[DPOConfig, Preferences]):
     """
 
     config_class = DPOConfig
+    examples_class = Preferences
     needs_reference = True
 
     def loss(self, batch: Preferences, totals: StepTotals) -> tuple[Tensor, Statistics]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from agents.algorithms.offline import C, E, Offline
+from agents.algorithms.readable import require_readable
 from agents.algorithms.trainable import require_policy, require_reference
 from agents.callbacks import Callback
 from agents.checkpoints.models import load_models
@@ -31,10 +32,12 @@ class OfflinePolicy(Offline[C, E, CausalLMPolicy]):
     Attributes are those of `Offline`.
 
     Raises:
-        ValueError: As `Offline`, or if the policy has a value function, or the reference learns
-            with it or cannot read the examples.
+        ValueError: As `Offline` and `require_readable`, or if the policy has a value function, or
+            the reference learns with it or cannot read the examples.
     """
 
+    examples_class: ClassVar[type]
+    """What it learns from."""
     needs_reference: ClassVar[bool]
     """Whether the loss compares with a reference. If not, none is built or stored."""
 
@@ -55,6 +58,9 @@ class OfflinePolicy(Offline[C, E, CausalLMPolicy]):
                 f"{policy.options.value_network!r}: PolicyConfig sets it"
             )
         super().__init__(policy, examples, config, heldout=heldout, callbacks=callbacks)
+        require_readable("examples", examples, self.examples_class, policy)
+        if heldout is not None:
+            require_readable("heldout", heldout, self.examples_class, policy)
         self.reference = reference
         if self.needs_reference and reference is None:
             self.reference = policy.frozen_copy()

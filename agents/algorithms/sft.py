@@ -39,6 +39,7 @@ class SFT(OfflinePolicy[SFTConfig, Demonstrations]):
     """
 
     config_class = SFTConfig
+    examples_class = Demonstrations
     needs_reference = False
 
     def loss(self, batch: Demonstrations, totals: StepTotals) -> tuple[Tensor, Statistics]:
