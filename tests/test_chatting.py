@@ -8,12 +8,16 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
+from transformers import GPT2Config
 
+from agents import CausalLMPolicy, PolicyConfig
 from agents.applications.registry import APPLICATIONS
 from agents.runs import chatting, comparing, pipeline
 from agents.runs.chatting_options import Chatting
 from agents.runs.comparing_options import Comparing
+from agents.runs.named_models import Manner
 from text_gym import Episode
 
 SMALL = {"total_episodes": 16, "num_envs": 8, "eval_episodes": 8, "threads": 1}
@@ -64,6 +68,21 @@ def test_a_reward_that_reads_an_expected_answer_says_nothing_of_a_typed_line() -
 def test_lines_come_from_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("one\ntwo\n"))
     assert [line.strip() for line in chatting._typed(chatting.run_console())] == ["one", "two"]
+
+
+def test_what_cannot_be_read_is_answered_and_not_remembered() -> None:
+    envs = gym.make_vec("TextGen-v0", num_envs=1)
+    shape = GPT2Config(vocab_size=33, n_positions=24, n_embd=8, n_layer=1, n_head=1)
+    shape.bos_token_id = shape.eos_token_id = 32
+    policy = CausalLMPolicy.from_config(shape, PolicyConfig(value_network="none"))
+    manner = Manner("{prompt}", max_new_tokens=4, chat=False)
+    speaker = chatting.Speaker(policy, envs.unwrapped.task.tokenizer, manner, seed=0)  # type: ignore
+    shown = chatting._answered("toy", speaker, "hello zebra", None).plain
+    assert shown.startswith("toy: text must consist of the vocabulary's tokens")
+    assert "'zebra' is unknown" in shown
+    assert "at most 24 tokens" in chatting._answered("toy", speaker, "hello " * 30, None).plain
+    assert chatting._answered("toy", speaker, "hello", None).plain.startswith("toy: ")
+    assert [one["content"] for one in speaker._said if one["role"] == "user"] == ["hello"]
 
 
 def test_somebody_must_talk() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -19,6 +20,7 @@ from agents.command_line.threads import number_of_threads
 from agents.distributed import processes
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.rollout.collect import collect_rollout
+from agents.rollout.fit import require_fit
 from agents.runs.chatting_options import Chatting
 from agents.runs.console import printable, run_console
 from agents.runs.environments import make_envs, unjudged
@@ -32,12 +34,16 @@ from agents.runs.saved_config import (
     read_offline_config,
     trust_runs,
 )
-from text_gym import Episode, HuggingFaceTokenizer
+from text_gym import Episode, HuggingFaceTokenizer, Prompt
 from text_gym.prompts import as_prompt
 from text_gym.rewards import RewardError, RewardFunction
 from text_gym.rewards.function import score
 
 _BEFORE = " (before)"
+
+
+class Unreadable(ValueError):
+    """Says why a model cannot read what was typed."""
 
 
 class Speaker:
@@ -63,16 +69,27 @@ class Speaker:
         self._said: list[dict[str, str]] = []
 
     def reply(self, line: str) -> Episode:
-        """Returns what it says to a line."""
-        self._said.append({"role": "user", "content": line})
-        prompt = as_prompt(self._said if self._manner.chat else line)
-        envs = make_envs(
-            self._manner, [prompt], self._tokenizer, self._policy.end_of_text_ids, 1, unjudged
-        )
+        """Returns what it says to a line.
+
+        Raises:
+            Unreadable: If it has no tokens for the line, or no room; the line is not remembered.
+        """
+        said = [*self._said, {"role": "user", "content": line}]
+        envs = self._asking(as_prompt(said if self._manner.chat else line))
         rollout = collect_rollout(self._policy, envs, 1, self._generator, seed=0)
         episode: Episode = rollout.infos[0]["text_episode"]
-        self._said.append({"role": "assistant", "content": episode.completion})
+        self._said = [*said, {"role": "assistant", "content": episode.completion}]
         return episode
+
+    def _asking(self, prompt: Prompt) -> Any:
+        """Returns an environment of one prompt in which the model can write."""
+        ends = self._policy.end_of_text_ids
+        try:
+            envs = make_envs(self._manner, [prompt], self._tokenizer, ends, 1, unjudged)
+            require_fit(self._policy, envs)
+        except ValueError as error:
+            raise Unreadable(str(error).removeprefix("prompts[0]: ")) from error
+        return envs
 
 
 def run(config: Chatting, lines: Iterable[str] | None = None) -> None:
@@ -98,7 +115,7 @@ def run(config: Chatting, lines: Iterable[str] | None = None) -> None:
         if not line.strip():
             break
         for name, speaker in speakers.items():
-            console.print(_shown(name, speaker.reply(line.strip()), reward))
+            console.print(_answered(name, speaker, line.strip(), reward))
 
 
 def _names(config: Chatting) -> Sequence[str]:
@@ -154,6 +171,14 @@ def _typed(console: Console) -> Iterable[str]:
             yield console.input("> ")
         except EOFError:
             return
+
+
+def _answered(name: str, speaker: Speaker, line: str, reward: RewardFunction | None) -> Text:
+    """Returns a reply, or why there is none: whoever types can say it in other words."""
+    try:
+        return _shown(name, speaker.reply(line), reward)
+    except Unreadable as reason:
+        return Text.assemble((f"{printable(name)}: ", "bold"), (printable(str(reason)), "dim"))
 
 
 def _shown(name: str, episode: Episode, reward: RewardFunction | None) -> Text:
