@@ -54,7 +54,7 @@ def written(policy: CausalLMPolicy) -> tuple[list[list[int]], torch.Tensor]:
     return texts, torch.cat(log_probs)
 
 
-@pytest.mark.parametrize("activation", ["gelu_new", "gelu", "relu"])
+@pytest.mark.parametrize("activation", ["gelu_new", "gelu", "relu", "silu"])
 def test_texts_are_those_of_the_module_token_for_token(
     activation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,7 +145,6 @@ def test_reading_leaves_no_graph_and_changes_no_parameter() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"activation_function": "silu"},
         {"scale_attn_weights": False},
         {"scale_attn_by_inverse_layer_idx": True},
         {"reorder_and_upcast_attn": True},

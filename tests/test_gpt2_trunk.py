@@ -15,7 +15,7 @@ from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2B
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.config import PolicyConfig
 from agents.policy.model import gpt2_trunk
-from agents.policy.model.blocks import blocks_of, recomputed
+from agents.policy.model.blocks import recomputed
 from agents.rollout.decoding.decoder import Decoder
 from agents.rollout.decoding.gpt2_backend import GPT2Backend
 
@@ -87,17 +87,29 @@ def test_states_at_some_positions_are_those_of_the_module(options: PolicyConfig)
     assert_close(gradients(policy, ours), gradients(policy, theirs), rtol=1e-4, atol=1e-4)
 
 
-def test_the_last_layer_is_computed_where_it_is_wanted() -> None:
-    policy, rows = gpt2(), []
-    for block in blocks_of(policy.model):
-        fully_connected: Any = block.mlp
-        fully_connected.c_fc.register_forward_hook(lambda *call: rows.append(len(call[2])))
+def test_the_last_layer_is_computed_where_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, rows, forward = gpt2(), [], nn.GELU.forward
+
+    def counting(self: nn.GELU, inner: Tensor) -> Tensor:
+        rows.append(len(inner))
+        return forward(self, inner)
+
+    monkeypatch.setattr(nn.GELU, "forward", counting)
     by_us(policy, SOME)
     assert rows == [B * T, B * T, len(SOME)]
 
 
 def test_whoever_hangs_on_a_module_is_not_passed_by() -> None:
-    for part in ("", "h.0", "h.1.attn", "h.2.mlp"):
+    for part in (
+        "",
+        "h.0",
+        "h.1.attn",
+        "h.2.mlp",
+        "wpe",
+        "h.1.ln_1",
+        "h.0.mlp.c_fc",
+        "h.2.mlp.act",
+    ):
         policy = gpt2()
         module = policy.trunk.get_submodule(part)
         for register in (
@@ -158,10 +170,31 @@ class OwnMLP(GPT2MLP):
     pass
 
 
+class OwnNorm(nn.LayerNorm):
+    pass
+
+
+class OwnEmbedding(nn.Embedding):
+    pass
+
+
+class OwnActivation(nn.GELU):
+    pass
+
+
 @pytest.mark.parametrize(
     ("part", "kind"),
-    [("h.1", OwnBlock), ("h.2.attn", OwnAttention), ("h.0.mlp", OwnMLP)],
-    ids=["block", "attention", "mlp"],
+    [
+        ("h.1", OwnBlock),
+        ("h.2.attn", OwnAttention),
+        ("h.0.mlp", OwnMLP),
+        ("h.0.ln_1", OwnNorm),
+        ("h.2.ln_2", OwnNorm),
+        ("ln_f", OwnNorm),
+        ("wte", OwnEmbedding),
+        ("wpe", OwnEmbedding),
+        ("h.1.mlp.act", OwnActivation),
+    ],
 )
 def test_parts_of_another_class_are_neither_trained_nor_decoded_as_gpt2(
     part: str, kind: type[nn.Module]
@@ -172,6 +205,43 @@ def test_parts_of_another_class_are_neither_trained_nor_decoded_as_gpt2(
     policy.trunk.get_submodule(part).__class__ = kind
     assert not gpt2_trunk.is_plain(policy.trunk)
     assert not GPT2Backend.supports(policy)
+
+
+@pytest.mark.parametrize(
+    ("part", "attribute", "value"),
+    [("h.0.attn", "scaling", 1.0), ("h.1.attn", "is_causal", False), ("wte", "max_norm", 1.0)],
+)
+def test_parts_that_were_changed_are_neither_trained_nor_decoded_as_gpt2(
+    part: str, attribute: str, value: Any
+) -> None:
+    policy = gpt2()
+    setattr(policy.trunk.get_submodule(part), attribute, value)
+    assert not gpt2_trunk.is_plain(policy.trunk)
+    assert not GPT2Backend.supports(policy)
+
+
+def change_an_epsilon(trunk: Any) -> None:
+    trunk.h[1].ln_2.eps = 0.5
+
+
+def change_an_activation(trunk: Any) -> None:
+    trunk.h[1].mlp.act = nn.SiLU()
+
+
+def change_a_norm(trunk: Any) -> None:
+    trunk.h[1].ln_1 = nn.RMSNorm(trunk.config.n_embd)
+
+
+@pytest.mark.parametrize("change", [change_an_epsilon, change_an_activation, change_a_norm])
+def test_a_changed_part_is_decoded_as_it_is_trained(change: Any) -> None:
+    policy = gpt2()
+    change(policy.trunk)
+    ids = texts()[0]
+    decoder = Decoder(policy, {0: ids[:-1]}, T)
+    decoder.advance(ids[-1:], [], {})
+    with torch.no_grad():
+        expected = policy.model(ids[None]).logits[0, -1]
+    assert_close(decoder.logits()[0], expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("part", ["drop", "h.0.attn.attn_dropout", "h.1.mlp.dropout"])

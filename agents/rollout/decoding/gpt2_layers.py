@@ -7,8 +7,7 @@ keys and values. Knows neither texts nor caches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -18,26 +17,26 @@ from torch.nn import functional
 from transformers import GPT2Model
 from transformers.pytorch_utils import Conv1D
 
-from agents.policy.model.gpt2_trunk import is_gpt2, may_be_passed_by
+from agents.policy.model.gpt2_trunk import is_gpt2
 
-_ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "gelu_new": partial(functional.gelu, approximate="tanh"),
-    "gelu": functional.gelu,
-    "relu": functional.relu,
-}
+
+class _Norm(NamedTuple):
+    size: list[int]
+    weight: Tensor
+    bias: Tensor
+    epsilon: float
 
 
 class _Layer(NamedTuple):
     """The parameters of one layer, taken out of their modules once."""
 
-    size: list[int]
-    norm_1: Sequence[Tensor]
+    norm_1: _Norm
     attention: Sequence[Tensor]
     attention_out: Sequence[Tensor]
-    norm_2: Sequence[Tensor]
+    norm_2: _Norm
     inner: Sequence[Tensor]
     outer: Sequence[Tensor]
-    epsilon: float
+    activation: Callable[[Tensor], Tensor]
 
 
 class GPT2Layers:
@@ -56,7 +55,6 @@ class GPT2Layers:
         config: Any = trunk.config
         self._trunk: Any = trunk
         self._layers = [_layer(block) for block in self._trunk.h]
-        self._activation = _ACTIVATIONS[config.activation_function]
         self.n_heads = int(config.n_head)
         self.width = int(config.n_embd)
         self.head_size = self.width // self.n_heads
@@ -64,19 +62,15 @@ class GPT2Layers:
     @staticmethod
     def supports(trunk: nn.Module) -> bool:
         """Tells whether a trunk is plain GPT-2: no adapters, shards, hooks."""
-        if not is_gpt2(trunk):
+        if not is_gpt2(trunk) or trunk.config.add_cross_attention:
             return False
         products = [
             product
             for block in cast("Any", trunk.h)
             for product in (block.attn.c_attn, block.attn.c_proj, block.mlp.c_fc, block.mlp.c_proj)
         ]
-        return (
-            trunk.config.activation_function in _ACTIVATIONS
-            and not trunk.config.add_cross_attention
-            and all(type(product) is Conv1D for product in products)
-            and not any(isinstance(product.weight, DTensor) for product in products)
-            and may_be_passed_by(trunk.modules())
+        return all(type(product) is Conv1D for product in products) and not any(
+            isinstance(product.weight, DTensor) for product in products
         )
 
     def __len__(self) -> int:
@@ -103,36 +97,31 @@ class GPT2Layers:
                 (N, 3 H).
         """
         for layer, cache in zip(self._layers, caches, strict=True):
-            projected = _product(layer.attention, _normalised(layer, layer.norm_1, states))
+            projected = _product(layer.attention, torch.layer_norm(states, *layer.norm_1))
             states = states + _product(layer.attention_out, attended(cache, projected))
-            inner = _product(layer.inner, _normalised(layer, layer.norm_2, states))
-            states = states + _product(layer.outer, self._activation(inner))
-        norm = self._trunk.ln_f
-        return functional.layer_norm(
-            states, norm.normalized_shape, norm.weight, norm.bias, norm.eps
-        )
+            inner = _product(layer.inner, torch.layer_norm(states, *layer.norm_2))
+            states = states + _product(layer.outer, layer.activation(inner))
+        return torch.layer_norm(states, *_norm(self._trunk.ln_f))
 
 
 def _layer(block: Any) -> _Layer:
     return _Layer(
-        size=list(block.ln_1.normalized_shape),
-        norm_1=_weights(block.ln_1),
+        norm_1=_norm(block.ln_1),
         attention=_weights(block.attn.c_attn),
         attention_out=_weights(block.attn.c_proj),
-        norm_2=_weights(block.ln_2),
+        norm_2=_norm(block.ln_2),
         inner=_weights(block.mlp.c_fc),
         outer=_weights(block.mlp.c_proj),
-        epsilon=block.ln_1.eps,
+        activation=block.mlp.act.forward,
     )
+
+
+def _norm(norm: Any) -> _Norm:
+    return _Norm(list(norm.normalized_shape), norm.weight, norm.bias, norm.eps)
 
 
 def _weights(part: Any) -> tuple[Tensor, Tensor]:
     return part.weight, part.bias
-
-
-def _normalised(layer: _Layer, norm: Sequence[Tensor], states: Tensor) -> Tensor:
-    weight, bias = norm
-    return torch.layer_norm(states, layer.size, weight, bias, layer.epsilon)
 
 
 def _product(linear: Sequence[Tensor], states: Tensor) -> Tensor:
