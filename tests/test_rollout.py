@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -17,7 +18,7 @@ from gymnasium.wrappers import TimeLimit
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from numpy.typing import NDArray
 from torch.testing import assert_close
-from transformers import GPT2Config
+from transformers import AutoModelForCausalLM, GPT2Config
 
 from agents import PPO, PPOConfig
 from agents.evaluation.evaluate import evaluate
@@ -517,6 +518,25 @@ def test_one_end_of_text_token_or_an_environment_that_does_not_tell_is_left_alon
     warn_of_unheeded_ends(policy_that_ends_at(0), text_envs("Disabled", 2))
     warn_of_unheeded_ends(policy_that_ends_at(4, 99), text_envs("Disabled", 2))
     warn_of_unheeded_ends(policy_that_ends_at(4, 1), FakeEnvs(2))
+
+
+@pytest.mark.parametrize(
+    ("own", "stops", "saved"),
+    [
+        ([0], [], 4),  # a token that ends no text here
+        ([99], [], 4),  # none of the vocabulary, as GPT-2's own is in a small one
+        ([0], [2], [2, 4]),
+        ([4, 99], [2], [4, 99]),  # as its maker wanted it
+    ],
+)
+def test_what_is_saved_ends_its_texts_where_it_learnt_to(
+    own: list[int], stops: list[int], saved: Any, tmp_path: Path
+) -> None:
+    policy = policy_that_ends_at(*own)
+    envs = text_envs("Disabled", 2, stop_token_ids=stops)
+    PPO(policy, envs, PPOConfig(n_episodes=8, batch_size=8)).policy.save_pretrained(tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert model.generation_config.eos_token_id == saved
 
 
 def test_rows_that_report_no_mask_are_free() -> None:

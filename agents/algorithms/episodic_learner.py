@@ -27,7 +27,13 @@ from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.prediction import next_tokens
 from agents.rollout.collect import collect_rollout
 from agents.rollout.dictation import collect_dictated, require_dictation
-from agents.rollout.fit import require_fit, text_length, vocabulary_mask, warn_of_unheeded_ends
+from agents.rollout.fit import (
+    heed_ends,
+    require_fit,
+    text_length,
+    vocabulary_mask,
+    warn_of_unheeded_ends,
+)
 from agents.rollout.timer import Timer
 from agents.rollout.writers.text_writer import TextWriter
 
@@ -38,7 +44,8 @@ class EpisodicLearner(Learner[C, CausalLMPolicy]):
     """Keeps what writing texts and measuring KL from a reference takes.
 
     Args:
-        policy: The policy to train, in place.
+        policy: The policy to train, in place. If its model ends texts at none of the tokens at
+            which `envs` end them, it does at those from now on, wherever it is saved.
         envs: A vector environment with `input_ids` and `attention_mask`, autoreset mode DISABLED
             (or SAME_STEP).
         config: The hyperparameters.
@@ -80,6 +87,7 @@ class EpisodicLearner(Learner[C, CausalLMPolicy]):
         require_policy(policy)
         require_fit(policy, envs)
         warn_of_unheeded_ends(policy, envs)
+        heed_ends(policy, envs)
         if writer is not None:
             require_dictation(envs)
             if not self.takes_writer:

@@ -15,6 +15,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from numpy.typing import NDArray
 
 from agents.policy.causal_lm import CausalLMPolicy
+from agents.policy.model.pretrained import end_texts_at
 from agents.rollout.decoding.probe import require_exact_decoding
 
 
@@ -121,6 +122,17 @@ def warn_of_unheeded_ends(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]
             f"the environment {unheeded} do not: give it stop_token_ids={unheeded}",
             stacklevel=3,
         )
+
+
+def heed_ends(policy: CausalLMPolicy, envs: VectorEnv[Any, Any, Any]) -> None:
+    """Lets a model that is saved end its texts where it learns to, if it would end them nowhere.
+
+    A model that ends texts at one of the tokens at least at which `envs` end them stays as it is,
+    and so does any where these do not tell by `end_of_text_ids`.
+    """
+    told = end_of_text_ids(envs)
+    if told and told.isdisjoint(policy.end_of_text_ids):
+        end_texts_at(policy.model, told)
 
 
 def text_length(envs: VectorEnv[Any, Any, Any]) -> int:

@@ -6,7 +6,7 @@ Code that comes with a model is never run. Knows nothing of policies.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -63,6 +63,16 @@ def end_of_text_ids(model: PreTrainedModel) -> tuple[int, ...]:
     if ids is None:
         return ()
     return (ids,) if isinstance(ids, int) else tuple(ids)
+
+
+def end_texts_at(model: PreTrainedModel, ids: Collection[int]) -> None:
+    """Lets the model's own `generate` end a text at each of some ids, and nowhere else, in place.
+
+    So does whatever is made of the model's files.
+    """
+    first, *others = sorted(map(int, ids))
+    eos = [first, *others] if others else first
+    model.config.eos_token_id = model.generation_config.eos_token_id = eos
 
 
 def fuse_activations(model: PreTrainedModel) -> None:
