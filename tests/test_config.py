@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from agents.algorithms.configs.ppo import PPOConfig
+from agents.applications.registry import APPLICATIONS
 
 BROKEN = [
     ({"n_episodes": 0}, "n_episodes must be at least 1, got 0"),
@@ -55,6 +57,15 @@ BROKEN = [
 def test_broken_rule_is_named(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PPOConfig(**fields)  # type: ignore[arg-type]
+
+
+def test_options_of_a_run_are_of_their_kinds() -> None:
+    preset = APPLICATIONS["toy"].preset
+    assert dataclasses.replace(preset, threads="measured", output=Path("elsewhere"))
+    with pytest.raises(ValueError, match=r"total_episodes must be an int, got 1\.5"):
+        dataclasses.replace(preset, total_episodes=1.5)
+    with pytest.raises(ValueError, match="track must be a tuple, each part 'wandb' or 'trackio', "):
+        dataclasses.replace(preset, track=("paper",))
 
 
 def test_bounds_that_belong_to_the_range_are_accepted() -> None:

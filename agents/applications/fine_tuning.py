@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from agents.algorithms.configs.names import AlgorithmConfig, config_for
+from agents.field_kinds import require_kinds
 from agents.policy.config import PolicyConfig
 
 SAYS_NOTHING = {
@@ -149,10 +150,11 @@ class FineTuning:
         """Checks what is said of the environment, of the writer and of the monitor.
 
         Raises:
-            ValueError: If a number is too low; if the environment decides what is given, or nobody
-                does; if an engine cannot write what is asked of texts; if there are two measures,
-                none where one is needed, or nobody could use it.
+            ValueError: If a field is of another kind, or a number too low; if the environment
+                decides what is given, or nobody does; if an engine cannot write what is asked of
+                texts; if there are two measures, none where one is needed, or nobody could use it.
         """
+        require_kinds(self)
         self._check_environment()
         self._check_writer()
         for name in _COUNTS:
