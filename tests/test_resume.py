@@ -96,10 +96,17 @@ def outcome(folder: Path) -> dict[str, Any]:
         "model": (folder / "policy" / "model.safetensors").read_bytes(),
         "summary": summary,
         "replies": (folder / "replies.json").read_bytes(),
-        "start": (folder / "start.json").read_bytes(),
+        "start": _start(folder),
         "streams and environments": (checkpoint / "processes.json").read_bytes(),
         "checkpoint": (checkpoint.name, tensors),
     }
+
+
+def _start(folder: Path) -> dict[str, Any]:
+    """What a run says that it started from; the folders of tests differ."""
+    start: dict[str, Any] = json.loads((folder / "start.json").read_text())
+    del start["options"]["prompts"]
+    return start
 
 
 def assert_same_outcome(one: Path, other: Path) -> None:
@@ -897,6 +904,75 @@ def test_an_edited_start_is_refused_by_its_name(change: Any, stopped: Path) -> N
     path.write_text(json.dumps(saved))
     with pytest.raises(ValueError, match=r"start\.json must hold what the run wrote: "):
         pipeline.resume(stopped)
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    """Changes what a run's config says; `algorithm` and `policy` in part."""
+    path = folder / "config.json"
+    said = json.loads(path.read_text())
+    for name, value in changes.items():
+        said[name] = {**said[name], **value} if isinstance(value, dict) else value
+    path.write_text(json.dumps(said))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"prompt_template": "{prompt}{prompt}"}, "prompt_template is '{prompt}{prompt}' where "),
+        ({"max_new_tokens": 7}, "max_new_tokens is 7 where .*start.json has 8$"),
+        ({"num_envs": 4}, "num_envs is 4 where .*start.json has 8$"),
+        ({"eval_episodes": 6}, "eval_episodes is 6 where .*start.json has 8$"),
+        ({"total_episodes": 320}, "total_episodes is 320 where .*start.json has 240$"),
+        ({"ban_unwanted": True}, "ban_unwanted is True where .*start.json has False$"),
+        ({"reward": "variety"}, "reward is 'variety' where .*start.json has 'word_count'$"),
+        (
+            {"eval_prompts": "small-talk"},
+            "eval_prompts is 'small-talk' where .*start.json has None$",
+        ),
+        ({"monitor": "variety"}, "monitor is 'variety' where .*start.json has None$"),
+        ({"algorithm": {"learning_rate": 0.5}}, "algorithm.learning_rate is 0.5 where .* has 0.0"),
+        ({"policy": {"temperature": 2.0}}, "policy.temperature is 2.0 where .* has 1.0$"),
+    ],
+    ids=lambda change: next(iter(change)) if isinstance(change, dict) else "",
+)
+def test_a_changed_option_is_refused_by_its_name(
+    change: dict[str, Any], said: str, stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(stopped, **change)
+    monkeypatch.setattr(PPO, "learn", pytest.fail)
+    with pytest.raises(ValueError, match=said):
+        pipeline.resume(stopped)
+
+
+def test_other_prompts_are_refused_by_their_names(stopped: Path, tmp_path: Path) -> None:
+    (tmp_path / "others.txt").write_text("\n".join(PROMPTS[1:]))
+    edit(stopped, prompts=str(tmp_path / "others.txt"))
+    with pytest.raises(ValueError, match=r"prompts is '.*others.txt' where .* has '.*prompts.txt'$"):
+        pipeline.resume(stopped)
+
+
+def test_what_says_nothing_of_what_is_learnt_may_change(stopped: Path, finished: Path) -> None:
+    edit(stopped, checkpoint_every=3, keep_checkpoints=1, profile=True)
+    pipeline.resume(stopped)
+    mine, theirs = outcome(stopped), outcome(finished)
+    for name in ("metrics", "model", "start", "summary"):
+        assert mine[name] == theirs[name]
+
+
+def test_prompts_may_be_moved(stopped: Path, finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").rename(tmp_path / "moved.txt")
+    edit(stopped, prompts=str(tmp_path / "moved.txt"))
+    pipeline.resume(stopped)
+    assert_same_outcome(stopped, finished)
+
+
+def test_a_run_from_before_options_were_written_goes_on(stopped: Path, finished: Path) -> None:
+    path = stopped / "start.json"
+    start = json.loads(path.read_text())
+    del start["options"]
+    path.write_text(json.dumps(start))
+    pipeline.resume(stopped)
+    assert_same_outcome(stopped, finished)
 
 
 def test_the_best_score_so_far_outlives_a_stop(stopped: Path) -> None:

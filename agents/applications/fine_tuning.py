@@ -25,7 +25,7 @@ SAYS_NOTHING = {
     "threads",
     "track",
 }
-"""Options of a run that say nothing of what it learns."""
+"""Options of a run that say nothing of what it learns, and may change before it goes on."""
 TrackerName: TypeAlias = Literal["wandb", "trackio"]
 
 

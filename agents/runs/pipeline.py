@@ -32,7 +32,7 @@ from agents.runs.profile import Profile
 from agents.runs.run_folder import RunFolder
 from agents.runs.run_page import RunPage
 from agents.runs.saved_config import anchored, described, read_config, trust_run
-from agents.runs.start import FILE
+from agents.runs.start import FILE, require_told
 from agents.runs.summary import header, run_name
 from agents.runs.texts_at_hand import texts_at_hand
 from agents.runs.thread_choice import with_fastest_threads
@@ -82,8 +82,8 @@ def resume(folder: Path, *, trust_code: bool = False) -> Path:
         FileNotFoundError: If `folder` holds no run, or one that saves no checkpoints.
         CheckpointError: If none of its checkpoints can be used.
         FolderInUse: If the run still goes on.
-        ValueError: If its config was edited to what no run has, or what the run started from is not
-            there any more.
+        ValueError: If its config was edited to what no run has, or to what this one did not begin
+            with, or what the run started from is not there any more.
         SystemExit: As `run`.
     """
     if trust_code:
@@ -100,6 +100,7 @@ def resume(folder: Path, *, trust_code: bool = False) -> Path:
     with owned(folder):
         if is_finished(folder):  # by the one that held it
             return folder
+        require_told(folder, config)
         loaded = load(config, device)
         start = loaded.start.found_in(folder, code_may_differ=trust_code)
         return _carry_out(preset, config, loaded._replace(start=start), folder, resumed=True)

@@ -1,4 +1,4 @@
-"""What a run started from: prompts, model and reward, as digests, and how good the model was.
+"""What a run started from: its options; prompts, model and reward, as digests; the model's figures.
 
 Checkpoints hold only what changes. Whoever goes on loads the rest anew, and it must be the same.
 """
@@ -10,17 +10,19 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import nn
 
-from agents.applications.fine_tuning import FineTuning
+from agents.algorithms.configs.names import name_of
+from agents.applications.fine_tuning import SAYS_NOTHING, FineTuning
 from agents.applications.split import Split
 from agents.checkpoints.plain_values import require_form
 from agents.evaluation.metrics import Evaluation
+from agents.reports.json_file import finite
 from agents.runs.named_environments import identity_of_environment
 from agents.runs.rewards import digest_of_reward
 from agents.runs.wrappers import identity_of_wrappers
@@ -29,7 +31,21 @@ from text_gym import HuggingFaceTokenizer, Prompt
 FILE = "start.json"
 _IDENTIFIED = ("prompts", "heldout", "model", "reward", "environment", "wrappers")
 _CODE = {"reward", "environment", "wrappers"}
-"""Of these, what may be code, and what the first runs did not write."""
+"""Of these, what may be code."""
+_CONTENTS = {
+    "model": "model",
+    "prompts": "prompts",
+    "eval_prompts": "heldout",
+    "reward": "reward",
+    "monitor": "reward",
+    "select_by": "reward",
+    "env_id": "environment",
+    "env_args": "environment",
+    "wrappers": "wrappers",
+}
+"""Options that may say something else as long as what they lead to is the same, elsewhere now."""
+_LATER = {*_CODE, "changed", "options"}
+"""What the first runs did not write."""
 _FORM: dict[str, Any] = {
     "prompts": [""],
     "completions": [""],
@@ -59,6 +75,8 @@ class Start:
     wrappers: str
     changed: tuple[str, ...] = ()
     """Of these, what was code and says something else than when the run began."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """What the run was told of what it learns, as JSON gives it back."""
     evaluation: Evaluation | None = None
 
     @classmethod
@@ -72,6 +90,7 @@ class Start:
             "".join(map(digest_of_reward, rewards)),
             _digest(config.env_id and identity_of_environment(config.env_id, config.env_args)),
             _digest(config.wrappers and identity_of_wrappers(config.wrappers)),
+            options=_options(config),
         )
 
     def found_in(self, folder: Path, *, code_may_differ: bool = False) -> Self:
@@ -92,11 +111,16 @@ class Start:
         differing = [
             one for one in _IDENTIFIED if saved.get(one, getattr(self, one)) != getattr(self, one)
         ]
-        for name in differing:
-            if name not in _CODE or not code_may_differ:
-                raise ValueError(_changed(name, getattr(self, name), path, saved[name]))
+        refused = [one for one in differing if one not in _CODE or not code_may_differ]
+        options = saved.get("options", self.options)  # of a run from before they were written
+        for name, then in options.items():
+            now = self.options.get(name)
+            if now != then and _CONTENTS.get(name) in refused:
+                raise ValueError(_told(name, now, path, then))
+        for name in refused:
+            raise ValueError(_changed(name, getattr(self, name), path, saved[name]))
         changed = tuple(sorted({*saved.get("changed", ()), *differing}))
-        found = dataclasses.replace(self, changed=changed)
+        found = dataclasses.replace(self, changed=changed, options=options)
         return found if differing else found.evaluated(saved["evaluation"])
 
     @property
@@ -128,6 +152,27 @@ def require_model(folder: Path, policy: nn.Module) -> None:
         raise ValueError(_changed("model", digest, path, saved))
 
 
+def require_told(folder: Path, config: FineTuning) -> None:
+    """Refuses a config that says something else than when a run began, before it is loaded.
+
+    What it names may have moved; `Start.found_in` sees whether it is the same.
+
+    Raises:
+        ValueError: If it does; the message names the option.
+    """
+    path, told = folder / FILE, _options(config)
+    options = _read(path).get("options", {}) if path.is_file() else {}
+    for name, then in options.items():
+        now = told.get(name)
+        may_have_moved = name in _CONTENTS and None not in (now, then)
+        if now != then and not may_have_moved:
+            raise ValueError(_told(name, now, path, then))
+
+
+def _told(option: str, now: Any, path: Path, then: Any) -> str:
+    return f"a run must go on as it began, but {option} is {now!r} where {path} has {then!r}"
+
+
 def _changed(name: str, now: str, path: Path, then: str) -> str:
     return (
         f"a run must go on with what it started from, but {name} has changed since: SHA-256 "
@@ -144,8 +189,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         form: dict[str, Any] = {**dict.fromkeys(_IDENTIFIED, ""), "evaluation": {}}
-        form["changed"] = [""]
-        for name in {*_CODE, "changed"} - saved.keys():
+        form |= {"changed": [""], "options": {}}
+        for name in _LATER - saved.keys():
             del form[name]
         require_form(saved, form, "start")
         return {**saved, "evaluation": _evaluation(saved["evaluation"])}
@@ -170,6 +215,18 @@ def _filled(value: Any, filling: Any) -> Any:
     if isinstance(value, list):
         return [_filled(one, filling) for one in value]
     return filling if value is None else value
+
+
+def _options(config: FineTuning) -> dict[str, Any]:
+    """Returns all that says what a run learns, those of policy and algorithm by `policy.NAME`."""
+    told = {"learner": name_of(config.algorithm)}
+    for name, value in dataclasses.asdict(config).items():
+        if isinstance(value, dict):
+            told |= {f"{name}.{inner}": one for inner, one in value.items()}
+        elif name not in SAYS_NOTHING:
+            told[name] = value
+    plain: dict[str, Any] = json.loads(json.dumps(finite(told)))
+    return plain
 
 
 def _digest(identity: Any) -> str:
