@@ -947,7 +947,9 @@ def test_a_changed_option_is_refused_by_its_name(
 def test_other_prompts_are_refused_by_their_names(stopped: Path, tmp_path: Path) -> None:
     (tmp_path / "others.txt").write_text("\n".join(PROMPTS[1:]))
     edit(stopped, prompts=str(tmp_path / "others.txt"))
-    with pytest.raises(ValueError, match=r"prompts is '.*others.txt' where .* has '.*prompts.txt'$"):
+    with pytest.raises(
+        ValueError, match=r"prompts is '.*others.txt' where .* has '.*prompts.txt'$"
+    ):
         pipeline.resume(stopped)
 
 

@@ -21,11 +21,13 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.utils import logging
 
 from agents.policy.causal_lm import CausalLMPolicy
 from agents.policy.config import PolicyConfig
 from agents.policy.model import lora
 from agents.policy.token_batch import TokenBatch
+from agents.reward_models.network import RewardNetwork
 
 V, L = 5, 12
 LORA = PolicyConfig(lora_rank=2)
@@ -340,3 +342,22 @@ def test_what_a_peft_model_is_around_is_a_policy() -> None:
 def test_new_adapters_beside_others_are_refused() -> None:
     with pytest.raises(ValueError, match=r"lora_rank must be 0 .* brings adapters, got 2"):
         CausalLMPolicy(adapted(llama()), LORA)
+
+
+def test_saving_and_loading_draw_no_bar_and_leave_others_theirs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = GPT2Config(vocab_size=V, n_embd=8, n_layer=1, n_head=1, n_positions=L)
+    policy, before = CausalLMPolicy.from_config(config), logging.is_progress_bar_enabled()
+    logging.enable_progress_bar()
+    try:
+        policy.save_pretrained(tmp_path)
+        CausalLMPolicy.from_pretrained(tmp_path)
+        RewardNetwork.from_pretrained(tmp_path).save_pretrained(tmp_path / "network")
+        assert capsys.readouterr().err == ""
+        assert logging.is_progress_bar_enabled()
+        AutoModelForCausalLM.from_pretrained(tmp_path)
+        assert "Loading weights" in capsys.readouterr().err
+    finally:
+        if not before:
+            logging.disable_progress_bar()

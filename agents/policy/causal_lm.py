@@ -24,7 +24,13 @@ from agents.policy.model import lora
 from agents.policy.model.learning import let_learn
 from agents.policy.model.module_copy import copy_sharing_fixed
 from agents.policy.model.output_layer import log_probs_and_entropies
-from agents.policy.model.pretrained import end_of_text_ids, fuse_activations, load_model, new_model
+from agents.policy.model.pretrained import (
+    end_of_text_ids,
+    fuse_activations,
+    load_model,
+    new_model,
+    without_bars,
+)
 from agents.policy.model.reading import states_at
 from agents.policy.model.supported_model import linear_head, longest_text, require_supported
 from agents.policy.precision import settled
@@ -167,6 +173,7 @@ class CausalLMPolicy(nn.Module):
         value_files.load_values(path, policy.value_head, policy.value_trunk)
         return policy
 
+    @without_bars()
     def save_pretrained(self, folder: str | Path, *, merge: bool = True) -> None:
         """Saves a folder that plain transformers reads, with the value head beside the model.
 

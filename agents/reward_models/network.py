@@ -21,7 +21,7 @@ from agents.policy.config import PolicyConfig
 from agents.policy.model import lora
 from agents.policy.model.blocks import blocks_of, recomputed
 from agents.policy.model.learning import let_learn
-from agents.policy.model.pretrained import fuse_activations, without_dropout
+from agents.policy.model.pretrained import fuse_activations, without_bars, without_dropout
 from agents.policy.model.supported_model import longest_text
 from agents.policy.precision import settled
 from agents.policy.token_batch import TokenBatch
@@ -70,6 +70,7 @@ class RewardNetwork(nn.Module):
         self._log_slope = nn.Parameter(torch.zeros(()), requires_grad=False)
 
     @classmethod
+    @without_bars()
     def from_pretrained(
         cls, source: str | Path, options: PolicyConfig | None = None, *, seed: int = 0
     ) -> Self:
@@ -103,6 +104,7 @@ class RewardNetwork(nn.Module):
                 nn.init.zeros_(part)
         return network
 
+    @without_bars()
     def save_pretrained(self, folder: str | Path, *, merge: bool = True) -> None:
         """Saves a folder that plain transformers reads, adapters merged or left out."""
         lora.plain(self.model, merge=merge).save_pretrained(folder)

@@ -6,7 +6,8 @@ Code that comes with a model is never run. Knows nothing of policies.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.activations import NewGELUActivation
+from transformers.utils import logging
 
 
 def new_model(config: PreTrainedConfig, dtype: torch.dtype, seed: int) -> PreTrainedModel:
@@ -26,6 +28,17 @@ def new_model(config: PreTrainedConfig, dtype: torch.dtype, seed: int) -> PreTra
     return model
 
 
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keeps the library from drawing bars as it reads or writes a model; downloads keep theirs."""
+    before = logging.set_tqdm_hook(lambda _, args, kwargs: logging.EmptyTqdm(*args, **kwargs))
+    try:
+        yield
+    finally:
+        logging.set_tqdm_hook(before)
+
+
+@without_bars()
 def load_model(source: str | Path, dtype: torch.dtype) -> PreTrainedModel:
     """Loads a model from a folder, a hub id, or a GGUF file.
 
