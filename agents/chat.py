@@ -11,11 +11,10 @@ from agents.command_line.command import command
 @command("chat")
 def main() -> None:
     """Replies to every line, by each of the models."""
-    import tyro
-
+    from agents.command_line.options import read_options
     from agents.runs.chatting_options import Chatting
 
-    config = tyro.cli(Chatting, prog="python -m agents.chat")
+    config = read_options(Chatting, prog="python -m agents.chat")
 
     from agents.runs.chatting import run
 

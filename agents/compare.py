@@ -11,11 +11,10 @@ from agents.command_line.command import command
 @command("compare")
 def main() -> None:
     """Prints a table of runs and writes a page with their curves."""
-    import tyro
-
+    from agents.command_line.options import read_options
     from agents.runs.comparing_options import Comparing
 
-    config = tyro.cli(Comparing, prog="python -m agents.compare")
+    config = read_options(Comparing, prog="python -m agents.compare")
 
     from agents.runs.comparing import run
 

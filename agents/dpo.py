@@ -12,9 +12,9 @@ from agents.runs.offline_presets import DPORun
 @command("dpo")
 def main() -> None:
     """Trains a model on a file."""
-    import tyro
+    from agents.command_line.options import read_options
 
-    config = tyro.cli(DPORun, prog="python -m agents.dpo")
+    config = read_options(DPORun, prog="python -m agents.dpo")
 
     from agents.runs.offline_pipeline import run
 

@@ -11,11 +11,10 @@ from agents.command_line.command import command
 @command("evaluate")
 def main() -> None:
     """Evaluates models, prints a table and writes a report."""
-    import tyro
-
+    from agents.command_line.options import read_options
     from agents.runs.evaluating_options import Evaluating
 
-    config = tyro.cli(Evaluating, prog="python -m agents.evaluate")
+    config = read_options(Evaluating, prog="python -m agents.evaluate")
 
     from agents.runs.evaluating import run
 

@@ -15,7 +15,9 @@ def main() -> None:
     """Fetches what the command line names."""
     import tyro
 
-    options = tyro.cli(
+    from agents.command_line.options import read_options
+
+    options = read_options(
         FetchCommand,
         prog="python -m agents.fetch",
         config=(tyro.conf.PositionalRequiredArgs,),

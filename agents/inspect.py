@@ -11,11 +11,10 @@ from agents.command_line.command import command
 @command("inspect")
 def main() -> None:
     """Inspects a finished run, and writes a page about it."""
-    import tyro
-
+    from agents.command_line.options import read_options
     from agents.runs.inspecting_options import Inspecting
 
-    config = tyro.cli(Inspecting, prog="python -m agents.inspect")
+    config = read_options(Inspecting, prog="python -m agents.inspect")
 
     from agents.runs.inspecting import run
 

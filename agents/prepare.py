@@ -14,7 +14,9 @@ def main() -> None:
     """Makes what the command line names."""
     import tyro
 
-    options = tyro.cli(
+    from agents.command_line.options import read_options
+
+    options = read_options(
         PrepareCommand,
         prog="python -m agents.prepare",
         config=(tyro.conf.PositionalRequiredArgs,),

@@ -11,17 +11,19 @@ import sys
 from agents.command_line.command import command
 from agents.supervised.config import COMMANDS, PretrainCommand
 
+PROG = "python -m agents.pretrain"
+
 
 @command("pretrain")
 def main() -> None:
     """Trains a tokenizer and a small GPT-2 on a corpus and writes them to a folder."""
-    import tyro
+    from agents.command_line.options import read_options
 
     # The other options have defaults only once the corpus is known.
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(PROG, add_help=False, allow_abbrev=False)
     parser.add_argument("--corpus", choices=COMMANDS, default="small-talk")
     default = COMMANDS[parser.parse_known_args(sys.argv[1:])[0].corpus]
-    options = tyro.cli(PretrainCommand, prog="python -m agents.pretrain", default=default)
+    options = read_options(PretrainCommand, prog=PROG, default=default)
 
     from agents.runs.pretraining import run
 

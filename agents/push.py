@@ -12,9 +12,9 @@ from agents.runs.pushing_options import Pushing
 @command("push")
 def main() -> None:
     """Uploads what a run has made to the Hugging Face Hub."""
-    import tyro
+    from agents.command_line.options import read_options
 
-    config = tyro.cli(Pushing, prog="python -m agents.push")
+    config = read_options(Pushing, prog="python -m agents.push")
 
     from agents.runs.pushing import run
 

@@ -5,7 +5,7 @@ Reads the command line and nothing more; torch is imported once it is known what
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from agents.command_line.command import command
 from agents.runs.offline_presets import RewardModelCheck, RewardModelRun
@@ -16,10 +16,13 @@ def main() -> None:
     """Trains a reward model on a file, or says how good one is."""
     import tyro
 
+    from agents.command_line.options import read_options
+
     train = Annotated[RewardModelRun, tyro.conf.subcommand("train")]
     check = Annotated[RewardModelCheck, tyro.conf.subcommand("check")]
-    config: RewardModelRun | RewardModelCheck = tyro.cli(
-        train | check,
+    kinds: Any = train | check
+    config: RewardModelRun | RewardModelCheck = read_options(
+        kinds,
         prog="python -m agents.reward_model",
         description=main.__doc__,
         config=(tyro.conf.AvoidSubcommands,),

@@ -13,9 +13,10 @@ def main() -> None:
     """Samples, has judged, learns a reward, fine-tunes, evaluates, and begins again."""
     import tyro
 
+    from agents.command_line.options import read_options
     from agents.loop.options import DIALOGUE_LOOP, Loop
 
-    config = tyro.cli(
+    config = read_options(
         Loop,
         prog="python -m agents.rlhf",
         default=DIALOGUE_LOOP,

@@ -11,11 +11,10 @@ from agents.command_line.command import command
 @command("sample")
 def main() -> None:
     """Samples completions into a study or a file."""
-    import tyro
-
+    from agents.command_line.options import read_options
     from agents.runs.sampling_options import Sampling
 
-    config = tyro.cli(Sampling, prog="python -m agents.sample")
+    config = read_options(Sampling, prog="python -m agents.sample")
 
     from agents.runs.sampling import run
 

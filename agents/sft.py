@@ -12,9 +12,9 @@ from agents.runs.offline_presets import SFTRun
 @command("sft")
 def main() -> None:
     """Trains a model on a file."""
-    import tyro
+    from agents.command_line.options import read_options
 
-    config = tyro.cli(SFTRun, prog="python -m agents.sft")
+    config = read_options(SFTRun, prog="python -m agents.sft")
 
     from agents.runs.offline_pipeline import run
 
