@@ -10,6 +10,7 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
+from agents.policy.action_masks import MaskTable
 from agents.rollout.buffer import Rollout, RolloutBuffer
 
 
@@ -26,6 +27,7 @@ def write_texts(policy: ActorCriticPolicy, envs: VectorEnv[Any, Any, Any], seed:
     """
     rows = range(envs.num_envs)
     observations, infos = envs.reset(seed=seed)
+    free = MaskTable(envs.num_envs)
     buffer = RolloutBuffer(envs.num_envs, observations["input_ids"].shape)
     buffer.begin(rows, observations, infos)
     with torch.random.fork_rng():
@@ -34,6 +36,6 @@ def write_texts(policy: ActorCriticPolicy, envs: VectorEnv[Any, Any, Any], seed:
             tokens, _, log_probs = policy(obs_as_tensor(observations, policy.device))
             actions = tokens.numpy(force=True).astype(np.int64)
             observations, rewards, terminations, truncations, infos = envs.step(actions)
-            buffer.append(rows, actions, rewards, log_probs, None)
+            buffer.append(rows, actions, rewards, log_probs, free)
             buffer.end(terminations, truncations, observations, infos)
-    return buffer.rollout(None)
+    return buffer.rollout(free)
