@@ -196,6 +196,8 @@ def outcome(folder: Path, kind: str) -> dict[str, Any]:
     del summary["seconds"]
     checkpoint = latest(folder / "checkpoints")
     assert checkpoint is not None
+    start = json.loads((folder / "start.json").read_text())
+    del start["options"]["data"]  # the folders of tests differ
     return {
         "metrics": [
             {k: v for k, v in json.loads(line).items() if not k.startswith("time/")}
@@ -203,7 +205,7 @@ def outcome(folder: Path, kind: str) -> dict[str, Any]:
         ],
         "model": (folder / LEARNT[kind] / "model.safetensors").read_bytes(),
         "summary": summary,
-        "start": (folder / "start.json").read_bytes(),
+        "start": start,
         "checkpoint": {p.name: p.read_bytes() for p in checkpoint.glob("*.safetensors")},
     }
 
@@ -381,6 +383,15 @@ def test_with_another_file_or_model_it_does_not_go_on(model: Path, tmp_path: Pat
     with pytest.raises(ValueError, match="but data has changed since"):
         offline_pipeline.resume(folder)
     write(run.data, *lines)
+    config_file = folder / "config.json"
+    said = config_file.read_text()
+    for name, value in {"prompt_template": "{prompt}", "max_length": 31}.items():
+        config_file.write_text(json.dumps(json.loads(said) | {name: value}))
+        with pytest.raises(
+            ValueError, match=f"began, but {name} is .{{2,12}} where .*start.json has "
+        ):
+            offline_pipeline.resume(folder)
+    config_file.write_text(said)
     offline_pipeline.resume(folder)
     assert (folder / "summary.json").exists()
 

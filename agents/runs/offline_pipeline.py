@@ -54,7 +54,7 @@ from agents.runs.run_folder import RunFolder, draw_losses
 from agents.runs.run_page import RunPage
 from agents.runs.sample_texts import TOKENS
 from agents.runs.saved_config import anchored_model, described, read_offline_config
-from agents.runs.start import FILE, digest_of_parameters
+from agents.runs.start import FILE, digest_of_parameters, options_of, require_same
 from agents.runs.summary import circumstances, figures_of, n_parameters, run_name
 from agents.runs.tracking import load_trackers
 from agents.runs.watching import watch
@@ -261,13 +261,17 @@ def _header(config: OfflineRun, loaded: _Loaded) -> dict[str, Any]:
     }
 
 
-def _start(config: OfflineRun, policy: nn.Module) -> dict[str, str]:
-    """Identifies file and model by SHA-256."""
+def _start(config: OfflineRun, policy: nn.Module) -> dict[str, Any]:
+    """Identifies file and model by SHA-256, and says what the run is told of what it learns."""
     data = hashlib.sha256(config.data.read_bytes()).hexdigest()
-    return {"data": data, "model": digest_of_parameters(policy)}
+    return {
+        "data": data,
+        "model": digest_of_parameters(policy),
+        "options": options_of(config),
+    }
 
 
-def _evaluation(folder: Path, start: Mapping[str, str]) -> dict[str, float] | None:
+def _evaluation(folder: Path, start: Mapping[str, Any]) -> dict[str, float] | None:
     """Returns the evaluation of the untrained policy, if there is one.
 
     Raises:
@@ -278,10 +282,15 @@ def _evaluation(folder: Path, start: Mapping[str, str]) -> dict[str, float] | No
         return None
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-        require_form(saved, {"data": "", "model": "", "evaluation": {}}, "start")
+        form: dict[str, Any] = {"data": "", "model": "", "options": {}, "evaluation": {}}
+        if isinstance(saved, dict) and "options" not in saved:  # the first runs did not write them
+            saved["options"] = {}
+        require_form(saved, form, "start")
     except ValueError as error:
         raise ValueError(f"{path} must hold what the run wrote: {error}") from error
-    for name, digest in start.items():
+    require_same(start["options"], saved["options"], path)
+    for name in ("data", "model"):
+        digest = start[name]
         if saved[name] != digest:
             raise ValueError(
                 f"a run must go on with what it started from, but {name} has changed since: "

@@ -42,6 +42,7 @@ _CONTENTS = {
     "env_id": "environment",
     "env_args": "environment",
     "wrappers": "wrappers",
+    "data": "data",
 }
 """Options that may say something else as long as what they lead to is the same, elsewhere now."""
 _LATER = {*_CODE, "changed", "options"}
@@ -90,7 +91,7 @@ class Start:
             "".join(map(digest_of_reward, rewards)),
             _digest(config.env_id and identity_of_environment(config.env_id, config.env_args)),
             _digest(config.wrappers and identity_of_wrappers(config.wrappers)),
-            options=_options(config),
+            options=options_of(config),
         )
 
     def found_in(self, folder: Path, *, code_may_differ: bool = False) -> Self:
@@ -160,8 +161,17 @@ def require_told(folder: Path, config: FineTuning) -> None:
     Raises:
         ValueError: If it does; the message names the option.
     """
-    path, told = folder / FILE, _options(config)
-    options = _read(path).get("options", {}) if path.is_file() else {}
+    path = folder / FILE
+    if path.is_file():
+        require_same(options_of(config), _read(path).get("options", {}), path)
+
+
+def require_same(told: Mapping[str, Any], options: Mapping[str, Any], path: Path) -> None:
+    """Refuses options of a run that are others than its file holds, but for what may have moved.
+
+    Raises:
+        ValueError: If one is; the message names it.
+    """
     for name, then in options.items():
         now = told.get(name)
         may_have_moved = name in _CONTENTS and None not in (now, then)
@@ -217,7 +227,7 @@ def _filled(value: Any, filling: Any) -> Any:
     return filling if value is None else value
 
 
-def _options(config: FineTuning) -> dict[str, Any]:
+def options_of(config: Any) -> dict[str, Any]:
     """Returns all that says what a run learns, those of policy and algorithm by `policy.NAME`."""
     told = {"learner": name_of(config.algorithm)}
     for name, value in dataclasses.asdict(config).items():
@@ -225,7 +235,7 @@ def _options(config: FineTuning) -> dict[str, Any]:
             told |= {f"{name}.{inner}": one for inner, one in value.items()}
         elif name not in SAYS_NOTHING:
             told[name] = value
-    plain: dict[str, Any] = json.loads(json.dumps(finite(told)))
+    plain: dict[str, Any] = json.loads(json.dumps(finite(told), default=str))
     return plain
 
 
