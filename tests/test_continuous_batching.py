@@ -176,10 +176,12 @@ def test_each_process_writes_its_share_with_an_engine_of_its_own(
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(parameters, same, strict=True))
 
 
-@pytest.mark.parametrize("option", ["responder", "constraint", "ban_unwanted"])
-def test_a_run_says_at_once_what_no_engine_knows(option: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "value"), [("responder", "haiku"), ("constraint", "haiku"), ("ban_unwanted", True)]
+)
+def test_a_run_says_at_once_what_no_engine_knows(option: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"writer must be 'own' where {option} is given"):
-        dataclasses.replace(PRESETS["toy"][1], writer="transformers", **{option: "haiku"})
+        dataclasses.replace(PRESETS["toy"][1], writer="transformers", **{option: value})
 
 
 def test_an_engine_that_gives_up_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
