@@ -106,7 +106,8 @@ def users_traceback(error: BaseException) -> list[str]:
     Returns:
         Lines, from the first step in that code on; none where it has no part in the error.
     """
-    for one in (error.__cause__, error):
+    before = error.__cause__ if error.__suppress_context__ else error.__context__
+    for one in (before, error):
         steps = [] if one is None else list(traceback.walk_tb(one.__traceback__))
         first = next((place for place, (frame, _) in enumerate(steps) if _is_users(frame)), None)
         if one is not None and first is not None:
