@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 """Of Okabe and Ito, which stay apart for the colour-blind."""
+STROKES = ("-", "--", ":")
+"""Each with all of the colours."""
 
 Table = Sequence[Sequence[float]]
 """Texts that runs needed, task by task; infinite where they did not come so far."""
@@ -71,8 +73,7 @@ def draw(needed: Mapping[float, Mapping[str, Table]], budget: int, path: Path) -
 def _draw_profiles(axes: Any, learners: Mapping[str, Table], budget: int) -> None:
     places = np.linspace(0, budget, 400)
     for index, (name, needed) in enumerate(learners.items()):
-        colour = COLOURS[index % len(COLOURS)]
-        stroke = "-" if index < len(COLOURS) else "--"
+        stroke, colour = STROKES[index // len(COLOURS)], COLOURS[index % len(COLOURS)]
         axes.fill_between(places, *band(needed, places), color=colour, alpha=0.12, linewidth=0)
         axes.plot(places, profile(needed, places), stroke, color=colour, linewidth=1.5, label=name)
     axes.set_xlim(0, budget)
