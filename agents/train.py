@@ -19,13 +19,11 @@ if TYPE_CHECKING:
     from agents.runs.config_file import ConfigFile
 
 _BESIDE = (
-    "Fine-tune a language model. Beside the options below: --algorithm NAME learns by another "
+    "Beside a preset's own options: --algorithm NAME learns by another "
     f"algorithm ({', '.join(ALGORITHMS)}), --config FILE begins with the options of a file "
     "(YAML, or a run's config.json), --print-config prints all of them and does nothing, --open "
     "shows the run's page in a browser."
 )
-
-
 _PROG = "python -m agents.train"
 
 
@@ -46,7 +44,7 @@ def main() -> None:
     config = read_options(
         FineTuning,
         prog=f"{_PROG} {preset}",
-        description=PRESETS[preset][0],
+        description=f"{PRESETS[preset][0]} {_BESIDE}",
         default=_begun(preset, asked, file),
         args=arguments,
         config=(tyro.conf.AvoidSubcommands,),
@@ -74,7 +72,10 @@ def _say_presets(arguments: list[str], file: Path | None) -> NoReturn:
 
     if {"-h", "--help"} & set(arguments):
         tyro.extras.overridable_config_cli(
-            PRESETS, prog=_PROG, description=_BESIDE, args=["--help"]
+            PRESETS,
+            prog=_PROG,
+            description=f"Fine-tune a language model. {_BESIDE}",
+            args=["--help"],
         )
     got = repr(arguments[0]) if arguments else "nothing"
     unsaid = "" if file is None else f", or {file} must name it (preset: dialogue)"

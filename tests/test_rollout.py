@@ -400,15 +400,20 @@ class HoleyTokenizer(CharTokenizer):
         self.excluded_token_ids = frozenset({1})
 
 
+def assert_scored_as_trained(rollout: Rollout, policy: CausalLMPolicy) -> None:
+    """Compares the log-probs of writing with those of the training forward, under the masks."""
+    with torch.no_grad():
+        expected = policy(rollout.texts).log_probs
+    assert_close(rollout.log_probs, expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["Disabled", "SameStep", "sync"])
 def test_tokens_that_the_environment_excludes_are_never_written(kind: str) -> None:
     envs = text_envs(kind, 4, tokenizer=HoleyTokenizer(), prompts=["a", "cd"])
     rollout = collect_rollout(TEXT_POLICY, envs, 60, seeded(), seed=0)
     written = rollout.texts.input_ids[rollout.texts.completion_mask]
     assert set(written.tolist()) == {0, 2, 3, 4}
-    with torch.no_grad():
-        expected = TEXT_POLICY(rollout.texts).log_probs
-    assert_close(rollout.log_probs, expected, rtol=0, atol=1e-5)
+    assert_scored_as_trained(rollout, TEXT_POLICY)
 
 
 @both_modes
@@ -432,9 +437,7 @@ def test_a_mask_that_no_reset_reports_holds_from_where_it_is_reported(mode: Auto
             assert alternating(t)[token]
             assert np.array_equal(table[numbers[episode, prompt + t]], alternating(t))
     assert not firsts <= set(np.flatnonzero(alternating(0)).tolist())
-    with torch.no_grad():
-        expected = POLICY(rollout.texts).log_probs
-    assert_close(rollout.log_probs, expected, rtol=0, atol=1e-5)
+    assert_scored_as_trained(rollout, POLICY)
 
 
 @both_modes

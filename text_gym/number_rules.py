@@ -19,8 +19,7 @@ def require_count(number: Any, argument: str) -> None:
         number: Anything; integers of numpy are integers.
         argument: Its name, for the message.
     """
-    if not isinstance(number, Integral) or isinstance(number, bool):
-        raise TypeError(f"{argument} must be an integer, got {quoted(number)}")
+    _require_kind(number, Integral, argument, "an integer")
     if number < 1:
         raise ValueError(f"{argument} must be at least 1, got {number}")
 
@@ -32,7 +31,11 @@ def require_finite(number: Any, argument: str) -> None:
         number: Anything; numbers of numpy are numbers.
         argument: Its name, for the message.
     """
-    if not isinstance(number, Real) or isinstance(number, bool):
-        raise TypeError(f"{argument} must be a number, got {quoted(number)}")
+    _require_kind(number, Real, argument, "a number")
     if not math.isfinite(number):
         raise ValueError(f"{argument} must be finite, got {number}")
+
+
+def _require_kind(number: Any, kind: type, argument: str, rule: str) -> None:
+    if not isinstance(number, kind) or isinstance(number, bool):
+        raise TypeError(f"{argument} must be {rule}, got {quoted(number)}")
